@@ -1,0 +1,1 @@
+"""Generates schemas and templates from the config dataclasses."""

@@ -1,0 +1,1 @@
+"""OCDNet: scene-text detection with differentiable binarization."""

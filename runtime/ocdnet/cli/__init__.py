@@ -1,0 +1,1 @@
+"""The ocdnet command line."""

@@ -1,0 +1,89 @@
+"""The `ocdnet data` commands."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocdnet.errors import UsageError
+
+
+@click.group()
+def data() -> None:
+    """Make and look after datasets."""
+
+
+@data.command(epilog="Example: ocdnet data synth --out scenes --train 200 --test 50 --words 3 8")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder to make; absent or empty."
+)
+@click.option("--train", default=80, show_default=True, help="Images of the split `train`.")
+@click.option("--test", default=20, show_default=True, help="Images of the split `test`.")
+@click.option("--size", default="640x640", show_default=True, help="WIDTHxHEIGHT in pixels.")
+@click.option("--seed", default=0, show_default=True, help="Same seed, same machine: same pixels.")
+@click.option("--words", default=(4, 16), type=(int, int), show_default=True, help="Words a scene.")
+@click.option(
+    "--height",
+    default=(14, 56),
+    type=(int, int),
+    show_default=True,
+    help="Height of capital letters in pixels.",
+)
+@click.option("--rotate", default=20.0, show_default=True, help="Largest rotation in degrees.")
+@click.option(
+    "--ignored", default=0.1, show_default=True, help="Share of signs labelled ### (unreadable)."
+)
+@click.option("--empty", default=0.05, show_default=True, help="Share of scenes without text.")
+@click.option(
+    "--fonts",
+    default="system",
+    type=click.Choice(["bundled", "system"]),
+    show_default=True,
+    help="Only matplotlib's own fonts, or this machine's too.",
+)
+def synth(out: Path, train: int, test: int, seed: int, size: str, **style: Any) -> None:
+    """Render a synthetic scene-text set.
+
+    Writes OUT/<split>/img/img_N.jpg and OUT/<split>/gt/gt_img_N.txt, one line a word in ICDAR2015
+    form: x1,y1,x2,y2,x3,y3,x4,y4,text. Each OUT/<split> is a data_path for a spec. Prints a JSON
+    summary. Needs the extra `data`: pip install "ocdnet[data]".
+    """
+    from ocdnet.data.synthetic import SceneStyle, write_dataset  # noqa: PLC0415 (slow to import)
+
+    scenes = SceneStyle(size=_size(size), **style)
+    with _progress("rendering") as progress:
+        summary = write_dataset(out, {"train": train, "test": test}, scenes, seed, progress)
+    click.echo(json.dumps(summary, indent=2))
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
+    if match is None:
+        raise UsageError("bad-size", "--size can't be read", text, "WIDTHxHEIGHT, as in 640x480")
+    return int(match[1]), int(match[2])
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A callback (done, total) that shows a bar on a terminal, else a line every tenth."""
+    from rich.console import Console  # noqa: PLC0415 (slow to import)
+    from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: _tell(label, done, total)
+        return
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bars:
+        task = bars.add_task(label, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _tell(label: str, done: int, total: int) -> None:
+    if done * 10 // total > (done - 1) * 10 // total:
+        click.echo(f"{label}: {done}/{total}", err=True)

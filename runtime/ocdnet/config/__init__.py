@@ -1,0 +1,1 @@
+"""Experiment configuration: pydantic dataclasses, one file a section."""

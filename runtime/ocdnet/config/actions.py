@@ -1,0 +1,106 @@
+"""The registry of actions: plain data, so that `--help` needs neither pydantic nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ROOT_KEYS = ("results_dir", "encryption_key", "model_name")
+"""Keys outside every section, which all actions read."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One action of the skill.
+
+    Attributes:
+        name: what users ask for; also the name of its schema and template.
+        summary: one line for `--help`.
+        sections: sections of the experiment file that it reads.
+        required: dotted keys that must have a value.
+        run: function that does it, as `module:function`; empty where it is not built yet.
+        command: subcommand of `ocdnet` that runs it.
+        defaults: dotted keys whose default differs from the section's.
+        automl: whether AutoML may search its parameters.
+    """
+
+    name: str
+    summary: str
+    sections: tuple[str, ...]
+    required: tuple[str, ...] = ()
+    run: str = ""
+    command: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    automl: bool = False
+
+    @property
+    def section(self) -> str:
+        """The action's own section, which also names its folder of results."""
+        return self.command or self.name
+
+
+_TRAIN = ("dataset", "model", "train", "wandb")
+_TRAIN_DATA = "dataset.train_dataset.data_path"
+
+_ALL = (
+    Action(
+        name="train",
+        summary="Train a detector, or resume training.",
+        sections=_TRAIN,
+        required=(_TRAIN_DATA,),
+        run="ocdnet.actions.train:run",
+        automl=True,
+    ),
+    Action(
+        name="evaluate",
+        summary="Score a model on labelled images.",
+        sections=("dataset", "model", "evaluate"),
+        required=("dataset.validate_dataset.data_path",),
+        run="ocdnet.actions.evaluate:run",
+    ),
+    Action(
+        name="inference",
+        summary="Find text in a folder of images.",
+        sections=("dataset", "model", "inference"),
+        required=("inference.input_folder",),
+        run="ocdnet.actions.inference:run",
+    ),
+    Action(
+        name="export",
+        summary="Write a model as ONNX.",
+        sections=("dataset", "model", "export"),
+        required=("export.checkpoint",),
+        run="ocdnet.actions.export:run",
+    ),
+    Action(
+        name="prune",
+        summary="Remove channels from a model.",
+        sections=("dataset", "model", "prune"),
+        required=("prune.checkpoint",),
+    ),
+    Action(
+        name="quantize",
+        summary="Quantize a model after training.",
+        sections=("dataset", "model", "quantize"),
+        required=("quantize.model_path",),
+    ),
+    Action(
+        name="retrain",
+        summary="Train a pruned model.",
+        sections=_TRAIN,
+        required=("model.pruned_graph_path", _TRAIN_DATA),
+        command="train",
+        defaults={"model.load_pruned_graph": True},
+        automl=True,
+    ),
+    Action(
+        name="gen_trt_engine",
+        summary="Build a TensorRT engine from ONNX.",
+        sections=("dataset", "model", "gen_trt_engine"),
+        required=("gen_trt_engine.onnx_file", "gen_trt_engine.trt_engine"),
+    ),
+)
+
+ACTIONS: dict[str, Action] = {action.name: action for action in _ALL}
+"""Every action by name."""

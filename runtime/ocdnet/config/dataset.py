@@ -1,0 +1,141 @@
+"""Section `dataset`: what is read, how it is prepared, how it is batched."""
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema
+from pydantic.dataclasses import dataclass
+
+from ocdnet.config.base import STRICT, ImgMode, Positive, popular
+from ocdnet.config.problems import Problem, archives
+
+
+@dataclass(config=STRICT, kw_only=True)
+class PreProcess:
+    """One step of preparing a sample; its arguments are checked where the step is built."""
+
+    type: str
+    """Name of the step, e.g. EastRandomCropData."""
+
+    args: dict[str, Any] | list[Any] = field(default_factory=dict)
+    """Arguments of the step; of IaaAugment, a list of steps."""
+
+
+Step = Annotated[PreProcess, WithJsonSchema({"type": "object"})]
+"""A step as the schema sees it: open, since its arguments are typed where it is built."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class DatasetArgs:
+    """How images and labels are read and prepared."""
+
+    img_mode: ImgMode = "BGR"
+    """Channel order that images are read in."""
+
+    filter_keys: list[str] = field(default_factory=lambda: [""])
+    """TAO's list of sample fields to drop; not needed here."""
+
+    ignore_tags: list[str] = field(default_factory=lambda: ["*", "###"])
+    """Transcriptions that mark a text region as don't-care."""
+
+    pre_processes: list[Step] = field(default_factory=list)
+    """Steps that prepare a sample, in order."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class Loader:
+    """How samples are batched."""
+
+    batch_size: Annotated[Positive, popular] = 1
+    """Images a batch, on each device."""
+
+    num_workers: Annotated[int, Field(ge=-1), popular] = -1
+    """Processes that prepare samples; 0: none, -1: as many as the CPUs allow."""
+
+    shuffle: bool = False
+    """Read the samples in random order, a new one each epoch."""
+
+    pin_memory: bool = False
+    """Keep batches in page-locked memory, which speeds up the copy to a GPU."""
+
+    collate_fn: str = ""
+    """TAO's collate function; chosen automatically here."""
+
+
+def _train_args() -> DatasetArgs:
+    return DatasetArgs(
+        filter_keys=["img_path", "img_name", "text_polys", "texts", "ignore_tags", "shape"],
+        pre_processes=[
+            PreProcess(
+                type="EastRandomCropData",
+                args={"size": [640, 640], "max_tries": 50, "keep_ratio": True},
+            ),
+            PreProcess(
+                type="MakeBorderMap",
+                args={"shrink_ratio": 0.4, "thresh_min": 0.3, "thresh_max": 0.7},
+            ),
+            PreProcess(type="MakeShrinkMap", args={"shrink_ratio": 0.4, "min_text_size": 8}),
+        ],
+    )
+
+
+def _validate_args() -> DatasetArgs:
+    resize = {"short_size": [1280, 736], "resize_text_polys": True}
+    return DatasetArgs(pre_processes=[PreProcess(type="Resize2D", args=resize)])
+
+
+@dataclass(config=STRICT, kw_only=True)
+class TrainDataset:
+    """Images to train on."""
+
+    data_name: Literal["ICDAR2015Dataset"] = "ICDAR2015Dataset"
+    """Format of the labels."""
+
+    data_path: Annotated[list[str], popular] = field(default_factory=list)
+    """Folders with img/ and gt/, or UTF-8 datalist files."""
+
+    args: DatasetArgs = field(default_factory=_train_args)
+
+    loader: Loader = field(default_factory=lambda: Loader(batch_size=16, shuffle=True))
+
+
+@dataclass(config=STRICT, kw_only=True)
+class ValidateDataset:
+    """Images to validate and evaluate on."""
+
+    data_name: Literal["ICDAR2015Dataset"] = "ICDAR2015Dataset"
+    """Format of the labels."""
+
+    data_path: Annotated[list[str], popular] = field(default_factory=list)
+    """Folders with img/ and gt/, or UTF-8 datalist files."""
+
+    args: DatasetArgs = field(default_factory=_validate_args)
+
+    loader: Loader = field(default_factory=lambda: Loader(collate_fn="ICDARCollateFN"))
+
+
+@dataclass(config=STRICT, kw_only=True)
+class CalibrationDataset:
+    """Images that quantization measures activations on."""
+
+    images_dir: str = ""
+    """Folder of images."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class DatasetConfig:
+    """Training, validation and calibration data."""
+
+    train_dataset: TrainDataset = field(default_factory=TrainDataset)
+
+    validate_dataset: ValidateDataset = field(default_factory=ValidateDataset)
+
+    quant_calibration_dataset: CalibrationDataset = field(default_factory=CalibrationDataset)
+
+    def problems(self) -> Iterator[Problem]:
+        """Paths that are archives."""
+        calibration = "dataset.quant_calibration_dataset.images_dir"
+        yield from archives("dataset.train_dataset.data_path", self.train_dataset.data_path)
+        yield from archives("dataset.validate_dataset.data_path", self.validate_dataset.data_path)
+        yield from archives(calibration, [self.quant_calibration_dataset.images_dir])

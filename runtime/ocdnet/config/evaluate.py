@@ -1,0 +1,45 @@
+"""Section `evaluate`: scoring a model on labelled images."""
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Annotated
+
+from pydantic.dataclasses import dataclass
+
+from ocdnet.config.base import MISSING, STRICT, GpuId, Positive, popular
+from ocdnet.config.problems import Problem, one_of
+from ocdnet.config.shared import Metric, PostProcessing
+
+
+@dataclass(config=STRICT, kw_only=True)
+class EvaluateConfig:
+    """Evaluation."""
+
+    checkpoint: str = MISSING
+    """Model to evaluate (.pth or .onnx)."""
+
+    trt_engine: str = ""
+    """TensorRT engine to evaluate, instead of checkpoint."""
+
+    results_dir: str = ""
+    """Folder of this action's results, instead of <results_dir>/evaluate."""
+
+    batch_size: Annotated[Positive, popular] = 1
+    """Images a batch."""
+
+    num_gpus: Annotated[Positive, popular] = 1
+    """GPUs on each node."""
+
+    gpu_ids: Annotated[list[GpuId], popular] = field(default_factory=lambda: [0])
+    """Indices of the GPUs."""
+
+    num_nodes: Annotated[Positive, popular] = 1
+    """Machines."""
+
+    post_processing: PostProcessing = field(default_factory=PostProcessing)
+
+    metric: Metric = field(default_factory=Metric)
+
+    def problems(self) -> Iterator[Problem]:
+        """Not exactly one of checkpoint and trt_engine."""
+        yield from one_of(self.checkpoint, self.trt_engine, "evaluate")

@@ -1,0 +1,55 @@
+"""The whole experiment: root keys and the sections of every action."""
+
+from dataclasses import field
+
+from pydantic.dataclasses import dataclass
+
+from ocdnet.config.base import STRICT
+from ocdnet.config.dataset import DatasetConfig
+from ocdnet.config.evaluate import EvaluateConfig
+from ocdnet.config.export import ExportConfig
+from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
+from ocdnet.config.inference import InferenceConfig
+from ocdnet.config.model import ModelConfig
+from ocdnet.config.prune import PruneConfig
+from ocdnet.config.quantize import QuantizeConfig
+from ocdnet.config.train import TrainConfig
+from ocdnet.config.wandb import WandbConfig
+
+
+@dataclass(config=STRICT, kw_only=True)
+class Experiment:
+    """One experiment file; an action reads the root keys and its own sections.
+
+    Build it with `ocdnet.config.spec.resolve`, which fills in defaults by place: a bare
+    `Experiment()` holds `???` for values that the user must give.
+    """
+
+    results_dir: str = ""
+    """Folder of all results; each action writes to a folder of its name in it."""
+
+    encryption_key: str = ""
+    """TAO's key for encrypted models; nothing is encrypted here."""
+
+    model_name: str = ""
+    """Name of the model, for records only."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+
+    export: ExportConfig = field(default_factory=ExportConfig)
+
+    prune: PruneConfig = field(default_factory=PruneConfig)
+
+    quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
+
+    gen_trt_engine: GenTrtEngineConfig = field(default_factory=GenTrtEngineConfig)
+
+    wandb: WandbConfig = field(default_factory=WandbConfig)

@@ -1,0 +1,36 @@
+"""Section `export`: writing a model as ONNX."""
+
+from typing import Annotated
+
+from pydantic.dataclasses import dataclass
+
+from ocdnet.config.base import MISSING, STRICT, GpuId, Positive, Side, popular
+
+
+@dataclass(config=STRICT, kw_only=True)
+class ExportConfig:
+    """Export to ONNX."""
+
+    checkpoint: str = MISSING
+    """Model to export (.pth)."""
+
+    onnx_file: str = ""
+    """File to write; empty: beside the checkpoint, with the suffix .onnx."""
+
+    results_dir: str = ""
+    """Folder of this action's results, instead of <results_dir>/export."""
+
+    width: Annotated[Side, popular] = 1280
+    """Width of the network input, in pixels."""
+
+    height: Annotated[Side, popular] = 736
+    """Height of the network input, in pixels."""
+
+    opset_version: Annotated[Positive, popular] = 19
+    """ONNX operator set; raised to 19 where the graph needs it (DeformConv)."""
+
+    gpu_id: GpuId = 0
+    """Index of the GPU."""
+
+    verbose: bool = False
+    """Log the exporter's messages."""

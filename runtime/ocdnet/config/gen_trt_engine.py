@@ -1,0 +1,112 @@
+"""Section `gen_trt_engine`: building a TensorRT engine from ONNX."""
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from ocdnet.config.base import MISSING, STRICT, GpuId, ImgMode, Positive, Side, popular
+from ocdnet.config.problems import Problem, SpecFieldError, archives, batch_size, missing
+
+_CALIBRATION = "gen_trt_engine.tensorrt.calibration"
+
+
+@dataclass(config=STRICT, kw_only=True)
+class Calibration:
+    """INT8 calibration."""
+
+    cal_image_dir: list[str] = field(default_factory=list)
+    """Folders of calibration images (INT8 only)."""
+
+    cal_cache_file: str = MISSING
+    """Calibration cache to write (INT8 only)."""
+
+    cal_batch_size: Annotated[Positive, popular] = 1
+    """Images a calibration batch."""
+
+    cal_batches: Annotated[Positive, popular] = 1
+    """Batches to calibrate on."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class TensorRT:
+    """Options of the engine."""
+
+    data_type: Literal["FP32", "FP16", "INT8"] = "FP32"
+    """Number format of the engine."""
+
+    workspace_size: Annotated[int, Field(ge=0)] = 1024
+    """Memory the builder may use, in MiB."""
+
+    min_batch_size: Annotated[Positive, popular] = 1
+    """Smallest batch the engine takes."""
+
+    opt_batch_size: Annotated[Positive, popular] = 1
+    """Batch the engine is tuned for."""
+
+    max_batch_size: Annotated[Positive, popular] = 1
+    """Largest batch the engine takes."""
+
+    layers_precision: list[str] = field(default_factory=list)
+    """Number formats of single layers, as layer:format."""
+
+    calibration: Calibration = field(default_factory=Calibration)
+
+
+@dataclass(config=STRICT, kw_only=True)
+class GenTrtEngineConfig:
+    """TensorRT engine generation."""
+
+    onnx_file: str = MISSING
+    """ONNX file that export wrote."""
+
+    trt_engine: str = MISSING
+    """Engine file to write."""
+
+    results_dir: str = ""
+    """Folder of this action's results, instead of <results_dir>/gen_trt_engine."""
+
+    width: Annotated[Side, popular] = 1280
+    """Width of the network input, in pixels."""
+
+    height: Annotated[Side, popular] = 736
+    """Height of the network input, in pixels."""
+
+    img_mode: ImgMode = "BGR"
+    """Channel order that calibration images are read in."""
+
+    batch_size: Annotated[int, Field(ge=-1), popular] = -1
+    """Fixed batch size of the ONNX file; -1: dynamic."""
+
+    gpu_id: Annotated[GpuId, popular] = 0
+    """Index of the GPU."""
+
+    timing_cache: str = ""
+    """Timing cache to read and write."""
+
+    verbose: bool = False
+    """Log the builder's messages."""
+
+    tensorrt: TensorRT = field(default_factory=TensorRT)
+
+    def problems(self) -> Iterator[Problem]:
+        """Batch sizes out of order, INT8 without calibration, archives as folders."""
+        engine = self.tensorrt
+        sizes = [engine.min_batch_size, engine.opt_batch_size, engine.max_batch_size]
+        if sizes != sorted(sizes):
+            yield SpecFieldError(
+                "conflict",
+                "gen_trt_engine.tensorrt.opt_batch_size",
+                "'gen_trt_engine.tensorrt.opt_batch_size' is out of order",
+                got=sizes,
+                expected="min_batch_size <= opt_batch_size <= max_batch_size",
+            )
+        if engine.data_type == "INT8":
+            if not engine.calibration.cal_image_dir:
+                yield missing(f"{_CALIBRATION}.cal_image_dir", "INT8", "[/path/to/img]")
+            if not engine.calibration.cal_cache_file:
+                yield missing(f"{_CALIBRATION}.cal_cache_file", "INT8", "/path/to/cal.bin")
+        yield from batch_size("gen_trt_engine.batch_size", self.batch_size)
+        yield from archives(f"{_CALIBRATION}.cal_image_dir", engine.calibration.cal_image_dir)

@@ -1,0 +1,64 @@
+"""Section `inference`: finding text in new images."""
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from ocdnet.config.base import MISSING, STRICT, GpuId, ImgMode, Positive, Side, popular
+from ocdnet.config.problems import Problem, archives, batch_size, one_of
+from ocdnet.config.shared import PostProcessing
+
+
+@dataclass(config=STRICT, kw_only=True)
+class InferenceConfig:
+    """Inference."""
+
+    checkpoint: str = MISSING
+    """Model to run (.pth or .onnx)."""
+
+    trt_engine: str = ""
+    """TensorRT engine to run, instead of checkpoint."""
+
+    input_folder: str = MISSING
+    """Folder of images."""
+
+    results_dir: str = ""
+    """Folder of this action's results, instead of <results_dir>/inference."""
+
+    width: Annotated[Side, popular] = 1280
+    """Width that images are resized to, in pixels."""
+
+    height: Annotated[Side, popular] = 736
+    """Height that images are resized to, in pixels."""
+
+    img_mode: ImgMode = "BGR"
+    """Channel order that images are read in."""
+
+    polygon: bool = False
+    """Write polygons instead of quadrilaterals."""
+
+    show: bool = False
+    """TAO's switch for windows; none are opened here."""
+
+    batch_size: Annotated[int, Field(ge=-1)] = -1
+    """Images a batch; -1: what the model allows."""
+
+    num_gpus: Annotated[Positive, popular] = 1
+    """GPUs on each node."""
+
+    gpu_ids: Annotated[list[GpuId], popular] = field(default_factory=lambda: [0])
+    """Indices of the GPUs."""
+
+    num_nodes: Annotated[Positive, popular] = 1
+    """Machines."""
+
+    post_processing: PostProcessing = field(default_factory=PostProcessing)
+
+    def problems(self) -> Iterator[Problem]:
+        """Not exactly one of checkpoint and trt_engine, a batch size of 0, an archive as folder."""
+        yield from one_of(self.checkpoint, self.trt_engine, "inference")
+        yield from batch_size("inference.batch_size", self.batch_size)
+        yield from archives("inference.input_folder", [self.input_folder])

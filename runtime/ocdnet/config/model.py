@@ -1,0 +1,69 @@
+"""Section `model`: the network."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from ocdnet.config.base import STRICT, Positive, popular
+from ocdnet.config.problems import Problem, missing
+
+
+@dataclass(config=STRICT, kw_only=True)
+class ModelConfig:
+    """The network: backbone, neck and head."""
+
+    backbone: Annotated[
+        Literal["deformable_resnet18", "deformable_resnet50", "fan_tiny_8_p4_hybrid"], popular
+    ] = "deformable_resnet18"
+    """Feature extractor."""
+
+    neck: Literal["FPN", "FANNeck"] = "FPN"
+    """Merges the backbone's levels; a FAN backbone takes FANNeck whatever is written."""
+
+    head: Literal["DBHead"] = "DBHead"
+    """Predicts probability and threshold maps."""
+
+    in_channels: Annotated[int, Field(ge=3, le=3)] = 3
+    """Channels of the input image."""
+
+    out_channels: Annotated[int, Field(ge=2, le=2)] = 2
+    """Maps the head predicts."""
+
+    inner_channels: Annotated[int, Field(ge=256, le=256)] = 256
+    """Channels inside the FPN."""
+
+    k: Positive = 50
+    """Steepness of the differentiable binarization."""
+
+    pretrained: bool = False
+    """TAO's unused switch; see pretrained_model_path."""
+
+    pretrained_model_path: str = ""
+    """Checkpoint whose weights training starts from."""
+
+    load_pruned_graph: bool = False
+    """Build the pruned network stored at pruned_graph_path."""
+
+    pruned_graph_path: str = ""
+    """Pruned model that prune wrote."""
+
+    enlarge_feature_map_size: bool = False
+    """Keep a larger feature map (FAN backbones)."""
+
+    activation_checkpoint: bool = False
+    """Recompute activations in the backward pass, to save memory."""
+
+    fuse_qkv_proj: bool = True
+    """One projection for query, key and value (FAN backbones); pruning needs false."""
+
+    quant: bool = False
+    """TAO's quantization-aware training."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A pruned graph that is to be loaded from nowhere."""
+        if self.load_pruned_graph and not self.pruned_graph_path:
+            yield missing(
+                "model.pruned_graph_path", "model.load_pruned_graph", "/path/to/pruned_0.1.pth"
+            )

@@ -1,0 +1,101 @@
+"""Command-line overrides: `a.b.c=value`, with YAML values."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ocdnet.config.normalise import unknown_key
+from ocdnet.config.problems import SpecFieldError
+from ocdnet.config.schema import Node, core, defaults, find
+from ocdnet.config.yaml_io import parse
+
+_FORM = re.compile(r"\+{0,2}([\w.-]+)=(.*)", re.DOTALL)
+
+
+def apply(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of the tree with the overrides applied in order; the last of a key wins.
+
+    A leading `+` or `++` is accepted. For a key that takes a string the value is the text itself
+    (quotes removed); for others it is YAML. A number in a key is a list index.
+
+    Raises:
+        SpecFieldError: `bad-override`, `bad-yaml` or `unknown-key`.
+    """
+    result: dict[str, Any] = _unshared(tree)
+    for override in overrides:
+        match = _FORM.fullmatch(override)
+        if match is None:
+            raise _bad(override, "is not an override", "key=value, e.g. train.num_epochs=10")
+        key, text = match.groups()
+        parts = key.split(".")
+        node = find(parts)
+        if node is None:
+            raise unknown_key(key)
+        _assign(result, parts, _value(text, node, override), override)
+    return result
+
+
+def _unshared(value: Any) -> Any:
+    """A deep copy in which YAML aliases are separate, so that setting one leaves the other."""
+    if isinstance(value, Mapping):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
+
+
+def _value(text: str, node: Node, override: str) -> Any:
+    """The value of an override's text for the key's node."""
+    takes_text = core(node).get("type") == "string"
+    if not text.strip():
+        return "" if takes_text else None
+    try:
+        value = parse(text, override)
+    except SpecFieldError:
+        if not takes_text:
+            raise
+        return text
+    return text if takes_text and value is not None and not isinstance(value, str) else value
+
+
+def _assign(tree: dict[str, Any], parts: Sequence[str], value: Any, override: str) -> None:
+    """Set the value at a path, making what is missing on the way (lists: their default)."""
+    container: Any = tree
+    for depth, part in enumerate(parts):
+        index: Any = part
+        if isinstance(container, list):
+            index = int(part) if part.isdecimal() else -1
+            if not 0 <= index < len(container):
+                raise _bad(
+                    override, f"has no item {part!r} to set", f"an index below {len(container)}"
+                )
+        elif not isinstance(container, dict):
+            raise _bad(
+                override,
+                f"cannot be set: {'.'.join(parts[:depth])!r} is not a mapping",
+                "a mapping",
+            )
+        if depth == len(parts) - 1:
+            container[index] = value
+            return
+        if isinstance(container, dict) and container.get(index) is None:
+            container[index] = _start(parts[: depth + 1])
+        container = container[index]
+
+
+def _start(parts: Sequence[str]) -> Any:
+    """What a container that is not given starts from: a list from its default, else empty."""
+    node = find(parts)
+    if node is None or core(node).get("type") != "array":
+        return {}
+    value: Any = defaults()
+    for part in parts:
+        value = value[part]
+    return copy.deepcopy(value)
+
+
+def _bad(override: str, what: str, expected: str) -> SpecFieldError:
+    return SpecFieldError(
+        "bad-override", None, f"{override!r} {what}", got=override, expected=expected
+    )

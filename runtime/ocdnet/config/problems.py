@@ -1,0 +1,117 @@
+"""Problems of a spec as errors that also carry the dotted key they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ocdnet.errors import DataError, SpecError
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+
+
+class SpecFieldError(SpecError):
+    """A SpecError about one key.
+
+    Args:
+        code: slug, as in `UserError`.
+        key: dotted key, or None where the whole file is meant.
+        message: one sentence that names the key.
+        did_you_mean: the known key or choice closest to what was written.
+        got: the offending value.
+        expected: what would have been accepted.
+        hint: the change that mends it.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        key: str | None,
+        message: str,
+        *,
+        did_you_mean: str | None = None,
+        got: Any = None,
+        expected: Any = None,
+        hint: str | None = None,
+    ) -> None:
+        if did_you_mean and hint is None:
+            hint = f"Did you mean {did_you_mean!r}?"
+        super().__init__(code, message, got, expected, hint)
+        self.key, self.did_you_mean = key, did_you_mean
+
+
+class DataFieldError(DataError):
+    """A DataError about one key: the value is well-formed, what it points at is not usable."""
+
+    did_you_mean: str | None = None
+
+    def __init__(
+        self, code: str, key: str, message: str, *, got: Any, expected: Any, hint: str
+    ) -> None:
+        super().__init__(code, message, got, expected, hint)
+        self.key = key
+
+
+Problem = SpecFieldError | DataFieldError
+
+
+def missing(key: str, why: str, example: str) -> SpecFieldError:
+    """The problem of a value that is required and not given.
+
+    Args:
+        key: dotted key.
+        why: who requires it, e.g. `"evaluate"`.
+        example: a value to show, as one would write it on the command line.
+    """
+    return SpecFieldError(
+        "missing-value",
+        key,
+        f"{key!r} is required by {why}",
+        expected="a value",
+        hint=f"Set it in the spec, or on the command line: '{key}={example}'",
+    )
+
+
+def archives(key: str, paths: Iterable[str]) -> Iterator[DataFieldError]:
+    """A problem for each path that is an archive: data is read from extracted folders."""
+    for path in paths:
+        name = path.lower()
+        if name.endswith(ARCHIVES):
+            command = "unzip" if name.endswith(".zip") else "tar -xf"
+            yield DataFieldError(
+                "archive-as-path",
+                key,
+                f"{key!r} is an archive",
+                got=path,
+                expected="an extracted folder",
+                hint=f"Extract it first ({command} {path}) and give the folder",
+            )
+
+
+def one_of(checkpoint: str, engine: str, section: str) -> Iterator[SpecFieldError]:
+    """A problem unless exactly one of a section's `checkpoint` and `trt_engine` is given."""
+    if not checkpoint and not engine:
+        yield missing(
+            f"{section}.checkpoint", f"{section} (or a trt_engine)", "/path/to/model_best.pth"
+        )
+    elif checkpoint and engine:
+        yield SpecFieldError(
+            "conflict",
+            f"{section}.trt_engine",
+            f"'{section}.checkpoint' and '{section}.trt_engine' are both given",
+            got=engine,
+            expected="exactly one of them",
+            hint=f"Leave out '{section}.checkpoint' to run the engine",
+        )
+
+
+def batch_size(key: str, value: int) -> Iterator[SpecFieldError]:
+    """A problem where a batch size that may be -1 (any) is 0."""
+    if value == 0:
+        yield SpecFieldError(
+            "out-of-range",
+            key,
+            f"{key!r} is out of range",
+            got=0,
+            expected="-1 (any), or 1 and above",
+        )

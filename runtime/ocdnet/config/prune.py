@@ -1,0 +1,31 @@
+"""Section `prune`: removing channels."""
+
+from pydantic.dataclasses import dataclass
+
+from ocdnet.config.base import MISSING, STRICT, Fraction, GpuId, Positive
+
+
+@dataclass(config=STRICT, kw_only=True)
+class PruneConfig:
+    """Structured pruning by weight magnitude."""
+
+    checkpoint: str = MISSING
+    """Model to prune (.pth)."""
+
+    results_dir: str = ""
+    """Folder of this action's results, instead of <results_dir>/prune."""
+
+    ch_sparsity: Fraction = 0.1
+    """Fraction of channels to remove."""
+
+    p: Positive = 2
+    """Norm that ranks the channels (1: L1, 2: L2)."""
+
+    round_to: Positive = 32
+    """Channels left are a multiple of this."""
+
+    gpu_id: GpuId = 0
+    """Index of the GPU."""
+
+    verbose: bool = False
+    """Log what each layer loses."""

@@ -1,0 +1,237 @@
+"""From a YAML file and overrides to a checked `Experiment`, and back."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ocdnet.config import compat, overrides, schema, yaml_io
+from ocdnet.config.actions import ACTIONS, ROOT_KEYS, Action
+from ocdnet.config.experiment import Experiment
+from ocdnet.config.normalise import Normaliser
+from ocdnet.config.problems import Problem, SpecFieldError, missing
+from ocdnet.config.verdict import validated
+from ocdnet.errors import UsageError
+
+SECRETS = ("encryption_key",)
+_MASK = "***"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A spec that is valid for an action.
+
+    Attributes:
+        action: name of the action it was checked for.
+        experiment: every section; those that the action does not read hold their defaults.
+        notices: what was ignored or changed, for the user to read.
+    """
+
+    action: str
+    experiment: Experiment
+    notices: list[str] = field(default_factory=list)
+
+
+def load(action: str, path: Path | None, overrides: Sequence[str] = ()) -> Loaded:
+    """Read, override and check a spec file.
+
+    Args:
+        action: name in `ACTIONS`.
+        path: YAML file, or None for defaults and overrides alone.
+        overrides: `key=value` texts.
+
+    Raises:
+        SpecError: the first problem of the file, an override or a value.
+        DataError: a path in the spec is an archive.
+    """
+    return resolve(action, read(path, overrides))
+
+
+def read(path: Path | None, given: Sequence[str] = ()) -> dict[str, Any]:
+    """The unchecked tree of a spec file with its overrides applied.
+
+    Raises:
+        SpecError: `bad-yaml`, `bad-override`, or `unknown-key` in an override.
+    """
+    return overrides.apply({} if path is None else yaml_io.read(path), given)
+
+
+def resolve(action: str, tree: Mapping[str, Any]) -> Loaded:
+    """Check a tree for an action; raises as `load` does."""
+    loaded, found = check(action, tree)
+    if loaded is None:
+        raise found[0]
+    return loaded
+
+
+def problems(action: str, tree: Mapping[str, Any]) -> list[Problem]:
+    """Everything that keeps the tree from being valid for an action: none if it is."""
+    return check(action, tree)[1]
+
+
+def check(action: str, tree: Mapping[str, Any]) -> tuple[Loaded | None, list[Problem]]:
+    """The checked spec, or None and every problem found (unknown keys first).
+
+    Raises:
+        UsageError: no such action.
+    """
+    entry = _entry(action)
+    normaliser = Normaliser()
+    known = normaliser.known(tree, schema.experiment())
+    normal = normaliser.mapping(_projected(known, entry), schema.experiment())
+    experiment, refused = validated(_completed(normal, entry))
+    found: list[Problem] = [*normaliser.problems, *refused]
+    if experiment is None:
+        # Once more without what was refused, so that the cross-field rules are heard too.
+        experiment, _ = validated(_completed(_without(normal, refused), entry))
+    if experiment is None:
+        return None, found
+    view = _projected(schema.adapter().dump_python(experiment, mode="json"), entry)
+    notices = _clamp_warmup(experiment) if "train" in entry.sections else []
+    for outcome in compat.check(view, schema.defaults()):
+        if isinstance(outcome, str):
+            notices.append(outcome)
+        else:
+            found.append(outcome)
+    found += _cross_field(experiment, view, entry, found)
+    return (None if found else Loaded(action, experiment, notices)), found
+
+
+def normalised(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree as the action's JSON Schema is to see it: projected, typed, without unset values."""
+    return Normaliser().mapping(_projected(tree, _entry(action)), schema.experiment())
+
+
+def _entry(action: str) -> Action:
+    if action in ACTIONS:
+        return ACTIONS[action]
+    near = difflib.get_close_matches(action, ACTIONS, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else None
+    raise UsageError("unknown-action", f"No action {action!r}", action, ", ".join(ACTIONS), hint)
+
+
+def _projected(tree: Mapping[str, Any], action: Action) -> dict[str, Any]:
+    """What the action reads of the tree: the root keys and its sections."""
+    return {key: value for key, value in tree.items() if key in ROOT_KEYS or key in action.sections}
+
+
+def _completed(tree: Mapping[str, Any], action: Action) -> dict[str, Any]:
+    """The tree over every default, so that a default may depend on its place and the action."""
+    return _merged(schema.blank(action_defaults(action)), tree, schema.experiment())
+
+
+def _without(tree: dict[str, Any], refused: Sequence[SpecFieldError]) -> dict[str, Any]:
+    """The tree less the fields that hold what was refused."""
+    for problem in refused:
+        container: Any = tree
+        for part in (problem.key or "").split("."):
+            if not isinstance(container.get(part), dict):
+                container.pop(part, None)
+                break
+            container = container[part]
+    return tree
+
+
+def action_defaults(action: Action) -> dict[str, Any]:
+    """The default of every key of the experiment for one action, nested."""
+    tree = copy.deepcopy(schema.defaults())
+    for key, value in action.defaults.items():
+        *parents, name = key.split(".")
+        container = tree
+        for parent in parents:
+            container = container[parent]
+        container[name] = value
+    return tree
+
+
+def _merged(base: dict[str, Any], tree: Mapping[str, Any], node: schema.Node) -> dict[str, Any]:
+    """The tree over the base; lists and open objects are replaced whole."""
+    for key, value in tree.items():
+        child = node["properties"][key]
+        mergeable = "properties" in child and isinstance(value, Mapping)
+        base[key] = _merged(base[key], value, child) if mergeable else value
+    return base
+
+
+def _clamp_warmup(experiment: Experiment) -> list[str]:
+    """Keep warm-up below num_epochs: a search sets the one and leaves the other alone."""
+    schedule, limit = experiment.train.lr_scheduler.args, experiment.train.num_epochs - 1
+    if schedule.warmup_epoch <= limit:
+        return []
+    notice = (
+        f"'train.lr_scheduler.args.warmup_epoch' is lowered from {schedule.warmup_epoch} "
+        f"to {limit}: 'train.num_epochs' is {limit + 1}"
+    )
+    schedule.warmup_epoch = limit
+    return [notice]
+
+
+def _cross_field(
+    experiment: Experiment, tree: Mapping[str, Any], action: Action, found: Sequence[Problem]
+) -> Iterator[Problem]:
+    """Missing values and the sections' own rules, once for each key."""
+    seen = {problem.key for problem in found}
+    for problem in [*_missing(tree, action), *_section_problems(experiment, action)]:
+        if not any(f"{key}.".startswith(f"{problem.key}.") for key in seen):
+            seen.add(problem.key)
+            yield problem
+
+
+def _missing(tree: Mapping[str, Any], action: Action) -> Iterator[SpecFieldError]:
+    for key in action.required:
+        parts = key.split(".")
+        value: Any = tree
+        for part in parts:
+            value = value[part]
+        if not value:
+            yield missing(key, action.name, schema.example(schema.find(parts) or {}))
+
+
+def _section_problems(experiment: Experiment, action: Action) -> Iterator[Problem]:
+    for name in action.sections:
+        rules = getattr(getattr(experiment, name), "problems", None)
+        if rules is not None:
+            yield from rules()
+
+
+def dump(loaded: Loaded) -> dict[str, Any]:
+    """The resolved spec: root keys and the action's sections, secrets masked, no unset extras."""
+    tree = schema.adapter().dump_python(loaded.experiment, mode="json")
+    result = without_extras(_projected(tree, ACTIONS[loaded.action]), schema.experiment())
+    return result | {key: _MASK for key in SECRETS if result[key]}
+
+
+def without_extras(tree: Mapping[str, Any], node: schema.Node) -> dict[str, Any]:
+    """The tree without keys that TAO does not know, where they hold their default."""
+    result: dict[str, Any] = {}
+    for key, value in tree.items():
+        child = node["properties"][key]
+        if "properties" in child:
+            result[key] = without_extras(value, child)
+        elif not ("x_extra" in child and value == child["default"]):
+            result[key] = value
+    return result
+
+
+def to_yaml(tree: Mapping[str, Any]) -> str:
+    """A resolved spec as YAML that `load` reads back to the same values."""
+    return yaml_io.dump(yaml_io.styled(dict(tree)))
+
+
+def results_dir(experiment: Experiment, action: str) -> Path:
+    """Folder of an action's results: `<action>.results_dir`, else `<results_dir>/<action>`.
+
+    Raises:
+        SpecError: `missing-value`, where neither is given.
+    """
+    section = ACTIONS[action].section
+    own: str = getattr(experiment, section).results_dir
+    if own:
+        return Path(own)
+    if experiment.results_dir:
+        return Path(experiment.results_dir) / section
+    raise missing("results_dir", action, "/path/to/results")

@@ -1,0 +1,181 @@
+"""Section `train`: optimisation, schedule, checkpoints, devices."""
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from ocdnet.config.base import (
+    STRICT,
+    Fraction,
+    GpuId,
+    Positive,
+    automl,
+    extra,
+    math_cond,
+    popular,
+    search,
+)
+from ocdnet.config.shared import Metric, PostProcessing
+
+
+@dataclass(config=STRICT, kw_only=True)
+class OptimizerArgs:
+    """Arguments of the optimiser."""
+
+    lr: Annotated[
+        Fraction, automl, search(1e-5, 1e-2, scale="log"), math_cond("> 0.0"), popular
+    ] = 1e-3
+    """Peak learning rate, reached after warm-up."""
+
+    weight_decay: Annotated[
+        Fraction, automl, search(1e-6, 1e-2, scale="log"), math_cond(">= 0.0")
+    ] = 0.0
+    """Weight decay."""
+
+    momentum: Fraction = 0.0
+    """Momentum (SGD)."""
+
+    eps: Fraction = 1e-8
+    """Added to the denominator (Adam, AdamW)."""
+
+    amsgrad: bool = True
+    """Use the AMSGrad variant (Adam, AdamW)."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class Optimizer:
+    """Optimiser."""
+
+    type: Literal["Adam", "AdamW", "SGD"] = "Adam"
+    """Name of the optimiser."""
+
+    args: OptimizerArgs = field(default_factory=OptimizerArgs)
+
+
+@dataclass(config=STRICT, kw_only=True)
+class LrSchedulerArgs:
+    """Arguments of the schedule."""
+
+    warmup_epoch: Annotated[int, Field(ge=0)] = 3
+    """Epochs of linear warm-up; at most num_epochs - 1 are used."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class LrScheduler:
+    """Learning-rate schedule: linear warm-up, then polynomial decay, stepped each epoch."""
+
+    type: Literal["WarmupPolyLR"] = "WarmupPolyLR"
+    """Name of the schedule."""
+
+    args: LrSchedulerArgs = field(default_factory=LrSchedulerArgs)
+
+
+@dataclass(config=STRICT, kw_only=True)
+class Loss:
+    """Loss: alpha * BCE on shrink maps + beta * L1 on threshold maps + dice on binary maps."""
+
+    type: Literal["DBLoss"] = "DBLoss"
+    """Name of the loss."""
+
+    alpha: Positive = 5
+    """Weight of the shrink map's cross-entropy."""
+
+    beta: Positive = 10
+    """Weight of the threshold map's L1."""
+
+    ohem_ratio: Positive = 3
+    """Hardest background pixels counted, as a multiple of the text pixels."""
+
+    eps: Fraction = 1e-6
+    """Keeps the denominators above zero."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class Trainer:
+    """Trainer options."""
+
+    clip_grad_norm: Annotated[float, Field(ge=0)] = 5.0
+    """L2 norm that gradients are clipped to; 0: no clipping."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class Cudnn:
+    """cuDNN options."""
+
+    benchmark: bool = False
+    """Time several convolution algorithms and keep the fastest."""
+
+    deterministic: bool = True
+    """Use deterministic algorithms only."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class TrainConfig:
+    """Training."""
+
+    results_dir: str = ""
+    """Folder of this action's results, instead of <results_dir>/train."""
+
+    num_epochs: Annotated[Positive, popular] = 10
+    """Epochs to train."""
+
+    max_minutes: Annotated[float | None, Field(ge=0), extra] = None
+    """Wall-clock minutes after which training stops, its last epoch saved, as a success."""
+
+    validation_interval: Annotated[Positive, popular] = 1
+    """Epochs between validations."""
+
+    checkpoint_interval: Annotated[Positive, popular] = 1
+    """Epochs or steps between checkpoints."""
+
+    checkpoint_interval_unit: Literal["epoch", "step"] = "epoch"
+    """Unit of checkpoint_interval."""
+
+    resume_training_checkpoint_path: str = ""
+    """Checkpoint to resume from."""
+
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """Number format of the computation."""
+
+    seed: Annotated[int, Field(ge=-1)] = 1234
+    """Seed of everything random; -1: a new one each run."""
+
+    num_gpus: Annotated[Positive, popular] = 1
+    """GPUs on each node."""
+
+    gpu_ids: Annotated[list[GpuId], popular] = field(default_factory=lambda: [0])
+    """Indices of the GPUs."""
+
+    num_nodes: Annotated[Positive, popular] = 1
+    """Machines."""
+
+    distributed_strategy: Literal["ddp", "fsdp", "deepspeed_stage_3_offload"] = "ddp"
+    """How several devices share the work."""
+
+    use_distributed_sampler: bool = False
+    """TAO's switch; several devices always read different samples here."""
+
+    model_ema: bool = False
+    """Also keep an exponential moving average of the weights."""
+
+    model_ema_decay: Fraction = 0.9999
+    """Decay of that average."""
+
+    is_dry_run: bool = False
+    """Run one batch of training and validation, to see that it works."""
+
+    optimizer: Optimizer = field(default_factory=Optimizer)
+
+    lr_scheduler: LrScheduler = field(default_factory=LrScheduler)
+
+    loss: Loss = field(default_factory=Loss)
+
+    post_processing: PostProcessing = field(default_factory=PostProcessing)
+
+    metric: Metric = field(default_factory=Metric)
+
+    trainer: Trainer = field(default_factory=Trainer)
+
+    cudnn: Cudnn = field(default_factory=Cudnn)

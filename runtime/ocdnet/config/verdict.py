@@ -1,0 +1,75 @@
+"""The dataclasses' verdict on a complete spec, with pydantic's errors in our words."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from ocdnet.config import schema
+from ocdnet.config.experiment import Experiment
+from ocdnet.config.problems import SpecFieldError
+
+_CODES = {
+    "literal_error": "bad-choice",
+    "missing": "missing-value",
+    "greater_than_equal": "out-of-range",
+    "less_than_equal": "out-of-range",
+    "multiple_of": "out-of-range",
+    "string_pattern_mismatch": "bad-choice",
+    "unexpected_keyword_argument": "unknown-key",
+}
+
+_PHRASES = {
+    "bad-choice": "is not one of its choices",
+    "missing-value": "has no value",
+    "out-of-range": "is out of range",
+    "unknown-key": "is not a key here",
+    "wrong-type": "has the wrong type",
+}
+
+
+def validated(tree: Mapping[str, Any]) -> tuple[Experiment | None, list[SpecFieldError]]:
+    """The experiment of a normalised tree, or None and what is wrong with it."""
+    try:
+        return schema.adapter().validate_json(json.dumps(tree)), []
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+        return None, [_translated(detail) for detail in details]
+
+
+def _translated(error: ErrorDetails) -> SpecFieldError:
+    parts = [str(part) for part in error["loc"]]
+    key, got = ".".join(parts), error["input"]
+    code = _CODES.get(error["type"], "wrong-type")
+    node = schema.core(schema.find(parts) or {})
+    return SpecFieldError(
+        code,
+        key,
+        f"{key!r} {_PHRASES[code]}",
+        did_you_mean=_nearest(got, node.get("enum", ())),
+        got=None if code == "missing-value" else got,
+        expected=None if code == "unknown-key" else schema.describe(node),
+        hint=_hint(got, node) if code == "wrong-type" else None,
+    )
+
+
+def _nearest(got: Any, choices: Any) -> str | None:
+    """The choice that a misspelt or miscased text is closest to."""
+    if not isinstance(got, str):
+        return None
+    lower = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(got.lower(), lower, n=1)
+    return lower[near[0]] if near else None
+
+
+def _hint(got: Any, node: schema.Node) -> str | None:
+    if isinstance(got, list | dict):
+        return None
+    if node.get("type") == "array":
+        return f"Write a list: [{got}]"
+    return "Put it in quotes" if node.get("type") == "string" else None

@@ -1,0 +1,106 @@
+"""The spec's `dataset` section as a LightningDataModule."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from ocdnet.config.dataset import DatasetArgs, DatasetConfig, Loader
+from ocdnet.data.annotations import Annotation, index_dataset
+from ocdnet.data.dataset import (
+    EvalBatch,
+    EvalDataset,
+    TrainDataset,
+    check_batch,
+    collate_eval,
+    collate_train,
+    init_worker,
+    worker_count,
+)
+from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.sampler import EpochSampler, ShardSampler
+from ocdnet.data.transforms import compile_eval, compile_train
+
+
+def eval_preprocess(args: DatasetArgs) -> Preprocess:
+    """The network input that a dataset section's steps describe."""
+    return Preprocess(compile_eval(steps(args)), args.img_mode)
+
+
+def steps(args: DatasetArgs) -> list[dict[str, Any]]:
+    """The section's `pre_processes` as plain values."""
+    return [dataclasses.asdict(step) for step in args.pre_processes]
+
+
+class DetectionData(pl.LightningDataModule):
+    """Training and validation batches; every label is read, and refused, when this is made.
+
+    Args:
+        config: the `dataset` section.
+        seed: of the run; order and augmentation depend on it, the epoch and the index alone.
+
+    Raises:
+        UserError: bad labels, paths or pre-processing steps.
+    """
+
+    def __init__(self, config: DatasetConfig, seed: int) -> None:
+        super().__init__()
+        train, validate = config.train_dataset, config.validate_dataset
+        self.seed, self._train_loader, self._eval_loader = seed, train.loader, validate.loader
+        transform = compile_train(steps(train.args))
+        annotations = index_dataset(train.data_path, train.args.ignore_tags)
+        self.train_set = TrainDataset(annotations, transform, train.args.img_mode, seed)
+        self.eval_set: EvalDataset | None = None
+        if validate.data_path:
+            held_back: list[Annotation] = index_dataset(
+                validate.data_path, validate.args.ignore_tags
+            )
+            self.eval_set = EvalDataset(held_back, eval_preprocess(validate.args))
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches of this rank; a run resumed within an epoch gets that epoch's remaining ones."""
+        trainer = self.trainer
+        sampler = EpochSampler(
+            len(self.train_set),
+            self.seed,
+            self._train_loader.shuffle,
+            trainer.global_rank,
+            trainer.world_size,
+        )
+        loader = self._loader(self.train_set, sampler, self._train_loader, collate_train)
+        seen = trainer.fit_loop.epoch_loop.batch_progress.current.completed % len(loader)
+        sampler.skip(seen * self._train_loader.batch_size)
+        return loader
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Validation batches of this rank; an empty list without validation data."""
+        if self.eval_set is None:
+            return []
+        sampler = ShardSampler(
+            len(self.eval_set), self.trainer.global_rank, self.trainer.world_size
+        )
+        return self._loader(self.eval_set, sampler, self._eval_loader, collate_eval)
+
+    def _loader(self, dataset: Any, sampler: Any, config: Loader, collate: Any) -> DataLoader[Any]:
+        workers = worker_count(config.num_workers, self.trainer.num_devices)
+        return DataLoader(
+            dataset,
+            batch_size=config.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=config.pin_memory and torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            worker_init_fn=init_worker,
+        )
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move the tensors; raise here what a worker could not read."""
+        batch = check_batch(batch)
+        if isinstance(batch, EvalBatch):
+            return dataclasses.replace(batch, images=batch.images.to(device, non_blocking=True))
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)

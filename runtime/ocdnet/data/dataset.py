@@ -1,0 +1,169 @@
+"""Datasets, collation and workers for torch's DataLoader."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import torch
+
+from ocdnet.data.annotations import Annotation
+from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
+from ocdnet.data.transforms import TrainTransform
+from ocdnet.errors import UserError
+
+MAX_AUTO_WORKERS = 8
+
+_T = TypeVar("_T")
+TrainItem = dict[str, Any]
+TrainBatch = dict[str, Any]
+EvalItem = tuple[Prepared, Annotation]
+
+
+class TrainDataset(torch.utils.data.Dataset):
+    """Training samples by (epoch, index), as EpochSampler yields them.
+
+    An item holds `image` uint8[h, w, 3] (not normalised: that is done on the device),
+    `shrink_map`, `shrink_mask`, `threshold_mask` uint8[h, w], `threshold_map` float32[h, w] and
+    `path`; or it is the UserError that reading it raised (see `check_batch`).
+    """
+
+    def __init__(
+        self,
+        annotations: Sequence[Annotation],
+        transform: TrainTransform,
+        img_mode: str,
+        seed: int,
+    ) -> None:
+        self.annotations, self.transform = annotations, transform
+        self.img_mode, self.seed = img_mode, seed
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, key: tuple[int, int]) -> TrainItem | UserError:
+        """The sample; its randomness is a function of (seed, epoch, index) alone."""
+        epoch, index = key
+        annotation = self.annotations[index]
+        try:
+            image = read_image(annotation.image, self.img_mode)
+        except UserError as error:
+            return error
+        rng = np.random.default_rng([self.seed, epoch, index])
+        sample = self.transform(image, annotation.polygons, annotation.ignore, rng)
+        targets = sample.targets
+        return {
+            "image": torch.from_numpy(sample.image),
+            "shrink_map": torch.from_numpy(targets.shrink_map),
+            "shrink_mask": torch.from_numpy(targets.shrink_mask),
+            "threshold_map": torch.from_numpy(targets.threshold_map),
+            "threshold_mask": torch.from_numpy(targets.threshold_mask),
+            "path": str(annotation.image),
+        }
+
+
+class EvalDataset(torch.utils.data.Dataset):
+    """Prepared images with their annotations; an item may be a UserError, as in TrainDataset."""
+
+    def __init__(self, annotations: Sequence[Annotation], preprocess: Preprocess) -> None:
+        self.annotations, self.preprocess = annotations, preprocess
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, index: int) -> EvalItem | UserError:
+        """The image at the network's size and its annotation."""
+        annotation = self.annotations[index]
+        try:
+            image = read_image(annotation.image, self.preprocess.img_mode)
+        except UserError as error:
+            return error
+        return self.preprocess.prepare(image), annotation
+
+
+@dataclass(frozen=True, slots=True)
+class EvalBatch:
+    """Prepared images and what maps their boxes back.
+
+    Attributes:
+        images: torch uint8[B, h, w, 3], padded right and below to the batch's largest.
+        sizes: (width, height) of each image without that padding.
+        scales: (sx, sy) of each: network pixel * scale = pixel of the original image.
+        image_sizes: (width, height) of each original image.
+        annotations: of each image.
+    """
+
+    images: torch.Tensor
+    sizes: list[tuple[int, int]]
+    scales: list[tuple[float, float]]
+    image_sizes: list[tuple[int, int]]
+    annotations: list[Annotation]
+
+    def pin_memory(self) -> EvalBatch:
+        """The batch in page-locked memory; the DataLoader calls it."""
+        return EvalBatch(
+            self.images.pin_memory(), self.sizes, self.scales, self.image_sizes, self.annotations
+        )
+
+
+def collate_train(items: Sequence[TrainItem | UserError]) -> TrainBatch | UserError:
+    """Stack training items: tensors of TrainDataset with a batch axis, and `paths`, a list."""
+    samples: list[TrainItem] = []
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+        samples.append(item)
+    keys = [key for key in samples[0] if key != "path"]
+    batch: TrainBatch = {key: torch.stack([sample[key] for sample in samples]) for key in keys}
+    return batch | {"paths": [sample["path"] for sample in samples]}
+
+
+def collate_eval(items: Sequence[EvalItem | UserError]) -> EvalBatch | UserError:
+    """Stack evaluation items to an EvalBatch."""
+    pairs: list[EvalItem] = []
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+        pairs.append(item)
+    images = [prepared.image for prepared, _ in pairs]
+    height = max(image.shape[0] for image in images)
+    width = max(image.shape[1] for image in images)
+    return EvalBatch(
+        images=torch.from_numpy(np.stack([pad_to(image, height, width) for image in images])),
+        sizes=[(image.shape[1], image.shape[0]) for image in images],
+        scales=[prepared.scale for prepared, _ in pairs],
+        image_sizes=[prepared.image_size for prepared, _ in pairs],
+        annotations=[annotation for _, annotation in pairs],
+    )
+
+
+def check_batch(batch: _T | UserError) -> _T:
+    """The batch; raises the UserError that a worker met in its place.
+
+    torch rebuilds an exception raised in a worker from one string, which would lose what was
+    found, what was expected and the exit code; so workers return the error as their batch.
+    """
+    if isinstance(batch, UserError):
+        raise batch
+    return batch
+
+
+def worker_count(requested: int, local_world_size: int = 1) -> int:
+    """Number of DataLoader workers of one process; -1 chooses.
+
+    The automatic number shares the CPUs that this process may use among the machine's training
+    processes: at least 1, at most MAX_AUTO_WORKERS.
+    """
+    if requested >= 0:
+        return requested
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MAX_AUTO_WORKERS, cpus // local_world_size))
+
+
+def init_worker(worker_id: int) -> None:
+    """Keep OpenCV to the worker's own thread: the DataLoader's `worker_init_fn`."""
+    cv2.setNumThreads(0)

@@ -1,0 +1,224 @@
+"""From an image file to the network's input: one code path for torch, ONNX and TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ocdnet.errors import DataError, SpecError
+
+MEAN = (122.67891434, 116.66876762, 104.00698793)
+"""Subtracted in channel order, whatever the image mode (as TAO OCDNet does)."""
+
+IMG_MODES = ("BGR", "RGB", "GRAY")
+STRIDE = 32
+"""The network halves its input five times: sides must be multiples of this."""
+
+_PREFIX = "ocdnet.preprocess."
+_MEAN = np.array(MEAN, dtype=np.float32)
+
+Image = NDArray[np.uint8]
+Size = tuple[int, int] | int
+
+
+def read_image(path: str | Path, img_mode: str = "BGR") -> Image:
+    """Decode an image file to uint8[H, W, 3]; GRAY repeats the grey value in three channels.
+
+    An EXIF orientation is not applied: labels refer to the pixels as stored.
+
+    Raises:
+        DataError: the file is absent, empty or not a whole image.
+        SpecError: an unknown `img_mode`.
+    """
+    check_img_mode(img_mode)
+    colour = cv2.IMREAD_GRAYSCALE if img_mode == "GRAY" else cv2.IMREAD_COLOR
+    try:
+        # Not cv2.imread: on Windows it cannot open non-ASCII paths.
+        data = np.fromfile(path, dtype=np.uint8)
+        image = cv2.imdecode(data, colour | cv2.IMREAD_IGNORE_ORIENTATION)
+        reason = "not a whole image of a known format"
+    except OSError as error:
+        image, reason = None, str(error.strerror)
+    except cv2.error as error:  # an empty file, or more pixels than OpenCV allows
+        image, reason = None, error.err
+    if image is None:
+        raise DataError(
+            "unreadable-image",
+            f"Cannot read the image {path}: {reason}",
+            expected="a whole image file (JPEG, PNG, BMP, WebP or TIFF)",
+            hint="Replace the file, or remove it and its label.",
+        )
+    if img_mode == "GRAY":
+        return np.asarray(cv2.merge([image] * 3), dtype=np.uint8)
+    if img_mode == "RGB":
+        cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def check_img_mode(img_mode: str) -> None:
+    """Raise SpecError unless the mode is one of IMG_MODES."""
+    if img_mode not in IMG_MODES:
+        raise SpecError(
+            "bad-img-mode", "Unknown img_mode", got=img_mode, expected=" | ".join(IMG_MODES)
+        )
+
+
+def normalise(images: Image) -> NDArray[np.float32]:
+    """`(x - MEAN) / 255` of uint8[..., 3], as float32 of the same shape."""
+    out = np.subtract(images, _MEAN, dtype=np.float32)
+    out /= np.float32(255)
+    return out
+
+
+def resize2d(
+    image: NDArray[Any],
+    polygons: Sequence[NDArray[np.float32]],
+    short_size: Size,
+    resize_text_polys: bool = True,
+) -> tuple[NDArray[Any], list[NDArray[np.float32]]]:
+    """TAO's Resize2D, bilinear.
+
+    Args:
+        image: [H, W, 3] of any dtype OpenCV resizes.
+        polygons: float32[N, 2] each, in pixels of `image`.
+        short_size: (width, height) to stretch to; or one number, which enlarges, aspect kept,
+            only where the shorter side is below it.
+        resize_text_polys: whether the polygons follow the image.
+    """
+    fx, fy = _factors(image.shape[:2], short_size)
+    resized = cv2.resize(image, None, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR)
+    factor = np.array([fx, fy], dtype=np.float32)
+    if not resize_text_polys:
+        return resized, [polygon.copy() for polygon in polygons]
+    return resized, [np.multiply(polygon, factor) for polygon in polygons]
+
+
+def _factors(height_width: tuple[int, ...], short_size: Size) -> tuple[float, float]:
+    height, width = height_width
+    if isinstance(short_size, tuple):
+        return short_size[0] / width, short_size[1] / height
+    factor = max(1.0, short_size / min(height, width))
+    return factor, factor
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image at the network's size.
+
+    Attributes:
+        image: uint8[h, w, 3], h and w multiples of 32.
+        scale: (sx, sy): network pixel * scale = pixel of the original image, exactly.
+        image_size: (width, height) of the original image.
+    """
+
+    image: Image
+    scale: tuple[float, float]
+    image_size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How an image becomes the network's input; travels with every exported artifact.
+
+    Attributes:
+        size: (width, height), multiples of 32, to stretch to; or one number as in TAO's
+            Resize2D (see `resize2d`), with black added right and below up to multiples of 32.
+        img_mode: BGR, RGB or GRAY: how images are read, and the channel order.
+
+    Raises:
+        SpecError: a side that is no positive multiple of 32, or an unknown mode.
+    """
+
+    size: Size
+    img_mode: str = "BGR"
+
+    def __post_init__(self) -> None:
+        check_img_mode(self.img_mode)
+        explicit = isinstance(self.size, tuple)
+        sides = self.size if isinstance(self.size, tuple) else (self.size,)
+        if min(sides) < 1 or (explicit and any(side % STRIDE for side in sides)):
+            raise SpecError(
+                "bad-network-size",
+                "The network's width and height are not usable",
+                got=list(sides),
+                expected=f"positive multiples of {STRIDE}" if explicit else "a positive number",
+                hint=f"Nearest: {[max(1, round(side / STRIDE)) * STRIDE for side in sides]}.",
+            )
+
+    def prepare(self, image: Image) -> Prepared:
+        """Resize (and pad) one image uint8[H, W, 3] read with `img_mode`."""
+        height, width = image.shape[:2]
+        fx, fy = _factors((height, width), self.size)
+        if (fx, fy) != (1.0, 1.0):
+            image, _ = resize2d(image, [], self.size)
+        # Black, as outside the image in training: the network has learnt that it holds no text.
+        return Prepared(pad_to(image, *_padded(image.shape)), (1 / fx, 1 / fy), (width, height))
+
+    def to_tensor(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """Normalised float32[B, 3, h, w] of prepared images; smaller ones are padded."""
+        height = max(image.shape[0] for image in images)
+        width = max(image.shape[1] for image in images)
+        batch = np.empty((len(images), 3, height, width), dtype=np.float32)
+        for out, image in zip(batch, images, strict=True):
+            # As `normalise`, written straight into the channels-first batch: a third of the time.
+            planes = pad_to(image, height, width).transpose(2, 0, 1)
+            np.subtract(planes, _MEAN[:, None, None], out=out, dtype=np.float32)
+        batch /= np.float32(255)
+        return batch
+
+    def to_metadata(self) -> dict[str, str]:
+        """The preprocessing as strings, for ONNX `metadata_props`; see `from_metadata`."""
+        sides = self.size if isinstance(self.size, tuple) else (self.size,)
+        return {
+            f"{_PREFIX}img_mode": self.img_mode,
+            f"{_PREFIX}size": ",".join(map(str, sides)),
+            f"{_PREFIX}mean": ",".join(map(str, MEAN)),
+            f"{_PREFIX}divisor": "255",
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> Preprocess:
+        """The inverse of `to_metadata`; other keys are left alone.
+
+        Raises:
+            DataError: a key is missing, or the artifact asks for what this version does not do.
+        """
+        try:
+            sides = tuple(int(side) for side in str(metadata[f"{_PREFIX}size"]).split(","))
+            size: Size = sides[0] if len(sides) == 1 else (sides[0], sides[1])
+            found = cls(size, str(metadata[f"{_PREFIX}img_mode"]))
+            known = all(str(metadata[key]) == value for key, value in found.to_metadata().items())
+        except (KeyError, ValueError, SpecError) as error:
+            raise _bad_metadata(metadata) from error
+        if not known:
+            raise _bad_metadata(metadata)
+        return found
+
+
+def _bad_metadata(metadata: Mapping[str, Any]) -> DataError:
+    return DataError(
+        "bad-preprocess-metadata",
+        "The artifact does not say how its input is prepared",
+        got={key: value for key, value in metadata.items() if key.startswith(_PREFIX)},
+        expected=sorted(Preprocess((STRIDE, STRIDE)).to_metadata()),
+        hint="Export it again with `ocdnet export`.",
+    )
+
+
+def _padded(shape: tuple[int, ...]) -> tuple[int, int]:
+    return -(-shape[0] // STRIDE) * STRIDE, -(-shape[1] // STRIDE) * STRIDE
+
+
+def pad_to(image: Image, height: int, width: int) -> Image:
+    """The image with black added right and below; the image itself where it has that size."""
+    if image.shape[:2] == (height, width):
+        return image
+    out = np.zeros((height, width, 3), dtype=np.uint8)
+    out[: image.shape[0], : image.shape[1]] = image
+    return out

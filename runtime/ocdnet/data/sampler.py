@@ -1,0 +1,72 @@
+"""Which samples a process reads, and in which order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+
+class EpochSampler:
+    """Training order: (epoch, index) pairs, a function of (seed, epoch) alone.
+
+    The ranks' shards are equally long and disjoint, but for the first samples of the order that
+    fill the last round up. Nothing depends on the number of workers.
+
+    Args:
+        length: number of samples of the dataset.
+        seed: of the run.
+        shuffle: whether each epoch has its own random order.
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self, length: int, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.length, self.seed, self.shuffle = length, seed, shuffle
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self._skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration reads."""
+        self.epoch = epoch
+
+    def skip(self, n_samples: int) -> None:
+        """Leave out this rank's first samples in the next iteration (a resumed epoch), once."""
+        self._skip = n_samples
+
+    def __len__(self) -> int:
+        """This rank's samples in a whole epoch, skipped or not."""
+        return math.ceil(self.length / self.world_size)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.length)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        padded = np.resize(order, len(self) * self.world_size)  # repeats from the start
+        start, self._skip = self._skip, 0
+        epoch = self.epoch
+        for index in padded[self.rank :: self.world_size][start:].tolist():
+            yield epoch, index
+
+
+class ShardSampler:
+    """Evaluation order: every index once over all ranks; shards differ by one sample at most.
+
+    Args:
+        length: number of samples of the dataset.
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(self, length: int, rank: int = 0, world_size: int = 1) -> None:
+        self._indices = range(rank, length, world_size)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indices)

@@ -1,0 +1,105 @@
+"""The one error type that users see, and the exit codes it maps to."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+
+class Exit(IntEnum):
+    """Process exit codes of the `ocdnet` command."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    SPEC = 3
+    DATA = 4
+    ENVIRONMENT = 5
+    RUN = 6
+    INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """A problem that the user can mend: what was found, what was expected, what to do.
+
+    Raise one of the subclasses; each carries its exit code.
+
+    Args:
+        code: stable slug for programs, e.g. `"unknown-key"`.
+        message: one sentence for people, naming the key or the file (and line).
+        got: the offending value.
+        expected: what would have been accepted.
+        hint: the command or change that mends it.
+    """
+
+    exit_code = Exit.BUG
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        got: Any = None,
+        expected: Any = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code, self.message, self.got, self.expected, self.hint = (
+            code,
+            message,
+            got,
+            expected,
+            hint,
+        )
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[Any, ...]]:
+        # Errors cross process borders (data workers); the default would keep the message alone.
+        return type(self), (self.code, self.message, self.got, self.expected, self.hint)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as JSON-ready data: code, message, got, expected, hint."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "got": self.got,
+            "expected": self.expected,
+            "hint": self.hint,
+        }
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.got is not None:
+            parts.append(f"got {self.got!r}")
+        if self.expected is not None:
+            parts.append(f"expected {self.expected}")
+        text = "; ".join(parts)
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+class UsageError(UserError):
+    """The command line itself is wrong (exit 2)."""
+
+    exit_code = Exit.USAGE
+
+
+class SpecError(UserError):
+    """The spec or an override is invalid (exit 3)."""
+
+    exit_code = Exit.SPEC
+
+
+class DataError(UserError):
+    """Data, a checkpoint or an engine is invalid (exit 4)."""
+
+    exit_code = Exit.DATA
+
+
+class EnvironmentFault(UserError):
+    """A dependency or a piece of hardware is missing (exit 5)."""
+
+    exit_code = Exit.ENVIRONMENT
+
+
+class RunError(UserError):
+    """The run failed while running: out of memory, non-finite loss, disk full (exit 6)."""
+
+    exit_code = Exit.RUN

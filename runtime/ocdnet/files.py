@@ -1,0 +1,70 @@
+"""Whole files or none: write beside the target, then rename into place."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ocdnet.errors import EnvironmentFault, RunError, UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block succeeds.
+
+    Raises:
+        UserError: the folder cannot be made or written, or the disk is full (`os_fault`).
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise os_fault(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all; raises as `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write strict JSON, whole or not at all; raises as `replacing`."""
+    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def os_fault(error: OSError, path: Path) -> UserError:
+    """The user's view of an operating-system error at a path that we write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            "disk-full",
+            f"No space left while writing {path}",
+            hint="Free some space, or choose another results_dir; then resume.",
+        )
+    return EnvironmentFault(
+        "cannot-write",
+        f"Cannot write {path}: {error.strerror or error}",
+        expected="a writable folder",
+        hint="Choose another results_dir.",
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,128 @@
+"""From a probability map to text polygons in pixels of the original image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ocdnet.geometry import Polygon, min_area_quad, unclip
+
+_Found: TypeAlias = tuple[Polygon, float]
+
+# Rectangles whose short side (pixels of the map) is below these, before and after unclipping, are
+# noise.
+_MIN_SIDE = 3
+_MIN_SIDE_UNCLIPPED = 5
+# Tolerance of the outline in polygon mode, as a part of its length: next to no simplification.
+_OUTLINE_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Text found in one image."""
+
+    polygons: list[Polygon]
+    """float32[N, 2] each, in pixels of the original image, not rounded."""
+    scores: NDArray[np.float32]
+    """Mean probability of each polygon's kernel: float32[K] in 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class DBPostprocessor:
+    """Threshold, contours, score, unclip, quad or polygon (DBNet, section 3.5; TAO's rules)."""
+
+    thresh: float = 0.3
+    """A pixel is text above this probability."""
+    box_thresh: float = 0.55
+    """A region is kept from this mean probability on."""
+    max_candidates: int = 1000
+    """Regions looked at, in the order OpenCV finds them."""
+    unclip_ratio: float = 1.5
+    """r' of the offset D' = A' r' / L' that grows a kernel to its text."""
+    polygon: bool = False
+    """Return outlines of any number of points instead of rotated rectangles."""
+
+    def __call__(
+        self,
+        probability: NDArray[np.float32],
+        scale: tuple[float, float] = (1.0, 1.0),
+        image_size: tuple[int, int] | None = None,
+    ) -> Detections:
+        """Find the text in one map.
+
+        Args:
+            probability: float32[H, W] in 0..1.
+            scale: (x, y) factors from pixels of the map to pixels of the original image.
+            image_size: (width, height) of the original image; not given: the map's times scale.
+
+        Returns:
+            Polygons clipped to 0..width and 0..height inclusive, quads ordered by `order_quad`;
+            rejected regions are absent.
+        """
+        height, width = probability.shape
+        limits = image_size or (width * scale[0], height * scale[1])
+        bitmap = (probability > self.thresh).astype(np.uint8)
+        # RETR_LIST: the outlines of holes are candidates, too, as in the reference.
+        contours, _ = cv2.findContours(bitmap, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+        find = self._polygon if self.polygon else self._quad
+        found = [
+            find(probability, c.reshape(-1, 2).astype(np.int32))
+            for c in contours[: self.max_candidates]
+        ]
+        kept = [pair for pair in found if pair is not None]
+        factors, high = np.array(scale, np.float32), np.array(limits, np.float32)
+        return Detections(
+            polygons=[np.clip(polygon * factors, 0, high) for polygon, _ in kept],
+            scores=np.array([score for _, score in kept], np.float32),
+        )
+
+    def _quad(self, probability: NDArray[np.float32], contour: NDArray[np.int32]) -> _Found | None:
+        """The grown minimum-area rectangle of a contour with its score, or None where rejected."""
+        kernel, side = min_area_quad(contour)
+        if side < _MIN_SIDE:
+            return None
+        score = _mean_inside(probability, kernel)
+        if score < self.box_thresh:
+            return None
+        pieces = unclip(kernel, self.unclip_ratio)
+        if len(pieces) != 1:
+            return None
+        quad, side = min_area_quad(pieces[0])
+        return None if side < _MIN_SIDE_UNCLIPPED else (quad, score)
+
+    def _polygon(
+        self, probability: NDArray[np.float32], contour: NDArray[np.int32]
+    ) -> _Found | None:
+        """The grown outline of a contour with its score, or None where rejected.
+
+        An outline that touches itself may grow into several pieces, or a piece and holes, and a
+        ragged one into none: such a region is rejected.
+        """
+        outline = cv2.approxPolyDP(contour, _OUTLINE_TOLERANCE * cv2.arcLength(contour, True), True)
+        if len(outline) < 4:
+            return None
+        score = _mean_inside(probability, contour)
+        if score < self.box_thresh:
+            return None
+        pieces = unclip(outline.reshape(-1, 2), self.unclip_ratio)
+        if len(pieces) != 1 or min_area_quad(pieces[0])[1] < _MIN_SIDE_UNCLIPPED:
+            return None
+        return pieces[0], score
+
+
+def _mean_inside(probability: NDArray[np.float32], polygon: Polygon | NDArray[np.int32]) -> float:
+    """Mean probability of the pixels that a polygon fills."""
+    height, width = probability.shape
+    (left, top), (right, bottom) = polygon.min(axis=0).tolist(), polygon.max(axis=0).tolist()
+    left, right = (min(max(x, 0), width - 1) for x in (math.floor(left), math.ceil(right)))
+    top, bottom = (min(max(y, 0), height - 1) for y in (math.floor(top), math.ceil(bottom)))
+    mask = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
+    # Truncated after the shift: a region beyond the left or top edge is filled as in the reference.
+    shifted = (polygon - np.array([left, top], polygon.dtype)).astype(np.int32)
+    cv2.fillPoly(mask, [shifted], 1)
+    return float(cv2.mean(probability[top : bottom + 1, left : right + 1], mask)[0])

@@ -1,0 +1,98 @@
+"""When and how checkpoints are written: TAO's names, whole files, best and latest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from ocdnet.files import replacing
+
+BEST = "model_best.pth"
+LATEST = "ocd_model_latest.pth"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames; reads tensors and plain values only."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write a whole checkpoint or none."""
+        with replacing(Path(path)) as temporary:
+            super().save_checkpoint(checkpoint, temporary, storage_options)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, **_: Any) -> dict[str, Any]:
+        """Read a checkpoint with `weights_only`, whatever the caller asks."""
+        loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=True)
+        return loaded
+
+
+class EpochCheckpoints(Checkpoint):
+    """Saves `model_epoch_<EEE>_step_<SSSSS>.pth`, `model_best.pth` and a link to the latest.
+
+    Epochs count from 0. Best is the highest hmean; without validation the lowest train_loss; of
+    equals the earlier.
+
+    Args:
+        folder: where to write.
+        interval: epochs or steps between checkpoints; the last epoch's is always written.
+        unit: "epoch" or "step".
+        validates: whether hmean is measured.
+    """
+
+    def __init__(self, folder: Path, interval: int, unit: str, validates: bool) -> None:
+        self.folder, self.interval, self.unit = folder, interval, unit
+        self.metric, self.sign = ("hmean", 1) if validates else ("train_loss", -1)
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Save within an epoch where the interval counts steps."""
+        last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if self.unit == "step" and trainer.global_step % self.interval == 0 and not last_batch:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the best and, at its interval, the epoch."""
+        epoch = trainer.current_epoch
+        if self._improved(trainer.callback_metrics, epoch, trainer):
+            trainer.save_checkpoint(self.folder / BEST)
+        due = self.unit == "step" or (epoch + 1) % self.interval == 0
+        if due or epoch + 1 == trainer.max_epochs or trainer.should_stop:
+            self._save(trainer)
+
+    def _improved(self, metrics: Mapping[str, Any], epoch: int, trainer: pl.Trainer) -> bool:
+        # hmean stays in the metrics between validations: look only when it is new.
+        if self.metric == "hmean" and (epoch + 1) % (trainer.check_val_every_n_epoch or 1):
+            return False
+        if self.metric not in metrics:
+            return False
+        value = float(metrics[self.metric])
+        if self.best is not None and self.sign * value <= self.sign * self.best:
+            return False
+        self.best, self.best_epoch = value, epoch
+        return True
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        name = f"model_epoch_{trainer.current_epoch:03d}_step_{trainer.global_step:05d}.pth"
+        trainer.save_checkpoint(self.folder / name)
+        if trainer.is_global_zero:
+            link = self.folder / f".{LATEST}.tmp"
+            link.unlink(missing_ok=True)
+            os.symlink(name, link)
+            link.replace(self.folder / LATEST)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far, for a resumed run."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "metric": self.metric}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best of the run that is resumed, if it counted the same."""
+        if state_dict.get("metric") == self.metric:
+            self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]

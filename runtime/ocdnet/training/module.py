@@ -1,0 +1,146 @@
+"""The LightningModule: wires network, loss, optimiser and metric."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from ocdnet.checkpoint import SPEC_KEY
+from ocdnet.config.train import Optimizer, TrainConfig
+from ocdnet.data.dataset import EvalBatch, TrainBatch
+from ocdnet.data.preprocess import MEAN
+from ocdnet.errors import RunError
+from ocdnet.metrics import Counts, DetectionMetric
+from ocdnet.models.dbnet import DBNet
+from ocdnet.models.losses import DBLoss
+from ocdnet.postprocess import DBPostprocessor
+from ocdnet.training.schedule import warmup_poly_factor
+
+
+class DetectionModule(pl.LightningModule):
+    """Trains and validates a DBNet.
+
+    Args:
+        model: the network; its parameters appear under `model.` in checkpoints.
+        config: the `train` section.
+        spec: the resolved spec, stored in every checkpoint.
+    """
+
+    def __init__(self, model: DBNet, config: TrainConfig, spec: dict[str, Any]) -> None:
+        super().__init__()
+        # Channels last: 1.6 times (fp32) and 2.5 times (bf16) the speed of a CPU step.
+        self.model = model.to(memory_format=torch.channels_last)
+        self.config, self.spec = config, spec
+        loss, box = config.loss, config.post_processing.args
+        self.loss = DBLoss(loss.alpha, loss.beta, loss.ohem_ratio, loss.eps)
+        self.postprocess = DBPostprocessor(
+            thresh=box.thresh,
+            box_thresh=box.box_thresh,
+            max_candidates=box.max_candidates,
+            unclip_ratio=box.unclip_ratio,
+            polygon=config.metric.args.is_output_polygon,
+        )
+        self.metric = DetectionMetric()
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8[B, H, W, 3] -> the network's maps; see `DBHead.forward`."""
+        return self.model((images.permute(0, 3, 1, 2) - self.mean) / 255)
+
+    def on_train_epoch_start(self) -> None:
+        """Set the epoch's learning rate."""
+        factor = warmup_poly_factor(
+            self.current_epoch, self.config.num_epochs, self.config.lr_scheduler.args.warmup_epoch
+        )
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.config.optimizer.args.lr * factor
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
+        """Loss of one batch; a non-finite one ends the run, naming the images."""
+        terms = self.loss(
+            self(batch["image"]),
+            batch["shrink_map"],
+            batch["shrink_mask"],
+            batch["threshold_map"],
+            batch["threshold_mask"],
+        )
+        if not torch.isfinite(terms.total):
+            raise RunError(
+                "non-finite-loss",
+                f"The loss is {float(terms.total)} in epoch {self.current_epoch}",
+                got=batch["paths"],
+                expected="a finite loss",
+                hint="Lower train.optimizer.args.lr, or train with precision fp32 or bf16.",
+            )
+        self.log(
+            "train_loss",
+            terms.total.detach(),
+            prog_bar=True,
+            on_step=True,
+            on_epoch=True,
+            batch_size=len(batch["paths"]),
+            sync_dist=True,
+        )
+        return terms.total
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the counts of the validation before."""
+        self.metric = DetectionMetric()
+
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
+        """Find text in one batch and count it against the labels, in pixels of the originals."""
+        probability = self(batch.images)[:, 0].float().cpu().numpy()
+        rows = zip(
+            probability,
+            batch.sizes,
+            batch.scales,
+            batch.image_sizes,
+            batch.annotations,
+            strict=True,
+        )
+        for image, (width, height), scale, image_size, annotation in rows:
+            found = self.postprocess(image[:height, :width], scale, image_size)
+            self.metric.update(found.polygons, annotation.polygons, annotation.ignore)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log hmean, precision and recall of the counts pooled over all ranks."""
+        counts = self.metric.counts
+        pooled = self.trainer.strategy.reduce(
+            torch.tensor(
+                [counts.matched, counts.gt_care, counts.det_care],
+                dtype=torch.float64,
+                device=self.device,
+            ),
+            reduce_op="sum",
+        )
+        total = Counts(*(int(count) for count in pooled.tolist()))
+        for name in ("hmean", "precision", "recall"):
+            self.log(name, getattr(total, name), prog_bar=name == "hmean", rank_zero_only=False)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The spec's optimiser over all parameters."""
+        return build_optimizer(self.config.optimizer, self.model)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the checkpoint say how it was made."""
+        checkpoint[SPEC_KEY] = self.spec
+
+
+def build_optimizer(config: Optimizer, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Adam, AdamW or SGD, each with the arguments it knows."""
+    args = config.args
+    if config.type == "SGD":
+        return torch.optim.SGD(
+            model.parameters(), args.lr, momentum=args.momentum, weight_decay=args.weight_decay
+        )
+    kind = torch.optim.AdamW if config.type == "AdamW" else torch.optim.Adam
+    return kind(
+        model.parameters(),
+        args.lr,
+        eps=args.eps,
+        weight_decay=args.weight_decay,
+        amsgrad=args.amsgrad,
+    )

@@ -1,0 +1,114 @@
+"""What a run tells while it trains: status.json, log lines, a progress bar."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, RichProgressBar
+
+from ocdnet.status import StatusWriter
+
+LOG = logging.getLogger("ocdnet")
+_QUIET_SECONDS = 30.0
+
+
+class StatusLines(Callback):
+    """Writes TAO's status lines and one log line an epoch."""
+
+    def __init__(self, status: StatusWriter) -> None:
+        self.status = status
+        self._epoch_started = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say that the loop starts."""
+        self.status.write("STARTED", "Starting Training Loop.")
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._epoch_started = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report hmean, precision and recall."""
+        self.status.write("RUNNING", "Eval metrics generated.", _scores(trainer.callback_metrics))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report the epoch: loss, pace, time left."""
+        seconds = time.monotonic() - self._epoch_started
+        epoch, last = trainer.current_epoch, (trainer.max_epochs or 1) - 1
+        steps = max(1, int(trainer.num_training_batches))
+        loss = float(trainer.callback_metrics["train_loss"])
+        self.status.write(
+            "RUNNING",
+            "Training loop in progress",
+            epoch=epoch,
+            step=trainer.global_step,
+            max_epoch=last,
+            max_step=(last + 1) * steps,
+            time_per_epoch=str(timedelta(seconds=seconds)),
+            time_per_step=str(timedelta(seconds=seconds / steps)),
+            eta=str(timedelta(seconds=seconds * (last - epoch))),
+        )
+        self.status.write("RUNNING", "Train metrics generated.", {"train_loss": loss})
+        scores = _scores(trainer.callback_metrics)
+        told = "  ".join(f"{name}: {value:.4f}" for name, value in scores.items())
+        LOG.info("epoch %d/%d  %s  (%.0f s)", epoch + 1, last + 1, told, seconds)
+        LOG.info("train_loss_epoch: %.6f", loss)
+
+
+class ProgressLines(Callback):
+    """A line now and then where no terminal shows a progress bar."""
+
+    def __init__(self) -> None:
+        self._told = self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._told = self._started = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tell step, loss and pace, unless it was told a moment ago."""
+        now = time.monotonic()
+        if now - self._told < _QUIET_SECONDS:
+            return
+        self._told = now
+        pace = (now - self._started) / (batch_idx + 1)
+        LOG.info(
+            "epoch %d/%d  step %d/%d  train_loss_step: %.3f  %.2f s a step",
+            trainer.current_epoch + 1,
+            trainer.max_epochs or 0,
+            batch_idx + 1,
+            int(trainer.num_training_batches),
+            float(trainer.callback_metrics.get("train_loss_step", float("nan"))),
+            pace,
+        )
+
+
+class TimeLimit(Callback):
+    """Ends training, as a success, after the epoch in which the minutes ran out."""
+
+    def __init__(self, minutes: float) -> None:
+        self._end = time.monotonic() + 60 * minutes
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop where the time is over."""
+        if time.monotonic() >= self._end and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+            LOG.info("train.max_minutes is over: training stops after this epoch.")
+            trainer.should_stop = True
+
+
+def progress_callback(terminal: bool) -> Callback:
+    """A progress bar on a terminal's stderr, else lines now and then."""
+    if terminal:
+        return RichProgressBar(console_kwargs={"stderr": True})
+    return ProgressLines()
+
+
+def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(metrics[name]) for name in ("hmean", "precision", "recall") if name in metrics}

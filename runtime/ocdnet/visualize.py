@@ -1,0 +1,97 @@
+"""Pictures of detections: overlays, probability maps, and writing them to disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ocdnet.errors import DataError, RunError
+from ocdnet.geometry import Points
+
+Color: TypeAlias = tuple[int, int, int]
+
+GREEN: Color = (0, 255, 0)
+GREY: Color = (160, 160, 160)
+RED: Color = (0, 0, 255)
+
+
+def draw_polygons(
+    image: NDArray[np.uint8],
+    polygons: Sequence[Points],
+    color: Color,
+    thickness: int = 2,
+    labels: Sequence[str] | None = None,
+) -> NDArray[np.uint8]:
+    """A copy of an image with polygons outlined on it.
+
+    Args:
+        image: uint8[H, W, 3], BGR.
+        polygons: [N, 2] each, in pixels of the image.
+        color: (blue, green, red), 0..255.
+        thickness: of the lines, in pixels.
+        labels: a text for each polygon, drawn above its first corner; ASCII only.
+    """
+    drawn = image.copy()
+    outlines = [np.rint(polygon).astype(np.int32) for polygon in polygons]
+    cv2.polylines(drawn, outlines, True, color, thickness, cv2.LINE_AA)
+    for outline, label in zip(outlines, labels, strict=True) if labels is not None else ():
+        x, y = outline[0].tolist()
+        place = (x, max(y - 4, 12))
+        cv2.putText(drawn, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, 1, cv2.LINE_AA)
+    return drawn
+
+
+def probability_image(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A probability map float32[H, W] in 0..1 as a grey image uint8[H, W]."""
+    return np.clip(probability * 255, 0, 255).astype(np.uint8)
+
+
+def compare(
+    image: NDArray[np.uint8],
+    predictions: Sequence[Points],
+    ground_truth: Sequence[Points],
+    ignore: Sequence[bool] | NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """A copy of an image with ground truth green, ignored text grey and predictions red on top."""
+    groups = zip(ground_truth, ignore, strict=True)
+    marked = [(polygon, bool(ignored)) for polygon, ignored in groups]
+    drawn = draw_polygons(image, [p for p, ignored in marked if ignored], GREY)
+    drawn = draw_polygons(drawn, [p for p, ignored in marked if not ignored], GREEN)
+    return draw_polygons(drawn, predictions, RED)
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write an image in the format of its suffix: beside the target, then renamed into place.
+
+    Raises:
+        DataError: OpenCV can't write images of this suffix.
+        RunError: the file can't be written.
+    """
+    try:
+        encoded, data = cv2.imencode(path.suffix, image)
+    except cv2.error:
+        encoded = False
+    if not encoded:
+        raise DataError(
+            "image-format",
+            f"{path} can't be written as an image",
+            got=path.suffix,
+            expected="a suffix such as .jpg or .png",
+        )
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(data.tobytes())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(
+            "write-failed",
+            f"{path} can't be written: {error.strerror}",
+            hint="Check that the folder exists, is writable and has space left.",
+        ) from error

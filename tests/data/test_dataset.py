@@ -1,0 +1,179 @@
+"""Samplers, datasets, workers: order, randomness and errors across processes."""
+
+from __future__ import annotations
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocdnet.data.annotations import Annotation
+from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.sampler import EpochSampler, ShardSampler
+from ocdnet.data.transforms import compile_train
+from ocdnet.errors import DataError, EnvironmentFault, Exit, SpecError, UserError
+
+torch = pytest.importorskip("torch")
+from torch.utils.data import DataLoader  # noqa: E402
+
+from ocdnet.data import dataset as data  # noqa: E402
+
+LIST = [
+    {"type": "IaaAugment", "args": [{"type": "Affine", "args": {"rotate": [-10, 10]}}]},
+    {"type": "EastRandomCropData", "args": {"size": [64, 64]}},
+    {"type": "MakeBorderMap"},
+    {"type": "MakeShrinkMap"},
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    length=st.integers(1, 40),
+    world=st.integers(1, 6),
+    seed=st.integers(0, 99),
+    epoch=st.integers(0, 99),
+    shuffle=st.booleans(),
+)
+def test_ranks_cover_an_epoch_in_equal_shards(length, world, seed, epoch, shuffle):
+    shards = []
+    for rank in range(world):
+        sampler = EpochSampler(length, seed, shuffle, rank, world)
+        sampler.set_epoch(epoch)
+        shards.append(list(sampler))
+        assert len(shards[-1]) == len(sampler)
+    every = [pair for row in zip(*shards, strict=True) for pair in row]
+    assert {e for e, _ in every} == {epoch}
+    indices = [i for _, i in every]
+    assert sorted(indices[:length]) == list(range(length))  # beyond: the padding
+    assert len(indices) - length < world
+    single = EpochSampler(length, seed, shuffle)
+    single.set_epoch(epoch)
+    assert [i for _, i in single] == indices[:length]
+
+
+def test_order_changes_by_epoch_and_repeats_by_seed():
+    sampler = EpochSampler(50, 7, shuffle=True)
+    first = list(sampler)
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert [i for _, i in sampler] != [i for _, i in first]
+    assert [i for _, i in EpochSampler(5, 7, shuffle=False)] == [0, 1, 2, 3, 4]
+
+
+def test_skipping_happens_once():
+    sampler = EpochSampler(10, 0, shuffle=True, rank=1, world_size=2)
+    whole = list(sampler)
+    sampler.skip(3)
+    assert list(sampler) == whole[3:]
+    assert list(sampler) == whole
+    assert len(sampler) == 5
+
+
+@given(length=st.integers(0, 40), world=st.integers(1, 6))
+def test_evaluation_shards_are_disjoint_and_complete(length, world):
+    shards = [list(ShardSampler(length, rank, world)) for rank in range(world)]
+    assert sorted(index for shard in shards for index in shard) == list(range(length))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+@pytest.fixture
+def annotations(tmp_path):
+    """Four images of different size with one text each."""
+    found = []
+    for k in range(4):
+        path = tmp_path / f"{k}.png"
+        image = np.random.default_rng(k).integers(0, 256, (70 + 10 * k, 100, 3), np.uint8)
+        cv2.imwrite(str(path), image)
+        quad = np.array([[10, 10], [60, 10], [60, 40], [10, 40]], np.float32)
+        found.append(Annotation(path, path, [quad], np.zeros(1, bool), ["word"]))
+    return found
+
+
+def train_batches(annotations, workers, epoch=0):
+    sampler = EpochSampler(len(annotations), 0, shuffle=True)
+    sampler.set_epoch(epoch)
+    return list(
+        DataLoader(
+            data.TrainDataset(annotations, compile_train(LIST), "BGR", seed=3),
+            batch_size=2,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=data.collate_train,
+            worker_init_fn=data.init_worker,
+        )
+    )
+
+
+def test_samples_do_not_depend_on_workers(annotations):
+    alone, shared = train_batches(annotations, 0), train_batches(annotations, 2)
+    for one, two in zip(alone, shared, strict=True):
+        assert one["paths"] == two["paths"]
+        for key in ("image", "shrink_map", "shrink_mask", "threshold_map", "threshold_mask"):
+            assert torch.equal(one[key], two[key])
+    batch = alone[0]
+    assert batch["image"].shape == (2, 64, 64, 3)
+    assert batch["image"].dtype == batch["shrink_mask"].dtype == torch.uint8
+    assert batch["threshold_map"].dtype == torch.float32
+
+
+def test_augmentation_differs_by_epoch(annotations):
+    dataset = data.TrainDataset(annotations, compile_train(LIST), "BGR", seed=3)
+    assert not torch.equal(dataset[0, 0]["image"], dataset[1, 0]["image"])
+    assert torch.equal(dataset[1, 0]["image"], dataset[1, 0]["image"])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_reaches_the_main_process_whole(annotations, workers):
+    annotations[2].image.write_bytes(b"no image")
+    with pytest.raises(DataError) as caught:
+        for batch in train_batches(annotations, workers):
+            data.check_batch(batch)
+    error = caught.value
+    assert error.exit_code == Exit.DATA
+    assert error.code == "unreadable-image"
+    assert str(annotations[2].image) in error.message
+    assert error.expected
+    assert error.hint
+
+
+@pytest.mark.parametrize("kind", [UserError, SpecError, DataError, EnvironmentFault])
+def test_errors_survive_pickling(kind):
+    error = kind("code", "message", got=[1], expected="two", hint="do")
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is kind
+    assert back.to_dict() == error.to_dict()
+    assert str(back) == str(error)
+
+
+def test_evaluation_batches_map_back(annotations):
+    loader = DataLoader(
+        data.EvalDataset(annotations, Preprocess(32)),
+        batch_size=4,
+        sampler=ShardSampler(4),
+        collate_fn=data.collate_eval,
+    )
+    batch = data.check_batch(next(iter(loader)))
+    assert batch.images.shape == (4, 128, 128, 3)
+    assert batch.images.dtype == torch.uint8
+    assert batch.sizes == [(128, 96), (128, 96), (128, 96), (128, 128)]
+    assert batch.scales == [(1.0, 1.0)] * 4
+    assert batch.image_sizes == [(100, 70), (100, 80), (100, 90), (100, 100)]
+    assert batch.annotations == annotations
+    assert not batch.images[0, 70:].any()
+    annotations[1].image.unlink()
+    with pytest.raises(DataError, match=r"1\.png"):
+        data.check_batch(next(iter(loader)))
+
+
+def test_worker_counts(monkeypatch):
+    monkeypatch.setattr(data.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert data.worker_count(0) == 0
+    assert data.worker_count(3) == 3
+    assert data.worker_count(-1) == 6
+    assert data.worker_count(-1, local_world_size=4) == 1
+    assert data.worker_count(-1, local_world_size=8) == 1
+    monkeypatch.setattr(data.os, "sched_getaffinity", lambda _: set(range(64)))
+    assert data.worker_count(-1) == data.MAX_AUTO_WORKERS

@@ -1,0 +1,171 @@
+"""Reading, resizing and normalising images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocdnet.data.preprocess import MEAN, Preprocess, normalise, read_image, resize2d
+from ocdnet.errors import DataError, SpecError
+
+# The reference's Resize2D, packed by golden/pack.py.
+GOLDEN = np.load(Path(__file__).parents[1] / "golden/resize.npz")
+
+
+def golden_case(k):
+    short_size = GOLDEN[f"c{k}_short_size"]
+    size = int(short_size) if short_size.ndim == 0 else tuple(map(int, short_size))
+    return size, bool(GOLDEN[f"c{k}_resize_text_polys"])
+
+
+@pytest.mark.parametrize("k", range(int(GOLDEN["n"])))
+def test_resize2d_places_polygons_as_the_reference(k):
+    size, move = golden_case(k)
+    image = np.zeros((*GOLDEN[f"c{k}_in_hw"], 3), np.uint8)
+    polygons = list(GOLDEN[f"c{k}_polys"])
+    before = np.array(polygons)
+    out, moved = resize2d(image, polygons, size, move)
+    assert out.shape[:2] == tuple(GOLDEN[f"c{k}_out_hw"])
+    np.testing.assert_array_equal(moved, GOLDEN[f"c{k}_polys_out"])
+    np.testing.assert_array_equal(polygons, before)
+
+
+def test_resize2d_draws_pixels_as_the_reference():
+    image = GOLDEN["c16_img"].astype(np.float32)
+    out, _ = resize2d(image, [], golden_case(16)[0])
+    np.testing.assert_array_equal(out, GOLDEN["c16_img_out"])
+
+
+def test_read_image_modes_and_odd_names(tmp_path):
+    colours = np.zeros((4, 6, 3), np.uint8)
+    colours[:, :3] = (200, 100, 50)
+    path = tmp_path / "\u5716 \u00fc.png"
+    path.write_bytes(cv2.imencode(".png", colours)[1].tobytes())
+    np.testing.assert_array_equal(read_image(path), colours)
+    np.testing.assert_array_equal(read_image(str(path), "RGB"), colours[..., ::-1])
+    grey = read_image(path, "GRAY")
+    assert grey.shape == (4, 6, 3)
+    # ITU-R BT.601 luma of the colour above.
+    assert abs(int(grey[0, 0, 0]) - round(0.114 * 200 + 0.587 * 100 + 0.299 * 50)) <= 1
+    assert (grey == grey[..., :1]).all()
+
+
+def test_exif_orientation_is_left_alone(tmp_path):
+    jpeg = cv2.imencode(".jpg", np.zeros((20, 40, 3), np.uint8))[1].tobytes()
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # orientation 6
+    exif = b"Exif\0\0" + tiff
+    app1 = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    (tmp_path / "a.jpg").write_bytes(jpeg[:2] + app1 + jpeg[2:])
+    for mode in ("BGR", "GRAY"):
+        assert read_image(tmp_path / "a.jpg", mode).shape == (20, 40, 3)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not an image", "half"])
+def test_an_unreadable_image_is_named(tmp_path, content):
+    path = tmp_path / "a.jpg"
+    if content == "half":
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        whole = cv2.imencode(".jpg", noise)[1].tobytes()
+        content = whole[: len(whole) // 2]
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_image(path)
+    assert caught.value.code == "unreadable-image"
+    assert str(path) in caught.value.message
+
+
+def test_normalise_subtracts_the_mean_in_channel_order():
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    want = (image.astype(np.float64) - MEAN) / 255
+    got = normalise(image)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, atol=1e-7)
+
+
+def test_to_tensor_is_normalise_channels_first_with_padding():
+    rng = np.random.default_rng(0)
+    big, small = (rng.integers(0, 256, s, np.uint8) for s in ((64, 96, 3), (32, 64, 3)))
+    batch = Preprocess((96, 64)).to_tensor([big, small])
+    assert batch.shape == (2, 3, 64, 96)
+    np.testing.assert_array_equal(batch[0], normalise(big).transpose(2, 0, 1))
+    np.testing.assert_array_equal(batch[1, :, :32, :64], normalise(small).transpose(2, 0, 1))
+    black = normalise(np.zeros((1, 1, 3), np.uint8)).ravel()
+    np.testing.assert_array_equal(batch[1, :, 40, 80], black)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    size=st.one_of(st.integers(1, 200), st.tuples(st.integers(1, 8), st.integers(1, 8)).map(tuple)),
+)
+def test_prepared_images_suit_the_network_and_map_back(width, height, size):
+    if isinstance(size, tuple):
+        size = (size[0] * 32, size[1] * 32)
+    elif max(width, height) / min(width, height) > 20:
+        return  # would be enlarged to gigabytes
+    image = np.full((height, width, 3), 255, np.uint8)
+    prepared = Preprocess(size).prepare(image)
+    h, w = prepared.image.shape[:2]
+    assert h % 32 == 0
+    assert w % 32 == 0
+    assert prepared.image_size == (width, height)
+    # The image's far corner lands on the border of what is drawn: all white, black beyond.
+    x, y = width / prepared.scale[0], height / prepared.scale[1]
+    columns = prepared.image[0, :, 0]
+    rows = prepared.image[:, 0, 0]
+    assert abs(int((columns > 0).sum()) - x) <= 0.5
+    assert abs(int((rows > 0).sum()) - y) <= 0.5
+    if isinstance(size, tuple):
+        assert (w, h) == size
+
+
+def test_a_scalar_size_only_enlarges_and_pads():
+    preprocess = Preprocess(64)
+    small = preprocess.prepare(np.zeros((32, 50, 3), np.uint8))
+    assert small.image.shape == (64, 128, 3)
+    assert small.scale == (0.5, 0.5)
+    large = preprocess.prepare(np.zeros((100, 70, 3), np.uint8))
+    assert large.image.shape == (128, 96, 3)
+    assert large.scale == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("preprocess", [Preprocess((1280, 736)), Preprocess(736, "GRAY")])
+def test_metadata_round_trip(preprocess):
+    metadata = preprocess.to_metadata()
+    assert all(isinstance(v, str) for pair in metadata.items() for v in pair)
+    assert Preprocess.from_metadata({"author": "me", **metadata}) == preprocess
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ocdnet.preprocess.mean": "0,0,0"},
+        {"ocdnet.preprocess.size": "wide"},
+        {"ocdnet.preprocess.size": "32,32,32"},
+        {"ocdnet.preprocess.size": "33,32"},
+        {"ocdnet.preprocess.img_mode": "HSV"},
+        {"ocdnet.preprocess.img_mode": None},
+    ],
+)
+def test_foreign_metadata_is_refused(change):
+    metadata = {**Preprocess((64, 32)).to_metadata(), **change}
+    with pytest.raises(DataError, match="does not say how its input is prepared"):
+        Preprocess.from_metadata({k: v for k, v in metadata.items() if v is not None})
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (0, 32), 0, (-32, 32)])
+def test_a_size_the_network_cannot_take_is_refused(size):
+    with pytest.raises(SpecError, match="width and height"):
+        Preprocess(size)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(SpecError, match=r"BGR \| RGB \| GRAY"):
+        Preprocess(32, "HSV")
