@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ocdnet.config.actions import ACTIONS
-from ocdnet.config.yaml_io import save_text
+from ocdnet.files import write_text
 from ocdnet_generator import schemas, templates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ def write(root: Path) -> list[str]:
     changed = differences(root)
     for path, (_, due) in changed.items():
         if due:
-            save_text(root / path, due)
+            write_text(root / path, due)
         else:
             (root / path).unlink()
     return list(changed)

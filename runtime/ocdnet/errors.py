@@ -72,7 +72,7 @@ class UserError(Exception):
         if self.expected is not None:
             parts.append(f"expected {self.expected}")
         text = "; ".join(parts)
-        return f"{text}. {self.hint}" if self.hint else text
+        return f"{text.rstrip('.?')}. {self.hint}" if self.hint else text
 
 
 class UsageError(UserError):

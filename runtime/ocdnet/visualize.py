@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -11,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.errors import DataError, RunError
+from ocdnet.errors import DataError
+from ocdnet.files import replacing
 from ocdnet.geometry import Points
 
 Color: TypeAlias = tuple[int, int, int]
@@ -84,14 +84,5 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
             got=path.suffix,
             expected="a suffix such as .jpg or .png",
         )
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(data.tobytes())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RunError(
-            "write-failed",
-            f"{path} can't be written: {error.strerror}",
-            hint="Check that the folder exists, is writable and has space left.",
-        ) from error
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())

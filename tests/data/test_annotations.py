@@ -59,6 +59,7 @@ def test_byte_order_mark_crlf_and_blank_lines_are_accepted(tmp_path):
 @pytest.mark.parametrize(
     ("rest", "text", "cared"),
     [
+        (",300,000", "300,000", True),
         (",hello, world", "hello, world", True),
         (',"say ""hi"""', '"say ""hi"""', True),
         (",", "", True),
@@ -104,13 +105,13 @@ def test_polygons_of_many_points(tmp_path, n, text):
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(3, 12),
-    size=st.tuples(st.floats(20, 900), st.floats(8, 90)),
-    angle=st.floats(0, 6.3),
+    width=st.floats(40, 900),
+    aspect=st.floats(0.1, 1),
     words=st.booleans(),
 )
-def test_any_curved_word_keeps_its_points(tmp_path_factory, n, size, angle, words):
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    points = np.round(curved(n, *size, 0, 0) @ turn + 800, 1)
+def test_any_curved_word_keeps_its_points(tmp_path_factory, n, width, aspect, words):
+    turn = np.array([[0.8, 0.6], [-0.6, 0.8]])
+    points = np.round(curved(n, width, width * aspect, 0, 0) @ turn + 800, 1)
     line = ",".join(f"{v:g}" for v in points.ravel()) + (",word" if words else "")
     polygons, _, _ = parse(tmp_path_factory.mktemp("gt"), line)
     np.testing.assert_allclose(polygons[0], points, rtol=1e-6)

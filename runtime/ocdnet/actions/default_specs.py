@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ocdnet.config import schema, spec
-from ocdnet.config.yaml_io import save_text
+from ocdnet.files import write_text
 
 
 def run(results_dir: Path) -> dict[str, Any]:
@@ -16,5 +16,5 @@ def run(results_dir: Path) -> dict[str, Any]:
         `{"spec": path}` of the file.
     """
     path = results_dir / "experiment.yaml"
-    save_text(path, spec.to_yaml(spec.without_extras(schema.defaults(), schema.experiment())))
+    write_text(path, spec.to_yaml(spec.without_extras(schema.defaults(), schema.experiment())))
     return {"spec": str(path)}

@@ -41,7 +41,11 @@ def run(loaded: Loaded) -> dict[str, Any]:
     train = experiment.train
     _refuse_unbuilt(experiment)
     folder = spec.results_dir(experiment, loaded.action)
-    resume = Path(train.resume_training_checkpoint_path) if train.resume_training_checkpoint_path else None
+    resume = (
+        Path(train.resume_training_checkpoint_path)
+        if train.resume_training_checkpoint_path
+        else None
+    )
     if resume is None:
         _refuse_used(folder)
     train.seed = seed_everything(train.seed)
@@ -63,7 +67,9 @@ def run(loaded: Loaded) -> dict[str, Any]:
         return result
 
 
-def _fit(trainer: pl.Trainer, module: DetectionModule, data: DetectionData, resume: Path | None) -> None:
+def _fit(
+    trainer: pl.Trainer, module: DetectionModule, data: DetectionData, resume: Path | None
+) -> None:
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     except SystemExit:
@@ -98,8 +104,6 @@ def _refuse_unbuilt(experiment: Experiment) -> None:
     asked = {
         "train.model_ema": train.model_ema,
         "model.load_pruned_graph": experiment.model.load_pruned_graph,
-        "model.activation_checkpoint": experiment.model.activation_checkpoint,
-        "wandb.enable": experiment.wandb.enable,
         "train.distributed_strategy": train.distributed_strategy != "ddp",
     }
     for key, wanted in asked.items():

@@ -54,7 +54,7 @@ def synth(out: Path, train: int, test: int, seed: int, size: str, **style: Any) 
     form: x1,y1,x2,y2,x3,y3,x4,y4,text. Each OUT/<split> is a data_path for a spec. Prints a JSON
     summary. Needs the extra `data`: pip install "ocdnet[data]".
     """
-    from ocdnet.data.synthetic import SceneStyle, write_dataset  # noqa: PLC0415 (slow to import)
+    from ocdnet.data.synthetic import SceneStyle, write_dataset
 
     scenes = SceneStyle(size=_size(size), **style)
     with _progress("rendering") as progress:
@@ -72,8 +72,8 @@ def _size(text: str) -> tuple[int, int]:
 @contextmanager
 def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """A callback (done, total) that shows a bar on a terminal, else a line every tenth."""
-    from rich.console import Console  # noqa: PLC0415 (slow to import)
-    from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
 
     console = Console(stderr=True)
     if not console.is_terminal:

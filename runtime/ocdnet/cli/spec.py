@@ -55,7 +55,7 @@ def validate(context: click.Context, action: str, file: Path, overrides: tuple[s
 def _check(
     action: str, file: Path, overrides: Sequence[str]
 ) -> tuple[Sequence[UserError], list[str]]:
-    from ocdnet.config.spec import check, read  # noqa: PLC0415 - keeps `--help` light
+    from ocdnet.config.spec import check, read
 
     try:
         tree = read(file, overrides)

@@ -13,12 +13,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ocdnet.config.problems import ARCHIVES
 from ocdnet.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-ARCHIVE_SUFFIXES = (
-    *(".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"),
-)
 _ARCHIVE_MAGIC = (
     *(b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf", b"Rar!"),
     b"\x28\xb5\x2f\xfd",
@@ -67,10 +65,10 @@ def parse_label_file(path: str | Path, ignore_tags: Sequence[str]) -> Labels:
     coordinates, stripped: it may hold commas and quotes, be empty or absent (then it is `""`).
 
     More than four points: a transcription may itself begin with numbers (`12,34`), so each
-    further pair of numbers is a point only while it lies near the first four: inside their
-    bounding box grown on each side by max(1, N/4 - 1) times its longer side, N the points that
-    the leading numbers would make. The points of one word are neighbours; a price taken for a
-    point almost never falls there. What follows the last such pair is the transcription.
+    further pair of numbers is a point only while it lies near those before it: inside their
+    bounding box grown on each side by 1.5 times its longer side. The points of one word are
+    neighbours; a price taken for a point almost never falls there, and numbers like `000` are no
+    coordinates. What follows the last such pair is the transcription.
 
     A byte order mark, CRLF ends and blank lines are accepted. An instance is ignored when its
     transcription equals one of `ignore_tags` or when its polygon has no area.
@@ -125,17 +123,21 @@ def _extend(values: list[float], rest: str) -> tuple[list[float], str]:
     extra: list[float] = []
     for field in fields:
         try:
-            extra.append(float(field))
+            number = float(field)
         except ValueError:
             break
+        if field[:1] == "0" and field[1:2].isdigit():  # the thousands of 10,000
+            break
+        extra.append(number)
     xs, ys = values[0::2], values[1::2]
-    longer_side = max(max(xs) - min(xs), max(ys) - min(ys))
-    growth = max(1.0, len(extra) // 2 / 4) * longer_side
+    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
     taken = 0
     for x, y in zip(extra[0::2], extra[1::2], strict=False):
-        near_x = min(xs) - growth <= x <= max(xs) + growth
-        if not (near_x and min(ys) - growth <= y <= max(ys) + growth):
+        growth = 1.5 * max(right - left, bottom - top)
+        near_x = left - growth <= x <= right + growth
+        if not (near_x and top - growth <= y <= bottom + growth):
             break
+        left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
         taken += 2
     return values + extra[:taken], ",".join(fields[taken:]).strip()
 
@@ -281,7 +283,7 @@ def _refuse_archive(path: Path) -> None:
             f"Cannot read the data path {path}: {error.strerror}",
             expected=_LAYOUT,
         ) from error
-    named = path.name.lower().endswith(ARCHIVE_SUFFIXES)
+    named = path.name.lower().endswith(ARCHIVES)
     if named or head.startswith(_ARCHIVE_MAGIC) or head[257:262] == b"ustar":
         raise DataError(
             "archive-as-data-path",
@@ -303,8 +305,7 @@ def _list_folder(root: Path) -> list[tuple[Path, Path]]:
                 expected=_LAYOUT,
             )
     labels = {name for name in _file_names(label_folder) if name.lower().endswith(".txt")}
-    images = [n for n in _file_names(image_folder) if _is_image(n)]
-    images.sort(key=_natural_key)
+    images = _image_names(image_folder)
     used: set[str] = set()
 
     def pair(name: str) -> tuple[Path, Path]:
@@ -326,6 +327,15 @@ def _list_folder(root: Path) -> list[tuple[Path, Path]]:
         text = "%d label file(s) in %s belong to no image and are left out, e.g. %s"
         _LOG.warning(text, len(left), label_folder, min(left))
     return pairs
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder, not of its subfolders, in natural order."""
+    return [folder / name for name in _image_names(folder)]
+
+
+def _image_names(folder: Path) -> list[str]:
+    return sorted(filter(_is_image, _file_names(folder)), key=_natural_key)
 
 
 def _natural_key(name: str) -> list[str | int]:

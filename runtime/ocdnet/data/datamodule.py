@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from ocdnet.config.dataset import DatasetArgs, DatasetConfig, Loader
+from ocdnet.config.dataset import DatasetConfig, Loader
 from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.dataset import (
     EvalBatch,
@@ -21,19 +21,8 @@ from ocdnet.data.dataset import (
     init_worker,
     worker_count,
 )
-from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.from_config import eval_preprocess, train_transform
 from ocdnet.data.sampler import EpochSampler, ShardSampler
-from ocdnet.data.transforms import compile_eval, compile_train
-
-
-def eval_preprocess(args: DatasetArgs) -> Preprocess:
-    """The network input that a dataset section's steps describe."""
-    return Preprocess(compile_eval(steps(args)), args.img_mode)
-
-
-def steps(args: DatasetArgs) -> list[dict[str, Any]]:
-    """The section's `pre_processes` as plain values."""
-    return [dataclasses.asdict(step) for step in args.pre_processes]
 
 
 class DetectionData(pl.LightningDataModule):
@@ -51,7 +40,7 @@ class DetectionData(pl.LightningDataModule):
         super().__init__()
         train, validate = config.train_dataset, config.validate_dataset
         self.seed, self._train_loader, self._eval_loader = seed, train.loader, validate.loader
-        transform = compile_train(steps(train.args))
+        transform = train_transform(train.args)
         annotations = index_dataset(train.data_path, train.args.ignore_tags)
         self.train_set = TrainDataset(annotations, transform, train.args.img_mode, seed)
         self.eval_set: EvalDataset | None = None
@@ -98,7 +87,9 @@ class DetectionData(pl.LightningDataModule):
             worker_init_fn=init_worker,
         )
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         """Move the tensors; raise here what a worker could not read."""
         batch = check_batch(batch)
         if isinstance(batch, EvalBatch):

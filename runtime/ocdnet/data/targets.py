@@ -26,7 +26,7 @@ class Targets:
     """1 where the threshold map counts: inside grown text polygons."""
 
 
-def make_targets(  # noqa: PLR0917 - the order is the spec's, and every ratio has its default
+def make_targets(
     polygons: Sequence[Polygon],
     ignore: Sequence[bool] | NDArray[np.bool_],
     size: tuple[int, int],

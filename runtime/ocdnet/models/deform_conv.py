@@ -22,7 +22,12 @@ class ModulatedDeformConv2d(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, padding: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        padding: int = 1,
     ) -> None:
         super().__init__()
         self.stride, self.padding = stride, padding
@@ -79,8 +84,12 @@ def _bilinear_corners(
     top, left = y.detach().floor(), x.detach().floor()
     below, right = y - top, x - left
     # A weight of zero stands for a corner outside the input; its index is clamped into range.
-    weight_y = torch.stack([(1 - below) * _inside(top, height), below * _inside(top + 1, height)], -1)
-    weight_x = torch.stack([(1 - right) * _inside(left, width), right * _inside(left + 1, width)], -1)
+    weight_y = torch.stack(
+        [(1 - below) * _inside(top, height), below * _inside(top + 1, height)], -1
+    )
+    weight_x = torch.stack(
+        [(1 - right) * _inside(left, width), right * _inside(left + 1, width)], -1
+    )
     share = (weight_y * mask[..., None])[..., :, None] * weight_x[..., None, :]
     # Clamped as integers: a NaN offset then gives a NaN output, not an index error.
     row = torch.stack([top, top + 1], -1).int().clamp_(0, height - 1)

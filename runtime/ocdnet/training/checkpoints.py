@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ class EpochCheckpoints(Checkpoint):
         if trainer.is_global_zero:
             link = self.folder / f".{LATEST}.tmp"
             link.unlink(missing_ok=True)
-            os.symlink(name, link)
+            link.symlink_to(name)
             link.replace(self.folder / LATEST)
 
     def state_dict(self) -> dict[str, Any]:

@@ -71,7 +71,12 @@ class ProgressLines(Callback):
         self._told = self._started = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Tell step, loss and pace, unless it was told a moment ago."""
         now = time.monotonic()
@@ -111,4 +116,6 @@ def progress_callback(terminal: bool) -> Callback:
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(metrics[name]) for name in ("hmean", "precision", "recall") if name in metrics}
+    return {
+        name: float(metrics[name]) for name in ("hmean", "precision", "recall") if name in metrics
+    }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 
-def warmup_poly_factor(epoch: int, num_epochs: int, warmup_epochs: int, power: float = 0.9) -> float:
+def warmup_poly_factor(
+    epoch: int, num_epochs: int, warmup_epochs: int, power: float = 0.9
+) -> float:
     """Factor of the base learning rate in `epoch` (from 0) of `num_epochs`.
 
     Linear from 1/3 to 1 over `warmup_epochs`, then `(remaining / decaying) ** power`, as TAO's

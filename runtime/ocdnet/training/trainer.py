@@ -29,7 +29,9 @@ def seed_everything(seed: int) -> int:
     return chosen
 
 
-def build_trainer(config: TrainConfig, folder: Path, status: StatusWriter, validates: bool) -> pl.Trainer:
+def build_trainer(
+    config: TrainConfig, folder: Path, status: StatusWriter, validates: bool
+) -> pl.Trainer:
     """The Trainer of one run.
 
     Args:

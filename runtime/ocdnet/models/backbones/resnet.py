@@ -1,4 +1,4 @@
-"""ResNet backbones (arXiv 1512.03385), with deformable 3x3 convolutions in stages 2 to 4 on request.
+"""ResNet backbones (arXiv 1512.03385), plain or with deformable convolutions in stages 2 to 4.
 
 Module names are TAO's, so its checkpoints load by key.
 """
@@ -39,7 +39,12 @@ class BasicBlock(SpatialConv):
     expansion = 1
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, deformable: bool, downsample: nn.Module | None
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        deformable: bool,
+        downsample: nn.Module | None,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1, bias=False)
@@ -63,7 +68,12 @@ class Bottleneck(SpatialConv):
     expansion = 4
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, deformable: bool, downsample: nn.Module | None
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        deformable: bool,
+        downsample: nn.Module | None,
     ) -> None:
         super().__init__()
         out_channels = width * self.expansion

@@ -1,0 +1,39 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test test-all check generate generate-check clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(READY)
+
+demo: $(READY) ## Render scenes, train for up to 8 minutes, evaluate, export, predict
+	$(BIN)/ocdnet demo --out demo
+
+test: $(READY) ## Run the tests that need nothing but this machine (minutes)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: $(READY) ## Run every test, the marked ones too
+	$(BIN)/python -m pytest
+
+check: $(READY) ## Lint, format, types, import direction, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory generate-check
+
+generate: $(READY) ## Write schemas/ and references/ from the config dataclasses
+	$(BIN)/python -m ocdnet_generator.main
+
+generate-check: $(READY) ## Fail with a diff where a generated file is not up to date
+	$(BIN)/python -m ocdnet_generator.main --check
+
+clean: ## Remove the environment, caches and the demo's results
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

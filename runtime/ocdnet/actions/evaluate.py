@@ -1,0 +1,78 @@
+"""Evaluate: a model's hmean, precision and recall on labelled images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ocdnet.actions.detection import model_file, postprocessor, tracked
+from ocdnet.actions.session import session
+from ocdnet.backends.open import check_fit, open_predictor, predict
+from ocdnet.config.spec import Loaded
+from ocdnet.data.annotations import Annotation, index_dataset
+from ocdnet.data.from_config import eval_preprocess
+from ocdnet.files import write_json
+from ocdnet.metrics import Counts, DetectionMetric, ImageMatch
+
+
+def run(loaded: Loaded) -> dict[str, Any]:
+    """Score a .pth or .onnx model.
+
+    Args:
+        loaded: a spec checked for `evaluate`.
+
+    Returns:
+        hmean, precision, recall and counts; results.json also holds every image's.
+
+    Raises:
+        UserError: bad data or model, or a model made for other images than the spec's.
+    """
+    config, dataset = loaded.experiment.evaluate, loaded.experiment.dataset.validate_dataset
+    with session(loaded) as here:
+        path = model_file(config.checkpoint, config.trt_engine)
+        preprocess = eval_preprocess(dataset.args)
+        annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
+        predictor = open_predictor(path, loaded.experiment.model, config.num_gpus, config.gpu_ids)
+        check_fit(predictor, preprocess, path)
+        postprocess = postprocessor(config.post_processing, config.metric.args.is_output_polygon)
+        metric, images = DetectionMetric(), []
+        pairs = predict(predictor, preprocess, annotations, _image_of, config.batch_size)
+        for annotation, prediction in tracked(pairs, "evaluating", len(annotations)):
+            prepared = prediction.prepared
+            found = postprocess(prediction.probability, prepared.scale, prepared.image_size)
+            match = metric.update(found.polygons, annotation.polygons, annotation.ignore)
+            images.append(_image_row(annotation, match))
+        scores = _scores(metric.counts)
+        here.status.write("RUNNING", "Test metrics generated.", scores)
+        summary = {
+            "action": "evaluate",
+            **scores,
+            "counts": _counts(metric.counts),
+            "images": len(images),
+            "checkpoint": str(path),
+            "thresholds": {"thresh": postprocess.thresh, "box_thresh": postprocess.box_thresh},
+            "results": str(here.folder / "results.json"),
+        }
+        write_json(here.folder / "results.json", summary | {"per_image": images})
+        return summary
+
+
+def _image_of(annotation: Annotation) -> Any:
+    return annotation.image
+
+
+def _scores(counts: Counts) -> dict[str, float]:
+    return {"hmean": counts.hmean, "precision": counts.precision, "recall": counts.recall}
+
+
+def _counts(counts: Counts) -> dict[str, int]:
+    return {"matched": counts.matched, "gt_care": counts.gt_care, "det_care": counts.det_care}
+
+
+def _image_row(annotation: Annotation, match: ImageMatch) -> dict[str, Any]:
+    return {
+        "image": str(annotation.image),
+        "hmean": match.hmean,
+        "precision": match.precision,
+        "recall": match.recall,
+        **_counts(match.counts),
+    }

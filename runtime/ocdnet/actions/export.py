@@ -1,0 +1,166 @@
+"""Export: a checkpoint as ONNX that ONNX Runtime and TensorRT read, checked against torch."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ocdnet.actions.session import session
+from ocdnet.backends.onnx import OnnxPredictor
+from ocdnet.backends.torch import TorchPredictor
+from ocdnet.config.export import ExportConfig
+from ocdnet.config.spec import Loaded
+from ocdnet.data.preprocess import Preprocess
+from ocdnet.errors import EnvironmentFault, RunError, SpecError
+from ocdnet.files import replacing
+
+LOG = logging.getLogger("ocdnet")
+LEAST_OPSET = 19
+"""The first operator set with DeformConv."""
+TOLERANCE = 1e-3
+"""Largest difference of a probability between torch and the exported file."""
+
+
+def run(loaded: Loaded) -> dict[str, Any]:
+    """Write an ONNX file: input `input` float32[batch, 3, H, W], output `pred` [batch, 1, H, W].
+
+    The batch is dynamic, the size fixed; the preprocessing stands in `metadata_props`.
+
+    Args:
+        loaded: a spec checked for `export`.
+
+    Returns:
+        The file, its input, and the largest difference from torch.
+
+    Raises:
+        UserError: a bad checkpoint, an existing file, a missing package, or no parity.
+    """
+    config = loaded.experiment.export
+    _require_packages()
+    with session(loaded) as here:
+        checkpoint = Path(config.checkpoint)
+        target = Path(config.onnx_file) if config.onnx_file else checkpoint.with_suffix(".onnx")
+        _refuse_existing(target)
+        predictor = TorchPredictor(checkpoint, loaded.experiment.model, torch.device("cpu"))
+        mode = predictor.img_mode or loaded.experiment.dataset.validate_dataset.args.img_mode
+        preprocess = Preprocess((config.width, config.height), mode)
+        opset = _opset(config.opset_version)
+        with replacing(target) as temporary:
+            with _quiet(config.verbose):
+                _write(predictor.model, temporary, config, opset)
+            _describe(temporary, preprocess, checkpoint, loaded.experiment.model.backbone)
+            difference = _parity(predictor, temporary, preprocess)
+        here.status.write("RUNNING", f"Exported {target}.", {"max_difference": difference})
+        return {
+            "action": "export",
+            "onnx_file": str(target),
+            "input": {"name": "input", "shape": ["batch", 3, config.height, config.width]},
+            "output": {"name": "pred", "shape": ["batch", 1, config.height, config.width]},
+            "opset": opset,
+            "img_mode": mode,
+            "max_difference": difference,
+        }
+
+
+def _write(model: torch.nn.Module, path: Path, config: ExportConfig, opset: int) -> None:
+    # Two images, contiguous: a batch of one would be read as a constant.
+    example = torch.zeros(2, 3, config.height, config.width)
+    model = model.to(memory_format=torch.contiguous_format)
+    program = torch.onnx.export(
+        model,
+        (example,),
+        input_names=["input"],
+        output_names=["pred"],
+        opset_version=opset,
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=config.verbose,
+    )
+    program.save(path, external_data=False)
+
+
+def _describe(path: Path, preprocess: Preprocess, checkpoint: Path, backbone: str) -> None:
+    """Write what a reader of the file needs to know into it."""
+    import onnx
+
+    model = onnx.load(path)
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    onnx.helper.set_model_props(
+        model,
+        {
+            **preprocess.to_metadata(),
+            "ocdnet.backbone": backbone,
+            "ocdnet.source_sha256": digest,
+        },
+    )
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def _parity(predictor: TorchPredictor, path: Path, preprocess: Preprocess) -> float:
+    """Largest difference from torch on a batch of noise images, or RunError above TOLERANCE."""
+    width, height = predictor.size or preprocess.size  # type: ignore[misc]
+    noise = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+    images = preprocess.to_tensor(list(noise))
+    difference = float(np.abs(predictor(images) - OnnxPredictor(path)(images)).max())
+    if not difference <= TOLERANCE:
+        raise RunError(
+            "no-parity",
+            "The exported network does not compute what the checkpoint does",
+            got=difference,
+            expected=f"differences up to {TOLERANCE}",
+            hint="Nothing was written. Report this with the versions of torch and onnxruntime.",
+        )
+    return difference
+
+
+def _opset(wanted: int) -> int:
+    if wanted >= LEAST_OPSET:
+        return wanted
+    LOG.warning(
+        "export.opset_version is raised from %d to %d, the first with DeformConv.",
+        wanted,
+        LEAST_OPSET,
+    )
+    return LEAST_OPSET
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise SpecError(
+            "file-exists",
+            f"{target} exists",
+            expected="a file that does not exist yet",
+            hint="Remove it, or set export.onnx_file to another path.",
+        )
+
+
+def _require_packages() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise EnvironmentFault(
+            "missing-packages",
+            f"Export needs {', '.join(missing)}",
+            hint='pip install "ocdnet[export]"',
+        )
+
+
+@contextlib.contextmanager
+def _quiet(verbose: bool) -> Any:
+    """Keep the exporter's chatter away unless asked for."""
+    if verbose:
+        yield
+        return
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

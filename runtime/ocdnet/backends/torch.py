@@ -1,0 +1,42 @@
+"""Checkpoints through PyTorch, on the CPU or a CUDA device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ocdnet.backends.base import Batch
+from ocdnet.checkpoint import load_exactly, read_checkpoint
+from ocdnet.config.model import ModelConfig
+from ocdnet.models.factory import build_model
+
+
+class TorchPredictor:
+    """Predictor of a .pth checkpoint.
+
+    Args:
+        path: checkpoint of ours or of TAO.
+        config: the `model` section.
+        device: where to run.
+
+    Raises:
+        DataError: the checkpoint cannot be read or does not fit the network.
+    """
+
+    size: tuple[int, int] | None = None
+
+    def __init__(self, path: Path, config: ModelConfig, device: torch.device) -> None:
+        checkpoint = read_checkpoint(path)
+        model = build_model(config)
+        load_exactly(model, checkpoint, config.backbone)
+        self.img_mode = checkpoint.img_mode
+        self.device = device
+        self.model = model.eval().to(device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def __call__(self, images: Batch) -> Batch:
+        """float32[B, 3, H, W] -> probability float32[B, H, W]."""
+        batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
+        maps: Batch = self.model(batch)[:, 0].cpu().numpy()
+        return maps

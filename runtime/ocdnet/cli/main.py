@@ -1,0 +1,148 @@
+"""The `ocdnet` command: JSON on stdout, progress on stderr, one exit code a kind of failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocdnet.cli.data import data
+from ocdnet.cli.spec import spec
+from ocdnet.config.actions import ACTIONS, Action
+from ocdnet.errors import Exit, UsageError, UserError
+
+_EPILOG = """\b
+Examples:
+  ocdnet train -e spec.yaml train.num_epochs=30 results_dir=results
+  ocdnet evaluate -e spec.yaml evaluate.checkpoint=results/train/model_best.pth
+  ocdnet spec validate train spec.yaml
+
+\b
+Exit codes:
+  0 done             3 invalid spec or override        6 failed while running
+  1 a bug of ours    4 invalid data or model           130 interrupted
+  2 wrong usage      5 missing dependency or hardware
+
+stdout carries one JSON document, stderr progress and logs."""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ocdnet", message="%(version)s")
+def cli() -> None:
+    """OCDNet: find text in images. Train, evaluate, export and run a DBNet detector."""
+
+
+def _action_command(action: Action) -> click.Command:
+    """`ocdnet ACTION -e SPEC.yaml [KEY=VALUE]...`, TAO's command line."""
+
+    @click.command(
+        action.name,
+        short_help=action.summary,
+        help=f"{action.summary}\n\nOverrides are dotted spec keys with YAML values. Every key and "
+        f"its default: references/spec_template_{action.name}.yaml.",
+        epilog=f"Example: ocdnet {action.name} -e spec.yaml results_dir=results",
+    )
+    @click.option(
+        "-e",
+        "--experiment_spec_file",
+        "--experiment-spec-file",
+        "spec_file",
+        required=True,
+        type=click.Path(path_type=Path),
+        help="The experiment's YAML file; it may hold the sections of other actions, too.",
+    )
+    @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+    def command(spec_file: Path, overrides: tuple[str, ...]) -> None:
+        from ocdnet.cli.running import run_action
+
+        print_json(run_action(action, spec_file, overrides))
+
+    return command
+
+
+@cli.command("default_specs", epilog="Example: ocdnet default_specs results_dir=specs")
+@click.argument("overrides", nargs=-1, metavar="results_dir=DIR")
+def default_specs(overrides: tuple[str, ...]) -> None:
+    """Write DIR/experiment.yaml: every key of every action with its default."""
+    folder = dict(pair.partition("=")[::2] for pair in overrides).get("results_dir")
+    if not folder or len(overrides) > 1:
+        raise UsageError(
+            "missing-results-dir",
+            "default_specs takes one override, the folder to write to",
+            got=" ".join(overrides) or None,
+            expected="results_dir=DIR",
+        )
+    from ocdnet.actions.default_specs import run
+
+    print_json(run(Path(folder)))
+
+
+@cli.command(epilog="Example: ocdnet demo --out demo --minutes 8")
+@click.option(
+    "--out",
+    default="demo",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder to make; absent or empty.",
+)
+@click.option("--minutes", default=8.0, show_default=True, help="Time to train, at most.")
+def demo(out: Path, minutes: float) -> None:
+    """Render scenes, then train, evaluate, export and predict: the whole loop on one CPU.
+
+    Prints each command as it runs it. Exits with 6 where the detector stays below hmean 0.5.
+    """
+    from ocdnet.cli.demo import run
+
+    print_json(run(out, minutes))
+
+
+def print_json(document: Any) -> None:
+    """The command's one document on stdout, of rank 0 alone."""
+    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0:
+        click.echo(json.dumps(document, indent=2, allow_nan=False, default=str))
+
+
+def main() -> None:
+    """Entry point: runs the command and exits with its code."""
+    sys.exit(_guarded(lambda: cli(standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    try:
+        return int(command() or 0)
+    except UserError as error:
+        return _report(error)
+    except click.UsageError as error:
+        hint = f"See `{error.ctx.command_path} --help`." if error.ctx else None
+        return _report(UsageError("usage", error.format_message(), hint=hint))
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return Exit.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in JSON
+        traceback.print_exc()
+        bug = UserError("bug", f"{type(error).__name__}: {error}", hint="Please report this.")
+        return _report(bug)
+
+
+def _report(error: UserError) -> int:
+    click.echo(f"error: {error}", err=True)
+    print_json({"error": error.to_dict()})
+    return error.exit_code
+
+
+for _action in ACTIONS.values():
+    if _action.run:
+        cli.add_command(_action_command(_action))
+cli.add_command(spec)
+cli.add_command(data)
+
+if __name__ == "__main__":
+    main()
