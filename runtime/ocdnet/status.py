@@ -13,6 +13,20 @@ from ocdnet.files import os_fault
 State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
 
 
+def last_state(path: Path) -> str | None:
+    """State in the last whole line of a status file; None without one."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    for line in reversed(lines):
+        try:
+            return str(json.loads(line)["status"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
 class StatusWriter:
     """Appends lines to a status file; a line is whole or absent.
 

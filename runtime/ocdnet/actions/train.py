@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from ocdnet.config.experiment import Experiment
 from ocdnet.config.spec import Loaded
 from ocdnet.data.datamodule import DetectionData
 from ocdnet.errors import DataError, EnvironmentFault, RunError, SpecError
-from ocdnet.files import write_json
+from ocdnet.files import replacing, write_json
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
+from ocdnet.status import last_state
 from ocdnet.training.checkpoints import BEST, LATEST, EpochCheckpoints
 from ocdnet.training.module import DetectionModule
 from ocdnet.training.trainer import build_trainer, seed_everything
@@ -52,6 +54,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
     with session(loaded) as here:
         if resume is not None:
             _check_resumable(resume, experiment)
+            _bring_best(resume.parent / BEST, here.folder / BEST)
         data = DetectionData(experiment.dataset, train.seed)
         _log_data(data)
         model = build_model(experiment.model)
@@ -114,15 +117,16 @@ def _refuse_unbuilt(experiment: Experiment) -> None:
 
 
 def _refuse_used(folder: Path) -> None:
-    """A folder that holds a run is not written over."""
-    held = sorted(folder.glob("model_*.pth")) or sorted(folder.glob("status.json"))
-    if not held:
+    """A folder that holds a run is not written over, unless that failed without a checkpoint."""
+    held = sorted(path.name for path in folder.glob("model_*.pth"))
+    state = last_state(folder / "status.json")
+    if not held and state in (None, "FAILURE"):
         return
     latest = folder / LATEST
     raise SpecError(
         "results-dir-in-use",
         f"{folder} already holds a run",
-        got=held[0].name,
+        got=held[0] if held else f"status.json saying {state}",
         expected="a folder without one",
         hint=(
             f"Set another results_dir, or go on: train.resume_training_checkpoint_path={latest}"
@@ -151,6 +155,13 @@ def _check_resumable(path: Path, experiment: Experiment) -> None:
             hint=f"Set model.backbone={checkpoint.backbone}",
         )
     LOG.info("Resuming training from checkpoint: %s", path)
+
+
+def _bring_best(best: Path, here: Path) -> None:
+    """Copy the best so far into the folder of a run that goes on in another one."""
+    if best.is_file() and not here.exists():
+        with replacing(here) as temporary:
+            shutil.copyfile(best, temporary)
 
 
 def _start_from_pretrained(model: DBNet, path: str) -> None:

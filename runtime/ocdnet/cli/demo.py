@@ -84,17 +84,20 @@ def _spec(out: Path, scenes: Path, minutes: float) -> dict[str, Any]:
                 "data_path": [str(scenes / "train")],
                 "args": {
                     "pre_processes": [
-                        {"type": "EastRandomCropData", "args": {"size": side}},
+                        {
+                            "type": "EastRandomCropData",
+                            "args": {"size": side, "min_crop_side_ratio": 0.6},
+                        },
                         {"type": "MakeBorderMap", "args": {}},
                         {"type": "MakeShrinkMap", "args": {}},
                     ]
                 },
-                "loader": {"batch_size": 4, "num_workers": 1},
+                "loader": {"batch_size": 4},
             },
             "validate_dataset": {
                 "data_path": [str(scenes / "test")],
                 "args": {"pre_processes": [{"type": "Resize2D", "args": {"short_size": side}}]},
-                "loader": {"batch_size": 4, "num_workers": 1},
+                "loader": {"batch_size": 4},
             },
         },
         "train": {
