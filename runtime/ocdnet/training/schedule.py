@@ -11,10 +11,11 @@ def warmup_poly_factor(
     Linear from 1/3 to 1 over `warmup_epochs`, then `(remaining / decaying) ** power`, as TAO's
     WarmupPolyLR. Being a function of the epoch alone it needs no state: a resumed run, also one
     with another `num_epochs`, takes the rate of its own schedule. In (0, 1] while
-    `epoch < num_epochs`, 0 from there on.
+    `epoch < num_epochs`; from there on 0, unless the warm-up goes on.
     """
     if epoch < warmup_epochs:
         progress = epoch / warmup_epochs
         return (1 - progress) / 3 + progress
-    remaining = max(0, num_epochs - epoch)
-    return float((remaining / (num_epochs - warmup_epochs)) ** power)
+    if epoch >= num_epochs:
+        return 0.0
+    return float(((num_epochs - epoch) / (num_epochs - warmup_epochs)) ** power)
