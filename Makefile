@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CLIENT := $(VENV)/.client
 
-.PHONY: help demo test test-all check generate generate-check clean
+.PHONY: help demo test test-all test-client check generate generate-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -13,13 +14,24 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $(READY)
 
+# Without its requirements: some are heavy and never imported; `client` holds those that are.
+$(CLIENT): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[client]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps \
+	  nvidia-tao-automl nvidia-tao-sdk
+	$(BIN)/python -c "import tao_automl.runner"
+	touch $(CLIENT)
+
 demo: $(READY) ## Render scenes, train for up to 8 minutes, evaluate, export, predict
 	$(BIN)/ocdnet demo --out demo
 
 test: $(READY) ## Run the tests that need nothing but this machine (minutes)
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not client"
 
-test-all: $(READY) ## Run every test, the marked ones too
+test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill (installs it)
+	$(BIN)/python -m pytest tests/client -m client
+
+test-all: $(CLIENT) ## Run every test, the marked ones too
 	$(BIN)/python -m pytest
 
 check: $(READY) ## Lint, format, types, import direction, generated files
@@ -29,7 +41,7 @@ check: $(READY) ## Lint, format, types, import direction, generated files
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory generate-check
 
-generate: $(READY) ## Write schemas/ and references/ from the config dataclasses
+generate: $(READY) ## Write schemas/, references/ and skill_info.yaml from the config dataclasses
 	$(BIN)/python -m ocdnet_generator.main
 
 generate-check: $(READY) ## Fail with a diff where a generated file is not up to date

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from ocdnet.config.actions import ACTIONS
 from ocdnet.files import write_text
-from ocdnet_generator import schemas, templates
+from ocdnet_generator import pages, records, schemas, skill, templates
 
 ROOT = Path(__file__).resolve().parents[2]
 MEND = "make generate"
-_OWNED = ("schemas/*.schema.json", "references/spec_template_*.yaml")
+_OWNED = ("schemas/*.json", "references/spec_template_*.yaml", "references/*skill_info.yaml")
+"""What nobody else writes: a file here that is not generated is one of an action that is gone."""
+_BY_HAND = ("schemas/plan.schema.json",)
 _DIFF_LINES = 60
 
 
@@ -24,16 +26,24 @@ def outputs() -> dict[str, str]:
     for action in ACTIONS:
         files[f"schemas/{action}.schema.json"] = schemas.text(action)
         files[f"references/spec_template_{action}.yaml"] = templates.text(action)
+    files["schemas/manifest.json"] = schemas.dumped(schemas.manifest())
+    files["schemas/status.schema.json"] = schemas.dumped(records.status())
+    files["schemas/results.schema.json"] = schemas.dumped(records.results())
+    files["skill_info.yaml"] = files["references/skill_info.yaml"] = skill.skill()
+    files["references/tao-deploy-ocdnet.skill_info.yaml"] = skill.deploy()
+    files["references/config-reference.md"] = pages.config_reference()
+    files["references/cli-reference.md"] = pages.cli_reference()
     return files
 
 
 def differences(root: Path) -> dict[str, tuple[str, str]]:
     """Files below root that are not as generated: path, and (text there, text due); "" for none."""
     due = outputs()
+    owned = {path.relative_to(root).as_posix() for pattern in _OWNED for path in root.glob(pattern)}
     there = {
-        path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
-        for pattern in _OWNED
-        for path in root.glob(pattern)
+        name: (root / name).read_text(encoding="utf-8")
+        for name in {*due, *owned}.difference(_BY_HAND)
+        if (root / name).is_file()
     }
     pairs = {path: (there.get(path, ""), due.get(path, "")) for path in sorted({*there, *due})}
     return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}

@@ -8,14 +8,21 @@ from typing import Any
 
 from ocdnet.config import schema, spec
 from ocdnet.config.actions import ACTIONS, ROOT_KEYS, Action
+from ocdnet.config.rules import Rule
 from ocdnet_generator.templates import template
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_AUTOML_ONLY = ("automl_enabled", "search", "option_weights", "depends_on")
+CORE_MODULE = "ocdnet.config.experiment"
+"""Where the dataclasses are that a schema is generated from."""
+_AUTOML_ONLY = ("automl_enabled", "search", "option_weights")
+_SCALARS = ("boolean", "integer", "number", "string")
 
 
 def build(action: str) -> dict[str, Any]:
-    """The schema of the root keys and the sections that an action reads."""
+    """The schema of the root keys and the sections that an action reads.
+
+    A key of its properties that `default` does not hold is ours: TAO does not know it.
+    """
     entry = ACTIONS[action]
     names = [*ROOT_KEYS, *entry.sections]
     sections, defaults = schema.experiment()["properties"], spec.action_defaults(entry)
@@ -28,16 +35,40 @@ def build(action: str) -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": properties,
+        "allOf": [_rule(rule, defaults) for rule in spec.rules_of(entry)],
         "default": template(action),
         "popular": sorted(key for key, leaf in found if leaf.get("popular")),
         "automl_default_parameters": sorted(_automl(found, enabled=True)),
         "automl_disabled_parameters": sorted(_automl(found, enabled=False)),
+        "x_tao_schema": {"network": "ocdnet", "action": action, "core_module": CORE_MODULE},
     }
 
 
 def text(action: str) -> str:
     """The schema's JSON."""
-    return json.dumps(build(action), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return dumped(build(action))
+
+
+def dumped(document: Any) -> str:
+    """A generated document as strict JSON."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def manifest() -> dict[str, Any]:
+    """What schemas/manifest.json holds: where each action's schema and template are."""
+    return {"actions": {action: _entry(action) for action in sorted(ACTIONS)}}
+
+
+def _entry(action: str) -> dict[str, Any]:
+    built = build(action)
+    lists = ("automl_default_parameters", "automl_disabled_parameters", "popular")
+    return {
+        "path": f"schemas/{action}.schema.json",
+        "spec_template": f"references/spec_template_{action}.yaml",
+        "schema_action": ACTIONS[action].section,
+        "core_module": CORE_MODULE,
+        **{name: built[name] for name in lists},
+    }
 
 
 def _node(node: schema.Node, default: Any, action: Action) -> schema.Node:
@@ -50,8 +81,14 @@ def _node(node: schema.Node, default: Any, action: Action) -> schema.Node:
     leaf = {key: value for key, value in node.items() if key != "x_extra"} | {"default": default}
     if not action.automl:
         return {key: value for key, value in leaf.items() if key not in _AUTOML_ONLY}
-    # What declares no range to search is never searched, not even when asked for by name.
-    return leaf if "search" in leaf else leaf | {"automl_enabled": False}
+    # The client never searches what has no range worth searching, nor a list, not even by name.
+    searchable = "search" in leaf and leaf["type"] in _SCALARS
+    return leaf if searchable else leaf | {"automl_enabled": False}
+
+
+def _rule(rule: Rule, defaults: dict[str, Any]) -> schema.Node:
+    """A rule as a member of the root's allOf, titled with the key that it is about."""
+    return {"title": rule.key, "description": rule.says, **rule.schema(defaults)}
 
 
 def _automl(leaves: list[tuple[str, schema.Node]], *, enabled: bool) -> Iterator[str]:

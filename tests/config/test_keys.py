@@ -7,6 +7,7 @@ import pytest
 
 from ocdnet.config import schema
 from ocdnet.config.actions import ACTIONS
+from ocdnet_generator import schemas
 
 KEYS = json.loads((Path(__file__).parents[1] / "golden/tao_spec_keys.json").read_text())["keys"]
 
@@ -27,7 +28,16 @@ MINIMA = {
     "train.lr_scheduler.args.warmup_epoch": 0,
     **dict.fromkeys(SIDES, 32),
 }
-MAXIMA = {"train.optimizer.args.lr": 1, "train.optimizer.args.weight_decay": 1}
+# What can be searched has finite bounds.
+MAXIMA = {
+    "dataset.train_dataset.loader.batch_size": 1024,
+    "dataset.validate_dataset.loader.batch_size": 1024,
+    "train.loss.alpha": 1000,
+    "train.loss.beta": 1000,
+    "train.loss.ohem_ratio": 1000,
+    "train.optimizer.args.lr": 1,
+    "train.optimizer.args.weight_decay": 1,
+}
 OURS = {"train.max_minutes"}
 
 LEAVES = dict(schema.leaves())
@@ -62,3 +72,39 @@ def test_actions_name_keys_and_sections_that_exist():
         assert action.section in action.sections
         assert {*action.required, *action.defaults} <= set(LEAVES)
         assert set(action.sections) <= set(schema.experiment()["properties"])
+
+
+# DESIGN.md section 3: who reads what, beside results_dir, encryption_key and model_name.
+READS = {
+    "train": {"dataset", "model", "train", "wandb"},
+    "retrain": {"dataset", "model", "train", "wandb"},
+    **{
+        action: {"dataset", "model", action}
+        for action in ("evaluate", "inference", "export", "prune", "quantize", "gen_trt_engine")
+    },
+    "deploy_evaluate": {"dataset", "model", "evaluate"},
+    "deploy_inference": {"dataset", "model", "inference"},
+}
+BY_ACTION = {
+    ("retrain", "model.load_pruned_graph"): True,
+    ("deploy_evaluate", "evaluate.checkpoint"): "",
+    ("deploy_evaluate", "evaluate.trt_engine"): "???",
+    ("deploy_inference", "inference.checkpoint"): "",
+    ("deploy_inference", "inference.trt_engine"): "???",
+}
+
+
+@pytest.mark.parametrize("action", READS)
+def test_every_tao_key_is_in_the_schema_of_each_action_that_reads_it(action):
+    root = {"results_dir", "encryption_key", "model_name"}
+    read = {key for key in KEYS if key in root or key.partition(".")[0] in READS[action]}
+    found = dict(schema.leaves(schemas.build(action)))
+    assert set(found) - OURS == read
+    for key in read:
+        default = DEFAULTS.get(key, KEYS[key]["default"])
+        assert found[key]["default"] == BY_ACTION.get((action, key), default), key
+        assert schema.core(found[key])["type"] == KEYS[key]["type"], key
+
+
+def test_every_action_is_listed():
+    assert set(READS) == set(ACTIONS)

@@ -26,6 +26,16 @@ FILLED = {
 }
 
 
+def filled(action):
+    """A spec that is valid for the action: FILLED, an engine as model where it deploys one."""
+    tree = apply(FILLED, [])
+    if action.startswith("deploy_"):
+        section = tree[action.removeprefix("deploy_")]
+        section.pop("checkpoint")
+        section["trt_engine"] = "m.engine"
+    return tree
+
+
 def train(*overrides):
     return spec.resolve("train", apply(TRAIN, overrides)).experiment.train
 
@@ -269,7 +279,7 @@ class TestYaml:
 class TestDump:
     @pytest.mark.parametrize("action", ACTIONS)
     def test_dump_loads_to_the_same(self, action, tmp_path):
-        loaded = spec.resolve(action, FILLED)
+        loaded = spec.resolve(action, filled(action))
         path = tmp_path / "experiment.yaml"
         path.write_text(spec.to_yaml(spec.dump(loaded)))
         assert spec.load(action, path).experiment == loaded.experiment

@@ -39,7 +39,7 @@ def run(out: Path, minutes: float) -> dict[str, Any]:
 
     scenes = out / "scenes"
     click.echo(f"Rendering synthetic scenes into {scenes}", err=True)
-    write_dataset(scenes, {"train": 400, "test": 60}, EASY, seed=0)
+    write_dataset(scenes, {"train": 280, "test": 60}, EASY, seed=0)
     spec_file = out / "spec.yaml"
     write_text(spec_file, spec.to_yaml(_spec(out, scenes, minutes)))
     started = time.monotonic()
@@ -101,9 +101,9 @@ def _spec(out: Path, scenes: Path, minutes: float) -> dict[str, Any]:
             },
         },
         "train": {
-            "num_epochs": 4,
+            "num_epochs": 5,
             "max_minutes": minutes,
-            "checkpoint_interval": 4,
+            "checkpoint_interval": 5,
             "precision": "bf16",
             "lr_scheduler": {"args": {"warmup_epoch": 1}},
         },

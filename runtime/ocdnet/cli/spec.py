@@ -1,4 +1,4 @@
-"""`ocdnet spec`: what a spec file may hold, and whether one is valid."""
+"""`ocdnet spec`: what a spec file may hold, whether one is valid, and writing one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,140 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocdnet.config.actions import ACTIONS
-from ocdnet.errors import DataError, Exit, UserError
+from ocdnet.errors import DataError, Exit, SpecError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _SHOWN = 20
 _LONGEST = 200
+_ACTION = click.Choice(list(ACTIONS))
 
 
 @click.group()
 def spec() -> None:
-    """Check experiment spec files."""
+    """List, explain, write and check experiment specs."""
+
+
+@spec.command("list", epilog="Example: ocdnet spec list train --grep batch")
+@click.argument("action", type=_ACTION)
+@click.option("--popular", "which", flag_value="popular", default=True, help="The default.")
+@click.option("--all", "which", flag_value="all", help="Every key: default, choices or bounds.")
+@click.option("--grep", metavar="TEXT", help="Keys with TEXT in their name or description.")
+def list_keys(action: str, which: str, grep: str | None) -> None:
+    """List the keys that ACTION reads: what is required and what is often changed.
+
+    Prints one JSON object; `keys` holds a line a key: `KEY = DEFAULT: what it does`.
+    """
+    from ocdnet.config import explain
+
+    entry = ACTIONS[action]
+    found = explain.keys(entry)
+    if grep:
+        found = {
+            k: n for k, n in found.items() if grep.lower() in f"{k} {n['description']}".lower()
+        }
+    elif which == "popular":
+        found = {k: n for k, n in found.items() if n.get("popular") or k in entry.required}
+    write = explain.short_line if which == "all" and not grep else explain.line
+    lines = [write(key, node, entry) for key, node in found.items()]
+    _print({"action": action, "keys": lines})
+
+
+@spec.command(epilog="Example: ocdnet spec explain train.optimizer.args.lr model.backbone")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+def explain(keys: tuple[str, ...]) -> None:
+    """Tell what each KEY takes and does, who reads it, and whether a search may vary it.
+
+    Of a section, its keys. Prints one JSON object: {"keys": [...]}.
+    """
+    from ocdnet.config.explain import explain as explained
+
+    _print({"keys": [explained(key) for key in keys]})
+
+
+@spec.command(epilog="Example: ocdnet spec render train --set train.num_epochs=30 --out spec.yaml")
+@click.argument("action", type=_ACTION)
+@click.option("-e", "--from", "base", type=click.Path(path_type=Path), help="Spec to start from.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="May be repeated.")
+@click.option(
+    "--target",
+    type=click.Choice(["ocdnet", "tao"]),
+    default="ocdnet",
+    show_default=True,
+    help="tao: for NVIDIA's own image, with TAO's keys and values only.",
+)
+@click.option("--full", is_flag=True, help="Print the whole spec, too.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; it may not exist.")
+def render(
+    action: str,
+    base: Path | None,
+    overrides: tuple[str, ...],
+    target: str,
+    full: bool,
+    out: Path | None,
+) -> None:
+    """Write the complete spec of ACTION: every key it reads, defaults included.
+
+    Prints one JSON object: the file written, `set` (what differs from the defaults), `missing`
+    (keys that stay ??? or empty and need a value), notices. Exits with 3, and writes nothing,
+    where the spec is invalid or the target cannot run it.
+    """
+    from ocdnet.config.spec import masked
+
+    tree, result = _rendered(action, base, overrides, target)
+    if out is not None:
+        _write(out, tree)
+    told = {"file": None if out is None else str(out), **result}
+    _print(told | ({"spec": masked(tree)} if full else {}))
+
+
+def _rendered(
+    action: str, base: Path | None, overrides: Sequence[str], target: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    from ocdnet.config import spec as specs
+    from ocdnet.config.tao import cannot_run, for_tao
+
+    given = specs.read(base, overrides)
+    loaded, found = specs.check(action, given)
+    for problem in found:
+        if problem.code != "missing-value":
+            raise problem
+    tree, notices = specs.completed(action, given), loaded.notices if loaded else []
+    if target == "tao":
+        failures = cannot_run(tree)
+        if failures:
+            raise SpecError(
+                "target-cannot-run",
+                "NVIDIA's image cannot run this spec",
+                got=failures,
+                expected="a spec without them",
+                hint="Change them, or run it with this skill's own runtime.",
+            )
+        tree, notices = for_tao(tree)
+    return tree, {
+        "set": specs.masked(specs.differences(action, tree)),
+        "missing": [problem.key for problem in found],
+        "notices": notices,
+    }
+
+
+def _write(out: Path, tree: Mapping[str, Any]) -> None:
+    from ocdnet.config.spec import to_yaml
+    from ocdnet.files import write_text
+
+    if out.exists():
+        raise SpecError(
+            "file-exists",
+            f"{out} exists, and is not written over",
+            expected="a new file",
+            hint="Choose another name with --out, or remove it.",
+        )
+    write_text(out, to_yaml(tree))
 
 
 @spec.command()
-@click.argument("action", type=click.Choice(list(ACTIONS)))
+@click.argument("action", type=_ACTION)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.pass_context
@@ -46,7 +164,7 @@ def validate(context: click.Context, action: str, file: Path, overrides: tuple[s
     }
     if len(found) > _SHOWN:
         result["more_errors"] = len(found) - _SHOWN
-    click.echo(json.dumps(result, indent=2))
+    _print(result)
     if found:
         only_data = all(isinstance(error, DataError) for error in found)
         context.exit(Exit.DATA if only_data else Exit.SPEC)
@@ -80,3 +198,7 @@ def _bounded(got: Any) -> Any:
     """A value short enough to print."""
     text = json.dumps(got, default=repr)
     return got if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _print(document: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(document, indent=2, allow_nan=False))

@@ -15,7 +15,8 @@ class Action:
     """One action of the skill.
 
     Attributes:
-        name: what users ask for; also the name of its schema and template.
+        name: what users ask for; also the name of its schema and template. `deploy_<action>` is
+            an action whose artifact is the TensorRT engine.
         summary: one line for `--help`.
         sections: sections of the experiment file that it reads.
         required: dotted keys that must have a value.
@@ -93,6 +94,22 @@ _ALL = (
         command="train",
         defaults={"model.load_pruned_graph": True},
         automl=True,
+    ),
+    Action(
+        name="deploy_evaluate",
+        summary="Score a TensorRT engine on labelled images.",
+        sections=("dataset", "model", "evaluate"),
+        required=("evaluate.trt_engine", "dataset.validate_dataset.data_path"),
+        command="evaluate",
+        defaults={"evaluate.checkpoint": "", "evaluate.trt_engine": "???"},
+    ),
+    Action(
+        name="deploy_inference",
+        summary="Find text in a folder of images with a TensorRT engine.",
+        sections=("dataset", "model", "inference"),
+        required=("inference.trt_engine", "inference.input_folder"),
+        command="inference",
+        defaults={"inference.checkpoint": "", "inference.trt_engine": "???"},
     ),
     Action(
         name="gen_trt_engine",

@@ -34,7 +34,7 @@ popular = Annotation(popular=True)
 """Shown first: with its docstring in the template, and in short listings."""
 
 automl = Annotation(automl_enabled=True)
-"""Searched by AutoML unless told otherwise. Needs finite bounds or choices."""
+"""Searched by AutoML unless told otherwise. Needs finite bounds or choices, and `search`."""
 
 extra = Annotation(x_extra=True)
 """A key of ours that TAO does not know: optional, and never in a template."""
@@ -46,18 +46,28 @@ def search(
     *,
     scale: Literal["linear", "log"] = "linear",
     choices: Sequence[Any] | None = None,
+    metric: Literal["hmean"] | None = None,
 ) -> Annotation:
     """The range worth searching, which may be far narrower than what is valid.
+
+    Without `automl` beside it the field is searched only when asked for by name.
 
     Args:
         minimum: lower end, in the field's unit.
         maximum: upper end.
         scale: how to sample between them.
         choices: values to choose from, instead of a range.
+        metric: the one metric that may judge it: train_loss would reward a smaller loss scale.
     """
+    what: dict[str, Any] = {"min": minimum, "max": maximum, "scale": scale}
     if choices is not None:
-        return Annotation(search={"choices": list(choices)})
-    return Annotation(search={"min": minimum, "max": maximum, "scale": scale})
+        what = {"choices": list(choices)}
+    return Annotation(search=what | ({"metric": metric} if metric else {}))
+
+
+def below(name: str, annotation: Annotation) -> Annotation:
+    """An annotation of one field of the section that it stands at, in this place alone."""
+    return Annotation(below={name: annotation.keywords})
 
 
 def math_cond(condition: str) -> Annotation:
@@ -71,7 +81,7 @@ def option_weights(*weights: float) -> Annotation:
 
 
 def depends_on(key: str) -> Annotation:
-    """The dotted key that must be on for this one to matter."""
+    """The dotted key whose value decides whether this one matters."""
     return Annotation(depends_on=key)
 
 

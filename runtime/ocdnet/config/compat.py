@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ocdnet.config.problems import SpecFieldError
+from ocdnet.config.rules import value_at
 
 
 @dataclass(frozen=True)
@@ -15,14 +15,12 @@ class Compat:
 
     Attributes:
         key: dotted key.
-        says: why it has no effect, or why it is refused.
-        refused: an error rather than a notice.
+        says: why it has no effect.
         quiet: values that mean nothing different from the default and are passed over.
     """
 
     key: str
     says: str
-    refused: bool = False
     quiet: tuple[Any, ...] = ()
 
 
@@ -41,38 +39,22 @@ COMPAT = (
     Compat("inference.show", "no windows are opened; see the pictures in the results folder"),
     Compat("model.activation_checkpoint", "only memory would change, and that is not built yet"),
     Compat("model.pretrained", "starting weights are what model.pretrained_model_path names"),
-    Compat("model.quant", "quantization-aware training is not supported", True),
     Compat("train.use_distributed_sampler", "several devices always read different samples"),
     Compat("wandb.enable", "logging to Weights & Biases is not built yet"),
 )
 """Every key that is accepted for compatibility alone."""
 
 
-def check(tree: dict[str, Any], defaults: dict[str, Any]) -> Iterator[SpecFieldError | str]:
-    """A problem for each refused key and a notice for each ignored one that the action reads.
+def notices(tree: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:
+    """A notice for each key set to something else that the action would read.
 
     Args:
         tree: the resolved spec of the sections that the action reads.
         defaults: the default of every key.
     """
     for entry in COMPAT:
-        parts = entry.key.split(".")
-        if parts[0] not in tree:
+        if entry.key.partition(".")[0] not in tree:
             continue
-        value, default = _get(tree, parts), _get(defaults, parts)
-        if value == default or value in entry.quiet:
-            continue
-        if entry.refused:
-            message = f"{entry.key!r}: {entry.says}"
-            yield SpecFieldError(
-                "unsupported-value", entry.key, message, got=value, expected=repr(default)
-            )
-        else:
+        value, default = value_at(tree, entry.key), value_at(defaults, entry.key)
+        if value != default and value not in entry.quiet:
             yield f"{entry.key!r} is ignored: {entry.says}"
-
-
-def _get(tree: dict[str, Any], parts: list[str]) -> Any:
-    value: Any = tree
-    for part in parts:
-        value = value[part]
-    return value

@@ -1,14 +1,13 @@
 """Section `dataset`: what is read, how it is prepared, how it is batched."""
 
-from collections.abc import Iterator
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, ImgMode, Positive, popular
-from ocdnet.config.problems import Problem, archives
+from ocdnet.config.base import STRICT, ImgMode, below, popular, search
+from ocdnet.config.rules import NoArchive
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -22,8 +21,12 @@ class PreProcess:
     """Arguments of the step; of IaaAugment, a list of steps."""
 
 
-Step = Annotated[PreProcess, WithJsonSchema({"type": "object"})]
+Step = Annotated[PreProcess, WithJsonSchema({"type": "object", "required": ["type"]})]
 """A step as the schema sees it: open, since its arguments are typed where it is built."""
+
+
+BatchSize = Annotated[int, Field(ge=1, le=1024)]
+"""Images a batch; TAO has no upper bound, a search needs a finite one."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -47,7 +50,7 @@ class DatasetArgs:
 class Loader:
     """How samples are batched."""
 
-    batch_size: Annotated[Positive, popular] = 1
+    batch_size: Annotated[BatchSize, popular] = 1
     """Images a batch, on each device."""
 
     num_workers: Annotated[int, Field(ge=-1), popular] = -1
@@ -63,20 +66,43 @@ class Loader:
     """TAO's collate function; chosen automatically here."""
 
 
+def _steps(*augmentation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps of a training sample: augmentation where there is some, crop, maps."""
+    augment = [{"type": "IaaAugment", "args": list(augmentation)}] if augmentation else []
+    return [
+        *augment,
+        {
+            "type": "EastRandomCropData",
+            "args": {"size": [640, 640], "max_tries": 50, "keep_ratio": True},
+        },
+        {
+            "type": "MakeBorderMap",
+            "args": {"shrink_ratio": 0.4, "thresh_min": 0.3, "thresh_max": 0.7},
+        },
+        {"type": "MakeShrinkMap", "args": {"shrink_ratio": 0.4, "min_text_size": 8}},
+    ]
+
+
+_FLIP = {"type": "Fliplr", "args": {"p": 0.5}}
+_AUGMENTATIONS = (
+    _steps(),
+    _steps(
+        _FLIP,
+        {"type": "Affine", "args": {"rotate": [-10, 10]}},
+        {"type": "Resize", "args": {"size": [0.5, 3]}},
+    ),
+    _steps(
+        _FLIP,
+        {"type": "Affine", "args": {"rotate": [-45, 45]}},
+        {"type": "GaussianBlur", "args": {"sigma": [1.5, 2.5], "p": 0.2}},
+    ),
+)
+
+
 def _train_args() -> DatasetArgs:
     return DatasetArgs(
         filter_keys=["img_path", "img_name", "text_polys", "texts", "ignore_tags", "shape"],
-        pre_processes=[
-            PreProcess(
-                type="EastRandomCropData",
-                args={"size": [640, 640], "max_tries": 50, "keep_ratio": True},
-            ),
-            PreProcess(
-                type="MakeBorderMap",
-                args={"shrink_ratio": 0.4, "thresh_min": 0.3, "thresh_max": 0.7},
-            ),
-            PreProcess(type="MakeShrinkMap", args={"shrink_ratio": 0.4, "min_text_size": 8}),
-        ],
+        pre_processes=[PreProcess(**step) for step in _steps()],
     )
 
 
@@ -95,9 +121,13 @@ class TrainDataset:
     data_path: Annotated[list[str], popular] = field(default_factory=list)
     """Folders with img/ and gt/, or UTF-8 datalist files."""
 
-    args: DatasetArgs = field(default_factory=_train_args)
+    args: Annotated[
+        DatasetArgs, below("pre_processes", search(choices=_AUGMENTATIONS, metric="hmean"))
+    ] = field(default_factory=_train_args)
 
-    loader: Loader = field(default_factory=lambda: Loader(batch_size=16, shuffle=True))
+    loader: Annotated[Loader, below("batch_size", search(choices=[2, 4, 8, 16, 32]))] = field(
+        default_factory=lambda: Loader(batch_size=16, shuffle=True)
+    )
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -133,9 +163,9 @@ class DatasetConfig:
 
     quant_calibration_dataset: CalibrationDataset = field(default_factory=CalibrationDataset)
 
-    def problems(self) -> Iterator[Problem]:
-        """Paths that are archives."""
-        calibration = "dataset.quant_calibration_dataset.images_dir"
-        yield from archives("dataset.train_dataset.data_path", self.train_dataset.data_path)
-        yield from archives("dataset.validate_dataset.data_path", self.validate_dataset.data_path)
-        yield from archives(calibration, [self.quant_calibration_dataset.images_dir])
+
+RULES = (
+    NoArchive("dataset.train_dataset.data_path"),
+    NoArchive("dataset.validate_dataset.data_path"),
+    NoArchive("dataset.quant_calibration_dataset.images_dir"),
+)

@@ -1,13 +1,12 @@
 """Section `evaluate`: scoring a model on labelled images."""
 
-from collections.abc import Iterator
 from dataclasses import field
 from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import MISSING, STRICT, GpuId, Positive, popular
-from ocdnet.config.problems import Problem, one_of
+from ocdnet.config.rules import Given, Instead, Needed
 from ocdnet.config.shared import Metric, PostProcessing
 
 
@@ -40,6 +39,13 @@ class EvaluateConfig:
 
     metric: Metric = field(default_factory=Metric)
 
-    def problems(self) -> Iterator[Problem]:
-        """Not exactly one of checkpoint and trt_engine."""
-        yield from one_of(self.checkpoint, self.trt_engine, "evaluate")
+
+RULES = (
+    Needed(
+        "evaluate.checkpoint",
+        "evaluate (or a trt_engine)",
+        "/path/to/model_best.pth",
+        unless=Given("evaluate.trt_engine"),
+    ),
+    Instead("evaluate.trt_engine", "evaluate.checkpoint"),
+)

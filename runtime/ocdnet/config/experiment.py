@@ -1,10 +1,12 @@
 """The whole experiment: root keys and the sections of every action."""
 
 from dataclasses import field
+from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT
+from ocdnet.config import dataset, evaluate, gen_trt_engine, inference, model
+from ocdnet.config.base import STRICT, popular
 from ocdnet.config.dataset import DatasetConfig
 from ocdnet.config.evaluate import EvaluateConfig
 from ocdnet.config.export import ExportConfig
@@ -13,6 +15,7 @@ from ocdnet.config.inference import InferenceConfig
 from ocdnet.config.model import ModelConfig
 from ocdnet.config.prune import PruneConfig
 from ocdnet.config.quantize import QuantizeConfig
+from ocdnet.config.rules import Rule
 from ocdnet.config.train import TrainConfig
 from ocdnet.config.wandb import WandbConfig
 
@@ -25,7 +28,7 @@ class Experiment:
     `Experiment()` holds `???` for values that the user must give.
     """
 
-    results_dir: str = ""
+    results_dir: Annotated[str, popular] = ""
     """Folder of all results; each action writes to a folder of its name in it."""
 
     encryption_key: str = ""
@@ -53,3 +56,13 @@ class Experiment:
     gen_trt_engine: GenTrtEngineConfig = field(default_factory=GenTrtEngineConfig)
 
     wandb: WandbConfig = field(default_factory=WandbConfig)
+
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "dataset": dataset.RULES,
+    "model": model.RULES,
+    "evaluate": evaluate.RULES,
+    "inference": inference.RULES,
+    "gen_trt_engine": gen_trt_engine.RULES,
+}
+"""The rules of each section that has some."""

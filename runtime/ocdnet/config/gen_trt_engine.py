@@ -7,26 +7,28 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import MISSING, STRICT, GpuId, ImgMode, Positive, Side, popular
-from ocdnet.config.problems import Problem, SpecFieldError, archives, batch_size, missing
+from ocdnet.config.base import MISSING, STRICT, GpuId, ImgMode, Positive, Side, depends_on, popular
+from ocdnet.config.problems import Problem, SpecFieldError
+from ocdnet.config.rules import Is, Needed, Never, NoArchive
 
 _CALIBRATION = "gen_trt_engine.tensorrt.calibration"
+_INT8_ONLY = depends_on("gen_trt_engine.tensorrt.data_type")
 
 
 @dataclass(config=STRICT, kw_only=True)
 class Calibration:
     """INT8 calibration."""
 
-    cal_image_dir: list[str] = field(default_factory=list)
+    cal_image_dir: Annotated[list[str], _INT8_ONLY] = field(default_factory=list)
     """Folders of calibration images (INT8 only)."""
 
-    cal_cache_file: str = MISSING
+    cal_cache_file: Annotated[str, _INT8_ONLY] = MISSING
     """Calibration cache to write (INT8 only)."""
 
-    cal_batch_size: Annotated[Positive, popular] = 1
+    cal_batch_size: Annotated[Positive, _INT8_ONLY, popular] = 1
     """Images a calibration batch."""
 
-    cal_batches: Annotated[Positive, popular] = 1
+    cal_batches: Annotated[Positive, _INT8_ONLY, popular] = 1
     """Batches to calibrate on."""
 
 
@@ -68,10 +70,10 @@ class GenTrtEngineConfig:
     results_dir: str = ""
     """Folder of this action's results, instead of <results_dir>/gen_trt_engine."""
 
-    width: Annotated[Side, popular] = 1280
+    width: Annotated[Side, depends_on, popular] = 1280
     """Width of the network input, in pixels."""
 
-    height: Annotated[Side, popular] = 736
+    height: Annotated[Side, depends_on, popular] = 736
     """Height of the network input, in pixels."""
 
     img_mode: ImgMode = "BGR"
@@ -92,7 +94,7 @@ class GenTrtEngineConfig:
     tensorrt: TensorRT = field(default_factory=TensorRT)
 
     def problems(self) -> Iterator[Problem]:
-        """Batch sizes out of order, INT8 without calibration, archives as folders."""
+        """Batch sizes out of order."""
         engine = self.tensorrt
         sizes = [engine.min_batch_size, engine.opt_batch_size, engine.max_batch_size]
         if sizes != sorted(sizes):
@@ -103,10 +105,19 @@ class GenTrtEngineConfig:
                 got=sizes,
                 expected="min_batch_size <= opt_batch_size <= max_batch_size",
             )
-        if engine.data_type == "INT8":
-            if not engine.calibration.cal_image_dir:
-                yield missing(f"{_CALIBRATION}.cal_image_dir", "INT8", "[/path/to/img]")
-            if not engine.calibration.cal_cache_file:
-                yield missing(f"{_CALIBRATION}.cal_cache_file", "INT8", "/path/to/cal.bin")
-        yield from batch_size("gen_trt_engine.batch_size", self.batch_size)
-        yield from archives(f"{_CALIBRATION}.cal_image_dir", engine.calibration.cal_image_dir)
+
+
+_INT8 = Is("gen_trt_engine.tensorrt.data_type", "INT8")
+
+RULES = (
+    Needed(f"{_CALIBRATION}.cal_image_dir", "INT8", "[/path/to/img]", when=_INT8),
+    Needed(f"{_CALIBRATION}.cal_cache_file", "INT8", "/path/to/cal.bin", when=_INT8),
+    Never(
+        "gen_trt_engine.batch_size",
+        0,
+        "out-of-range",
+        "is out of range",
+        "-1 (dynamic), or 1 and above",
+    ),
+    NoArchive(f"{_CALIBRATION}.cal_image_dir"),
+)

@@ -1,6 +1,5 @@
 """Section `inference`: finding text in new images."""
 
-from collections.abc import Iterator
 from dataclasses import field
 from typing import Annotated
 
@@ -8,7 +7,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import MISSING, STRICT, GpuId, ImgMode, Positive, Side, popular
-from ocdnet.config.problems import Problem, archives, batch_size, one_of
+from ocdnet.config.rules import Given, Instead, Needed, Never, NoArchive
 from ocdnet.config.shared import PostProcessing
 
 
@@ -57,8 +56,15 @@ class InferenceConfig:
 
     post_processing: PostProcessing = field(default_factory=PostProcessing)
 
-    def problems(self) -> Iterator[Problem]:
-        """Not exactly one of checkpoint and trt_engine, a batch size of 0, an archive as folder."""
-        yield from one_of(self.checkpoint, self.trt_engine, "inference")
-        yield from batch_size("inference.batch_size", self.batch_size)
-        yield from archives("inference.input_folder", [self.input_folder])
+
+RULES = (
+    Needed(
+        "inference.checkpoint",
+        "inference (or a trt_engine)",
+        "/path/to/model_best.pth",
+        unless=Given("inference.trt_engine"),
+    ),
+    Instead("inference.trt_engine", "inference.checkpoint"),
+    Never("inference.batch_size", 0, "out-of-range", "is out of range", "-1 (any), or 1 and above"),
+    NoArchive("inference.input_folder"),
+)

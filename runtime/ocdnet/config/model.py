@@ -1,13 +1,12 @@
 """Section `model`: the network."""
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, Positive, popular
-from ocdnet.config.problems import Problem, missing
+from ocdnet.config.base import STRICT, Positive, depends_on, popular
+from ocdnet.config.rules import Is, Needed, Never
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -46,7 +45,7 @@ class ModelConfig:
     load_pruned_graph: bool = False
     """Build the pruned network stored at pruned_graph_path."""
 
-    pruned_graph_path: str = ""
+    pruned_graph_path: Annotated[str, depends_on("model.load_pruned_graph")] = ""
     """Pruned model that prune wrote."""
 
     enlarge_feature_map_size: bool = False
@@ -61,9 +60,19 @@ class ModelConfig:
     quant: bool = False
     """TAO's quantization-aware training."""
 
-    def problems(self) -> Iterator[Problem]:
-        """A pruned graph that is to be loaded from nowhere."""
-        if self.load_pruned_graph and not self.pruned_graph_path:
-            yield missing(
-                "model.pruned_graph_path", "model.load_pruned_graph", "/path/to/pruned_0.1.pth"
-            )
+
+RULES = (
+    Needed(
+        "model.pruned_graph_path",
+        "model.load_pruned_graph",
+        "/path/to/pruned_0.1.pth",
+        when=Is("model.load_pruned_graph", True),
+    ),
+    Never(
+        "model.quant",
+        True,
+        "unsupported-value",
+        "asks for quantization-aware training, which is not supported",
+        "false",
+    ),
+)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ocdnet.errors import DataError, SpecError
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Suffixes of archives, in lower case."""
 
 
 class SpecFieldError(SpecError):
@@ -70,48 +70,3 @@ def missing(key: str, why: str, example: str) -> SpecFieldError:
         expected="a value",
         hint=f"Set it in the spec, or on the command line: '{key}={example}'",
     )
-
-
-def archives(key: str, paths: Iterable[str]) -> Iterator[DataFieldError]:
-    """A problem for each path that is an archive: data is read from extracted folders."""
-    for path in paths:
-        name = path.lower()
-        if name.endswith(ARCHIVES):
-            command = "unzip" if name.endswith(".zip") else "tar -xf"
-            yield DataFieldError(
-                "archive-as-path",
-                key,
-                f"{key!r} is an archive",
-                got=path,
-                expected="an extracted folder",
-                hint=f"Extract it first ({command} {path}) and give the folder",
-            )
-
-
-def one_of(checkpoint: str, engine: str, section: str) -> Iterator[SpecFieldError]:
-    """A problem unless exactly one of a section's `checkpoint` and `trt_engine` is given."""
-    if not checkpoint and not engine:
-        yield missing(
-            f"{section}.checkpoint", f"{section} (or a trt_engine)", "/path/to/model_best.pth"
-        )
-    elif checkpoint and engine:
-        yield SpecFieldError(
-            "conflict",
-            f"{section}.trt_engine",
-            f"'{section}.checkpoint' and '{section}.trt_engine' are both given",
-            got=engine,
-            expected="exactly one of them",
-            hint=f"Leave out '{section}.checkpoint' to run the engine",
-        )
-
-
-def batch_size(key: str, value: int) -> Iterator[SpecFieldError]:
-    """A problem where a batch size that may be -1 (any) is 0."""
-    if value == 0:
-        yield SpecFieldError(
-            "out-of-range",
-            key,
-            f"{key!r} is out of range",
-            got=0,
-            expected="-1 (any), or 1 and above",
-        )

@@ -52,6 +52,8 @@ def _inlined(node: Any, definitions: Mapping[str, Node]) -> Any:
     copy = {key: _inlined(value, definitions) for key, value in node.items()}
     if "const" in copy:
         copy["enum"] = [copy.pop("const")]
+    for name, keywords in copy.pop("below", {}).items():
+        copy["properties"] = {**copy["properties"], name: copy["properties"][name] | keywords}
     if copy.get("additionalProperties") is True:
         del copy["additionalProperties"]
     return copy

@@ -11,9 +11,10 @@ from typing import Any
 
 from ocdnet.config import compat, overrides, schema, yaml_io
 from ocdnet.config.actions import ACTIONS, ROOT_KEYS, Action
-from ocdnet.config.experiment import Experiment
+from ocdnet.config.experiment import RULES, Experiment
 from ocdnet.config.normalise import Normaliser
 from ocdnet.config.problems import Problem, SpecFieldError, missing
+from ocdnet.config.rules import Needed, Rule, value_at
 from ocdnet.config.verdict import validated
 from ocdnet.errors import UsageError
 
@@ -92,13 +93,32 @@ def check(action: str, tree: Mapping[str, Any]) -> tuple[Loaded | None, list[Pro
         return None, found
     view = _projected(schema.adapter().dump_python(experiment, mode="json"), entry)
     notices = _clamp_warmup(experiment) if "train" in entry.sections else []
-    for outcome in compat.check(view, schema.defaults()):
-        if isinstance(outcome, str):
-            notices.append(outcome)
-        else:
-            found.append(outcome)
+    notices += compat.notices(view, schema.defaults())
     found += _cross_field(experiment, view, entry, found)
     return (None if found else Loaded(action, experiment, notices)), found
+
+
+def completed(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A valid tree with every key the action reads: defaults, and `???` for what is not given.
+
+    Extras of ours are in it where they are given.
+    """
+    entry = _entry(action)
+    full = _merged(action_defaults(entry), normalised(action, tree), schema.experiment())
+    return without_extras(_projected(full, entry), schema.experiment())
+
+
+def differences(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The dotted keys of a completed tree that hold something else than the action's default."""
+    defaults, found = action_defaults(_entry(action)), {}
+    for key, _ in schema.leaves():
+        *parents, name = key.split(".")
+        container: Any = tree
+        for parent in parents:
+            container = container.get(parent, {})
+        if name in container and container[name] != value_at(defaults, key):
+            found[key] = container[name]
+    return found
 
 
 def normalised(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,22 +193,30 @@ def _clamp_warmup(experiment: Experiment) -> list[str]:
 def _cross_field(
     experiment: Experiment, tree: Mapping[str, Any], action: Action, found: Sequence[Problem]
 ) -> Iterator[Problem]:
-    """Missing values and the sections' own rules, once for each key."""
+    """What the rules and the sections refuse, once for each key."""
     seen = {problem.key for problem in found}
-    for problem in [*_missing(tree, action), *_section_problems(experiment, action)]:
+    of_rules = [problem for rule in rules_of(action) for problem in rule.problems(tree)]
+    for problem in [*of_rules, *_section_problems(experiment, action)]:
         if not any(f"{key}.".startswith(f"{problem.key}.") for key in seen):
             seen.add(problem.key)
             yield problem
 
 
-def _missing(tree: Mapping[str, Any], action: Action) -> Iterator[SpecFieldError]:
-    for key in action.required:
-        parts = key.split(".")
-        value: Any = tree
-        for part in parts:
-            value = value[part]
-        if not value:
-            yield missing(key, action.name, schema.example(schema.find(parts) or {}))
+def rules_of(action: Action) -> list[Rule]:
+    """The rules that an action's specs obey, its required keys first."""
+    needed: list[Rule] = [
+        Needed(key, action.name, schema.example(schema.find(key.split(".")) or {}))
+        for key in action.required
+    ]
+    of_sections = (rule for name in action.sections for rule in RULES.get(name, ()))
+    return [*needed, *(rule for rule in of_sections if not _settled(rule, action))]
+
+
+def _settled(rule: Rule, action: Action) -> bool:
+    """Whether the action requires what would excuse from the rule."""
+    return (
+        isinstance(rule, Needed) and rule.unless is not None and rule.unless.key in action.required
+    )
 
 
 def _section_problems(experiment: Experiment, action: Action) -> Iterator[Problem]:
@@ -202,7 +230,12 @@ def dump(loaded: Loaded) -> dict[str, Any]:
     """The resolved spec: root keys and the action's sections, secrets masked, no unset extras."""
     tree = schema.adapter().dump_python(loaded.experiment, mode="json")
     result = without_extras(_projected(tree, ACTIONS[loaded.action]), schema.experiment())
-    return result | {key: _MASK for key in SECRETS if result[key]}
+    return masked(result)
+
+
+def masked(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree with its secrets hidden."""
+    return dict(tree) | {key: _MASK for key in SECRETS if tree.get(key)}
 
 
 def without_extras(tree: Mapping[str, Any], node: schema.Node) -> dict[str, Any]:

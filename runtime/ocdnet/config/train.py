@@ -12,12 +12,17 @@ from ocdnet.config.base import (
     GpuId,
     Positive,
     automl,
+    depends_on,
     extra,
     math_cond,
+    option_weights,
     popular,
     search,
 )
 from ocdnet.config.shared import Metric, PostProcessing
+
+LossWeight = Annotated[int, Field(ge=1, le=1000)]
+"""A whole weight; TAO has no upper bound, a search needs a finite one."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -34,7 +39,7 @@ class OptimizerArgs:
     ] = 0.0
     """Weight decay."""
 
-    momentum: Fraction = 0.0
+    momentum: Annotated[Fraction, depends_on("train.optimizer.type")] = 0.0
     """Momentum (SGD)."""
 
     eps: Fraction = 1e-8
@@ -48,7 +53,11 @@ class OptimizerArgs:
 class Optimizer:
     """Optimiser."""
 
-    type: Literal["Adam", "AdamW", "SGD"] = "Adam"
+    type: Annotated[
+        Literal["Adam", "AdamW", "SGD"],
+        search(choices=["Adam", "AdamW"]),
+        option_weights(0.45, 0.45, 0.1),
+    ] = "Adam"
     """Name of the optimiser."""
 
     args: OptimizerArgs = field(default_factory=OptimizerArgs)
@@ -79,13 +88,13 @@ class Loss:
     type: Literal["DBLoss"] = "DBLoss"
     """Name of the loss."""
 
-    alpha: Positive = 5
+    alpha: Annotated[LossWeight, search(1, 10, metric="hmean")] = 5
     """Weight of the shrink map's cross-entropy."""
 
-    beta: Positive = 10
+    beta: Annotated[LossWeight, search(1, 20, metric="hmean")] = 10
     """Weight of the threshold map's L1."""
 
-    ohem_ratio: Positive = 3
+    ohem_ratio: Annotated[LossWeight, search(1, 10, metric="hmean")] = 3
     """Hardest background pixels counted, as a multiple of the text pixels."""
 
     eps: Fraction = 1e-6
@@ -122,7 +131,7 @@ class TrainConfig:
     """Epochs to train."""
 
     max_minutes: Annotated[float | None, Field(ge=0), extra] = None
-    """Wall-clock minutes after which training stops, its last epoch saved, as a success."""
+    """Wall-clock minutes to train: no epoch begins that would not fit, but for the first."""
 
     validation_interval: Annotated[Positive, popular] = 1
     """Epochs between validations."""
@@ -160,7 +169,9 @@ class TrainConfig:
     model_ema: bool = False
     """Also keep an exponential moving average of the weights."""
 
-    model_ema_decay: Fraction = 0.9999
+    model_ema_decay: Annotated[
+        Fraction, search(choices=[0.9, 0.99, 0.999, 0.9999]), depends_on("train.model_ema")
+    ] = 0.9999
     """Decay of that average."""
 
     is_dry_run: bool = False

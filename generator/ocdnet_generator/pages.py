@@ -1,0 +1,156 @@
+"""The reference pages: templates under pages/, filled from the config and the command tree."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ocdnet.cli.main import cli
+from ocdnet.config import compat, explain, schema, spec
+from ocdnet.config.actions import ACTIONS, ROOT_KEYS
+from ocdnet.config.rules import Needed
+from ocdnet.errors import Exit
+
+_EXITS = {
+    Exit.DONE: "done",
+    Exit.BUG: "a bug of ours",
+    Exit.USAGE: "wrong usage",
+    Exit.SPEC: "invalid spec or override",
+    Exit.DATA: "invalid data or model",
+    Exit.ENVIRONMENT: "missing dependency or hardware",
+    Exit.RUN: "failed while running",
+    Exit.INTERRUPTED: "interrupted, resumable",
+}
+
+
+def config_reference() -> str:
+    """Text of config-reference.md: one table a section."""
+    actions = ACTIONS.values()
+    rules = {
+        rule.says: None
+        for action in actions
+        for rule in spec.rules_of(action)
+        if not (isinstance(rule, Needed) and rule.why in ACTIONS)
+    }
+    return _filled(
+        "config-reference.md",
+        actions=[
+            {
+                "name": action.name,
+                "command": _code([f"ocdnet {action.section}"] if action.run else []),
+                "sections": action.sections,
+                "required": action.required,
+            }
+            for action in actions
+        ],
+        sections=list(_sections()),
+        rules=list(rules),
+        by_action=[
+            {"action": action.name, "key": key, "default": _code([json.dumps(value)])}
+            for action in actions
+            for key, value in action.defaults.items()
+        ],
+        compat=compat.COMPAT,
+        extras=[key for key, node in schema.leaves() if "x_extra" in node],
+    )
+
+
+def cli_reference() -> str:
+    """Text of cli-reference.md: every command that exists."""
+    exits = [{"code": int(code), "meaning": meaning} for code, meaning in _EXITS.items()]
+    return _filled("cli-reference.md", exits=exits, commands=list(_commands(cli, "ocdnet")))
+
+
+def _filled(name: str, **values: Any) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "pages"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - Markdown, not HTML
+    )
+    environment.filters["code"] = _code
+    text = environment.get_template(f"{name}.j2").render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def _code(items: Iterable[str]) -> str:
+    return ", ".join(f"`{item}`" for item in items)
+
+
+def _sections() -> Iterator[dict[str, Any]]:
+    tree = schema.experiment()["properties"]
+    root = {key: tree[key] for key in ROOT_KEYS}
+    yield {
+        "title": "Outside every section",
+        "about": "Read by every action.",
+        "rows": [_row(key, node) for key, node in root.items()],
+    }
+    for name, node in tree.items():
+        if name in root:
+            continue
+        readers = [action.name for action in ACTIONS.values() if name in action.sections]
+        read_by = "every action" if len(readers) == len(ACTIONS) else ", ".join(readers)
+        yield {
+            "title": f"`{name}`",
+            "about": f"{node['description']} Read by {read_by}.",
+            "rows": [_row(key, leaf) for key, leaf in schema.leaves(node, f"{name}.")],
+        }
+
+
+def _row(key: str, node: schema.Node) -> dict[str, str]:
+    takes = explain.takes_short(node)
+    return {
+        "key": key,
+        "type": str(schema.core(node).get("type", "")),
+        "default": f"`{explain.abridged(node['default'])}`",
+        "range": _cell(takes),
+        "searched": _cell(explain.searched(node)),
+        "does": _cell(node["description"]),
+    }
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a Markdown table."""
+    return text.replace("|", "\\|")
+
+
+def _commands(command: click.Command, path: str) -> Iterator[dict[str, Any]]:
+    if isinstance(command, click.Group):
+        for name, child in sorted(command.commands.items()):
+            yield from _commands(child, f"{path} {name}")
+        return
+    context = click.Context(command, info_name=path)
+    yield {
+        "path": path,
+        "usage": " ".join([path, *command.collect_usage_pieces(context)]),
+        "help": _prose(command.help),
+        "epilog": _prose(command.epilog),
+        "parameters": [
+            _parameter(option) for option in command.params if isinstance(option, click.Option)
+        ],
+    }
+
+
+def _parameter(option: click.Option) -> dict[str, str]:
+    value = "" if option.is_flag else option.metavar or option.type.name.upper()
+    if isinstance(option.type, click.Choice) and not option.metavar and not option.is_flag:
+        value = "|".join(option.type.choices)
+    default = f"`{json.dumps(option.default)}`" if option.show_default else ""
+    return {
+        "name": _cell(f"{', '.join(option.opts)} {value}".strip()),
+        "default": "required" if option.required else default,
+        "help": _cell(option.help or ""),
+    }
+
+
+def _prose(text: str | None) -> str:
+    """Help text as Markdown: click's marks for unwrapped paragraphs become code blocks."""
+    clean = inspect.cleandoc(text or "").strip()
+    return re.sub(r"\x08\n((?:.+\n?)+)", lambda match: f"```\n{match[1].rstrip()}\n```\n", clean)

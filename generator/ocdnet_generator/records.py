@@ -1,0 +1,140 @@
+"""Schemas of what a run writes: a line of status.json, and results.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ocdnet.config.actions import ACTIONS
+from ocdnet_generator.schemas import DIALECT
+
+Node = dict[str, Any]
+
+_UNIT = {"type": "number", "minimum": 0, "maximum": 1}
+_COUNT = {"type": "integer", "minimum": 0}
+_TEXT = {"type": "string"}
+_DURATION = {"type": "string", "pattern": "^(\\d+ days?, )?\\d+:\\d\\d:\\d\\d(\\.\\d+)?$"}
+_SCORES = {
+    "hmean": _UNIT | {"description": "Harmonic mean of precision and recall."},
+    "precision": _UNIT | {"description": "Share of the detections that are right."},
+    "recall": _UNIT | {"description": "Share of the text regions that are found."},
+}
+_KPI = {
+    "train_loss": {"type": "number", "description": "Mean loss of the epoch just ended."},
+    **_SCORES,
+}
+_PROGRESS = ("epoch", "step", "max_epoch", "max_step", "time_per_epoch", "time_per_step", "eta")
+
+
+def status() -> Node:
+    """Schema of one line of status.json."""
+    return {
+        "$schema": DIALECT,
+        "title": "status.json, one line",
+        "description": "A run's life as JSON lines; the last one says SUCCESS or FAILURE.",
+        **_closed(
+            {
+                "date": {"type": "string", "pattern": "^\\d\\d/\\d\\d/\\d{4}$"},
+                "time": {"type": "string", "pattern": "^\\d\\d:\\d\\d:\\d\\d$"},
+                "status": {"type": "string", "enum": ["STARTED", "RUNNING", "SUCCESS", "FAILURE"]},
+                "verbosity": {"type": "string", "enum": ["INFO", "ERROR"]},
+                "message": _TEXT | {"description": "One sentence for people."},
+                "kpi": {"description": "Numbers measured just now.", **_closed(_KPI, ())},
+                "epoch": _COUNT | {"description": "Epoch just ended, counted from 0."},
+                "step": _COUNT | {"description": "Optimiser steps so far."},
+                "max_epoch": _COUNT | {"description": "num_epochs - 1."},
+                "max_step": _COUNT,
+                "time_per_epoch": _DURATION,
+                "time_per_step": _DURATION,
+                "eta": _DURATION | {"description": "Time left, at the pace of the last epoch."},
+            },
+            ("date", "time", "status", "verbosity", "message"),
+        ),
+        # The numbers of an epoch come together.
+        "allOf": [{"if": {"required": ["epoch"]}, "then": {"required": list(_PROGRESS)}}],
+    }
+
+
+def results() -> Node:
+    """Schema of results.json, which train and evaluate write."""
+    return {
+        "$schema": DIALECT,
+        "title": "results.json",
+        "description": "What a finished run reached, and the files that hold it.",
+        **_closed(
+            _TRAIN | _EVALUATE | {"action": {"type": "string", "enum": sorted(_WRITERS)}}, ()
+        ),
+        "required": ["action"],
+        "allOf": [
+            {
+                "if": {"properties": {"action": {"type": "string", "enum": [action]}}},
+                "then": {
+                    "properties": dict.fromkeys(fields, True),
+                    "required": list(fields),
+                    "additionalProperties": False,
+                },
+            }
+            for action, fields in sorted(_WRITERS.items())
+        ],
+    }
+
+
+def _closed(properties: Node, required: tuple[str, ...] | None = None) -> Node:
+    """An object with these properties and no other; all are required unless told."""
+    needed = list(properties) if required is None else list(required)
+    node: Node = {"type": "object", "additionalProperties": False, "properties": properties}
+    return node | ({"required": needed} if needed else {})
+
+
+_COUNTS = {
+    "matched": _COUNT | {"description": "Detections that match a text region."},
+    "gt_care": _COUNT | {"description": "Text regions that count."},
+    "det_care": _COUNT | {"description": "Detections that count."},
+}
+
+_TRAIN: Node = {
+    "action": _TEXT,
+    "results_dir": _TEXT | {"description": "Folder of the run."},
+    "epochs": _COUNT | {"description": "Epochs trained, those before a resumption included."},
+    "best_epoch": _COUNT | {"description": "Epoch of model_best.pth, counted from 0."},
+    "best_metric": {
+        "description": "The metric that chose it.",
+        **_closed(
+            {
+                "name": {"type": "string", "enum": ["hmean", "train_loss"]},
+                "value": {"type": "number"},
+            }
+        ),
+    },
+    "best_checkpoint": _TEXT | {"description": "Path of model_best.pth."},
+    "checkpoints": {
+        "type": "array",
+        "items": {"type": "string", "pattern": "^model_epoch_\\d{3,}_step_\\d{5,}\\.pth$"},
+        "description": "Names of the epochs' checkpoints.",
+    },
+    "last_metrics": {"description": "Metrics of the last epoch.", **_closed(_KPI, ())},
+}
+
+_EVALUATE: Node = {
+    "action": _TEXT,
+    **_SCORES,
+    "counts": {"description": "Counts over all images.", **_closed(_COUNTS)},
+    "images": _COUNT | {"description": "How many images were scored."},
+    "checkpoint": _TEXT | {"description": "Model that was scored."},
+    "thresholds": {
+        "description": "Thresholds of the post-processing.",
+        **_closed({"thresh": _UNIT, "box_thresh": _UNIT}),
+    },
+    "results": _TEXT | {"description": "Path of this file."},
+    "per_image": {
+        "type": "array",
+        "items": _closed({"image": _TEXT, **_SCORES, **_COUNTS}),
+        "description": "The same of each image.",
+    },
+}
+
+_WRITERS = {
+    name: _EVALUATE if action.section == "evaluate" else _TRAIN
+    for name, action in ACTIONS.items()
+    if action.section in ("train", "evaluate")
+}
+_ACTION: Node = {"type": "string", "enum": sorted(_WRITERS)}

@@ -1,0 +1,118 @@
+"""What a key takes and does, in words, for `ocdnet spec` and the reference pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ocdnet.config import compat, schema, spec
+from ocdnet.config.actions import ACTIONS, ROOT_KEYS, Action
+from ocdnet.config.normalise import unknown_key
+from ocdnet.config.rules import Needed, value_at
+
+
+def keys(action: Action) -> dict[str, schema.Node]:
+    """Every key that an action reads, with its node and the action's default; required first."""
+    defaults = spec.action_defaults(action)
+    found = {
+        key: node | {"default": value_at(defaults, key)}
+        for key, node in schema.leaves()
+        if key.partition(".")[0] in (*ROOT_KEYS, *action.sections)
+    }
+    return dict(sorted(found.items(), key=lambda pair: pair[0] not in action.required))
+
+
+def line(key: str, node: schema.Node, action: Action) -> str:
+    """A key in one line: name, default, and what it does; of a required one no default."""
+    value = "REQUIRED" if key in action.required else json.dumps(node["default"])
+    return f"{key} = {value}: {node['description']}"
+
+
+def short_line(key: str, node: schema.Node, action: Action) -> str:
+    """A key in one line: name, default, and its choices or bounds where it has some."""
+    value = "REQUIRED" if key in action.required else abridged(node["default"])
+    takes = takes_short(node)
+    return f"{key} = {value} ({takes})" if takes else f"{key} = {value}"
+
+
+def takes_short(node: schema.Node) -> str:
+    """Choices or bounds, as short as they can be said; "" where the type says all."""
+    node = schema.core(node)
+    if "enum" in node:
+        return " | ".join(map(str, node["enum"])) if len(node["enum"]) > 1 else "fixed"
+    low, high = node.get("minimum"), node.get("maximum")
+    if low is not None and low == high:
+        return "fixed"
+    text = f"{low}..{'' if high is None else high}" if low is not None else ""
+    return text + (f", x{node['multipleOf']}" if "multipleOf" in node else "")
+
+
+def searched(node: schema.Node) -> str:
+    """How AutoML treats a key: "" for never, else when and in which range."""
+    what = node.get("search")
+    if what is None:
+        return ""
+    when = "by default" if node.get("automl_enabled") else "on request"
+    if "metric" in what:
+        when += f" with metric {what['metric']}"
+    if node.get("type") == "array":
+        return f"{when}, {len(what['choices'])} choices"
+    if "choices" in what:
+        return f"{when}: {', '.join(map(str, what['choices']))}"
+    return f"{when}: {what['min']} to {what['max']}, {what['scale']}"
+
+
+def explain(key: str) -> dict[str, Any]:
+    """All there is to know about a key, or the keys of a section.
+
+    Raises:
+        SpecFieldError: `unknown-key`.
+    """
+    node = schema.find(key.split("."))
+    if key not in schema.known_keys() or node is None:
+        raise unknown_key(key)
+    if "properties" in node:
+        below = [f"{key}.{name}" for name in node["properties"]]
+        return {"key": key, "does": node["description"], "keys": below}
+    readers = [action for action in ACTIONS.values() if key in keys(action)]
+    facts = {
+        "key": key,
+        "does": node["description"],
+        "takes": schema.describe(node),
+        "default": node["default"],
+        "defaults": _differing(key, node, readers),
+        "read_by": "all actions" if len(readers) == len(ACTIONS) else [a.name for a in readers],
+        "required_by": [action.name for action in readers if key in action.required],
+        "rules": rules_about(key),
+        "searched": searched(node),
+        "depends_on": node.get("depends_on"),
+        "no_effect": next((entry.says for entry in compat.COMPAT if entry.key == key), None),
+        "not_in_tao": "x_extra" in node,
+    }
+    always = ("key", "does", "takes", "default")
+    return {name: fact for name, fact in facts.items() if fact or name in always}
+
+
+def rules_about(key: str) -> list[str]:
+    """The cross-field rules that name a key, in words, without those that an action adds."""
+    rules = {rule.says: rule for action in ACTIONS.values() for rule in spec.rules_of(action)}
+    return [
+        says
+        for says, rule in rules.items()
+        if key in says.replace(",", " ").rstrip(".").split()
+        and not (isinstance(rule, Needed) and rule.why in ACTIONS)
+    ]
+
+
+def _differing(key: str, node: schema.Node, readers: list[Action]) -> Mapping[str, Any]:
+    """The default of each action where it is another one."""
+    values = {action.name: keys(action)[key]["default"] for action in readers}
+    return {name: value for name, value in values.items() if value != node["default"]}
+
+
+def abridged(value: Any) -> str:
+    """A default as JSON; of a list of steps their names."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return "[" + ", ".join(f"{item.get('type', '')} ..." for item in value) + "]"
+    return json.dumps(value)

@@ -1,0 +1,232 @@
+"""Rules that compare with a constant, declared once: checked here, and written into the schemas.
+
+Rules that compare two values cannot stand in a JSON Schema; those are the sections' `problems`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ocdnet.config.base import MISSING
+from ocdnet.config.problems import ARCHIVES, DataFieldError, Problem, SpecFieldError, missing
+
+Node = dict[str, Any]
+
+_ANY_CASE = [
+    "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in suffix)
+    for suffix in ARCHIVES
+]
+ARCHIVE = f"({'|'.join(_ANY_CASE)})$"
+"""Pattern of a path that is an archive; without flags, since JSON Schema has none."""
+
+_TYPES = {bool: "boolean", int: "integer", str: "string"}
+
+
+@dataclass(frozen=True)
+class Given:
+    """The condition that a string or a list at a key has a value."""
+
+    key: str
+
+    def holds(self, tree: Mapping[str, Any]) -> bool:
+        """Whether it holds in a complete spec."""
+        return bool(value_at(tree, self.key))
+
+    def schema(self, defaults: Mapping[str, Any]) -> Node:
+        """Its JSON Schema, for a spec in which a key may be absent."""
+        if isinstance(value_at(defaults, self.key), list):
+            return _at(self.key, {"type": "array", "minItems": 1}, present=True)
+        unset = {"type": "string", "enum": ["", MISSING]}
+        return _at(self.key, {"type": "string", "not": unset}, present=True)
+
+
+@dataclass(frozen=True)
+class Is:
+    """The condition that a key holds a value."""
+
+    key: str
+    value: bool | int | str
+
+    def holds(self, tree: Mapping[str, Any]) -> bool:
+        """Whether it holds in a complete spec."""
+        return bool(value_at(tree, self.key) == self.value)
+
+    def schema(self, defaults: Mapping[str, Any]) -> Node:
+        """Its JSON Schema; an absent key holds its default."""
+        leaf = {"type": _TYPES[type(self.value)], "enum": [self.value]}
+        return _at(self.key, leaf, present=value_at(defaults, self.key) != self.value)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A key that must have a value.
+
+    Attributes:
+        key: dotted key of a string or a list.
+        why: what requires it, e.g. `"INT8"`.
+        example: a value to show, as one would write it on the command line.
+        when: only under this condition.
+        unless: not under this condition.
+    """
+
+    key: str
+    why: str
+    example: str
+    when: Is | None = None
+    unless: Given | None = None
+
+    @property
+    def says(self) -> str:
+        """The rule in one sentence."""
+        return f"{self.key} is required by {self.why}."
+
+    def problems(self, tree: Mapping[str, Any]) -> Iterator[Problem]:
+        """`missing-value` where it has none."""
+        asked = self.when is None or self.when.holds(tree)
+        excused = self.unless is not None and self.unless.holds(tree)
+        if asked and not excused and not Given(self.key).holds(tree):
+            yield missing(self.key, self.why, self.example)
+
+    def schema(self, defaults: Mapping[str, Any]) -> Node:
+        """The rule as keywords of a root schema."""
+        given = Given(self.key).schema(defaults)
+        if self.when is not None:
+            return {"if": self.when.schema(defaults), "then": given}
+        if self.unless is not None:
+            return {"if": {"not": self.unless.schema(defaults)}, "then": given}
+        return given
+
+
+@dataclass(frozen=True)
+class Instead:
+    """A key that may be given only where another one is not.
+
+    Attributes:
+        key: dotted key that counts as the mistake.
+        other: the key it replaces.
+    """
+
+    key: str
+    other: str
+
+    @property
+    def says(self) -> str:
+        """The rule in one sentence."""
+        return f"{self.other} and {self.key} exclude each other."
+
+    def problems(self, tree: Mapping[str, Any]) -> Iterator[Problem]:
+        """`conflict` where both have a value."""
+        if Given(self.key).holds(tree) and Given(self.other).holds(tree):
+            yield SpecFieldError(
+                "conflict",
+                self.key,
+                f"{self.other!r} and {self.key!r} are both given",
+                got=value_at(tree, self.key),
+                expected="exactly one of them",
+                hint=f"Leave out {self.other!r} to run the engine",
+            )
+
+    def schema(self, defaults: Mapping[str, Any]) -> Node:
+        """The rule as keywords of a root schema."""
+        given = Given(self.key).schema(defaults)
+        return {"if": Given(self.other).schema(defaults), "then": {"not": given}}
+
+
+@dataclass(frozen=True)
+class NoArchive:
+    """A path, or a list of them, that may not be an archive: data is read from folders."""
+
+    key: str
+
+    @property
+    def says(self) -> str:
+        """The rule in one sentence."""
+        return f"{self.key} takes extracted data, never an archive."
+
+    def problems(self, tree: Mapping[str, Any]) -> Iterator[Problem]:
+        """`archive-as-path` for each path that is one."""
+        value = value_at(tree, self.key)
+        for path in value if isinstance(value, list) else [value]:
+            if re.search(ARCHIVE, path):
+                command = "unzip" if path.lower().endswith(".zip") else "tar -xf"
+                yield DataFieldError(
+                    "archive-as-path",
+                    self.key,
+                    f"{self.key!r} is an archive",
+                    got=path,
+                    expected="an extracted folder",
+                    hint=f"Extract it first ({command} {path}) and give the folder",
+                )
+
+    def schema(self, defaults: Mapping[str, Any]) -> Node:
+        """The rule as keywords of a root schema."""
+        path = {"type": "string", "not": {"type": "string", "pattern": ARCHIVE}}
+        listed = isinstance(value_at(defaults, self.key), list)
+        leaf = {"type": "array", "items": path} if listed else path
+        return _at(self.key, leaf, present=False)
+
+
+@dataclass(frozen=True)
+class Never:
+    """A key that may not hold a value that its type allows.
+
+    Attributes:
+        key: dotted key.
+        value: what it may not be.
+        code: slug of the error.
+        why: what is wrong with it.
+        expected: what it may be.
+    """
+
+    key: str
+    value: bool | int
+    code: str
+    why: str
+    expected: str
+
+    @property
+    def says(self) -> str:
+        """The rule in one sentence."""
+        return f"{self.key} may not be {json.dumps(self.value)}; expected: {self.expected}."
+
+    def problems(self, tree: Mapping[str, Any]) -> Iterator[Problem]:
+        """An error of the rule's code where it holds the value."""
+        if Is(self.key, self.value).holds(tree):
+            yield SpecFieldError(
+                self.code,
+                self.key,
+                f"{self.key!r} {self.why}",
+                got=self.value,
+                expected=self.expected,
+            )
+
+    def schema(self, defaults: Mapping[str, Any]) -> Node:
+        """The rule as keywords of a root schema."""
+        kind = _TYPES[type(self.value)]
+        leaf = {"type": kind, "not": {"type": kind, "enum": [self.value]}}
+        return _at(self.key, leaf, present=False)
+
+
+Rule = Needed | Instead | NoArchive | Never
+
+
+def value_at(tree: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key of a tree that holds it."""
+    value: Any = tree
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def _at(key: str, leaf: Node, *, present: bool) -> Node:
+    """A schema that applies the leaf at a dotted key, which must be there or need not be."""
+    *parents, name = key.split(".")
+    node = {"properties": {name: leaf}} | ({"required": [name]} if present else {})
+    for parent in reversed(parents):
+        inner = {"type": "object", **node}
+        node = {"properties": {parent: inner}} | ({"required": [parent]} if present else {})
+    return node

@@ -1,0 +1,84 @@
+"""A spec for NVIDIA's own image: TAO's keys and values only, and what that image cannot run.
+
+The facts were measured on TAO PyTorch's OCDNet (June 2026).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ocdnet.config import schema
+
+WORKERS = 4
+"""Workers in place of -1, which TAO does not know."""
+
+_PLACES = ("dataset.train_dataset.args", "dataset.validate_dataset.args", "inference")
+
+
+def for_tao(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A complete spec as TAO reads it.
+
+    Args:
+        tree: from `spec.completed`.
+
+    Returns:
+        A copy without extras of ours, with a number of workers and warm-up below the epochs;
+        and a sentence for each change.
+    """
+    result: dict[str, Any] = copy.deepcopy(dict(tree))
+    changes: list[str] = []
+    for key, node in schema.leaves():
+        container, name = _holder(result, key)
+        if "x_extra" in node and name in container:
+            del container[name]
+            changes.append(f"{key} is left out: TAO does not know it")
+        elif name == "num_workers" and container.get(name) == -1:
+            container[name] = WORKERS
+            changes.append(f"{key} is {WORKERS} instead of -1 (automatic)")
+    if "train" in result:
+        schedule, epochs = result["train"]["lr_scheduler"]["args"], result["train"]["num_epochs"]
+        if schedule["warmup_epoch"] >= epochs:
+            schedule["warmup_epoch"] = epochs - 1
+            changes.append(f"train.lr_scheduler.args.warmup_epoch is lowered to {epochs - 1}")
+    return result, changes
+
+
+def cannot_run(tree: Mapping[str, Any]) -> list[str]:
+    """What of a complete spec NVIDIA's image fails on, a sentence each."""
+    return list(_failures(tree))
+
+
+def _failures(tree: Mapping[str, Any]) -> Iterator[str]:
+    for place in _PLACES:
+        container, _ = _holder(tree, f"{place}.img_mode")
+        if container.get("img_mode") == "GRAY":
+            yield f"{place}.img_mode: GRAY fails on every image"
+    train = tree.get("train", {})
+    if train:
+        if train["precision"] == "bf16":
+            yield "train.precision: bf16 is not implemented"
+        if train["optimizer"]["type"] != "Adam":
+            yield f"train.optimizer.type: {train['optimizer']['type']} crashes"
+        if train["checkpoint_interval"] > train["num_epochs"]:
+            yield "train.checkpoint_interval: may not exceed train.num_epochs"
+        if train["metric"]["args"]["is_output_polygon"]:
+            yield "train.metric.args.is_output_polygon: true crashes"
+    for name in ("evaluate", "inference"):
+        section = tree.get(name, {})
+        if section.get("checkpoint", "").endswith(".onnx"):
+            yield f"{name}.checkpoint: takes a .pth file"
+        if section.get("metric", {}).get("args", {}).get("is_output_polygon"):
+            yield f"{name}.metric.args.is_output_polygon: true crashes"
+        if section.get("polygon"):
+            yield f"{name}.polygon: true crashes on many images"
+
+
+def _holder(tree: Mapping[str, Any], key: str) -> tuple[Any, str]:
+    """The mapping that holds a key ({} where there is none) and the key's last name."""
+    *parents, name = key.split(".")
+    container: Any = tree
+    for parent in parents:
+        container = container.get(parent, {})
+    return container, name

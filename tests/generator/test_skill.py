@@ -1,0 +1,159 @@
+"""skill_info.yaml against the published skill's tables (copied here from its text)."""
+
+import re
+
+import pytest
+from ruamel.yaml import YAML
+
+from ocdnet.config import schema
+from ocdnet.config.actions import ACTIONS
+from ocdnet_generator import main, schemas, skill
+
+# "Per-Action Dataset Requirements" of the published skill: key, source, a list.
+DATA = [
+    ("evaluate", "dataset.validate_dataset.data_path", "eval_dataset", True),
+    ("inference", "inference.input_folder", "inference_dataset or eval_dataset", False),
+    ("prune", "dataset.validate_dataset.data_path", "eval_dataset", True),
+    ("quantize", "dataset.train_dataset.data_path", "train_datasets", True),
+    ("quantize", "dataset.validate_dataset.data_path", "eval_dataset", True),
+    (
+        "quantize",
+        "dataset.quant_calibration_dataset.images_dir",
+        "train_datasets or calibration_dataset",
+        False,
+    ),
+    ("train", "dataset.train_dataset.data_path", "train_datasets", True),
+    ("train", "dataset.validate_dataset.data_path", "eval_dataset", True),
+    ("retrain", "dataset.train_dataset.data_path", "train_datasets", True),
+    ("retrain", "dataset.validate_dataset.data_path", "eval_dataset", True),
+    # DESIGN.md section 5 adds
+    (
+        "gen_trt_engine",
+        "gen_trt_engine.tensorrt.calibration.cal_image_dir",
+        "calibration_dataset",
+        True,
+    ),
+]
+# "Model handoff mappings" of the published skill.
+HANDOFF = {
+    ("evaluate", "evaluate.checkpoint"): "parent_model",
+    ("export", "export.checkpoint"): "parent_model",
+    ("export", "export.onnx_file"): "create_onnx_file",
+    ("inference", "inference.checkpoint"): "parent_model",
+    ("prune", "prune.checkpoint"): "parent_model",
+    ("quantize", "quantize.model_path"): "parent_model",
+    ("retrain", "model.pruned_graph_path"): "parent_model",
+    ("train", "model.pretrained_model_path"): "ptm_if_no_resume_model",
+    ("train", "train.resume_training_checkpoint_path"): "resume_model",
+}
+HEAD = {
+    "name": "tao-train-ocdnet",
+    "network_arch": "ocdnet",
+    "automl_enabled": True,
+    "container_image": "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-pyt",
+    "data_format": "default",
+    "monitoring_metric": "hmean",
+    "gpu_spec_key": "train.num_gpus",
+    "node_spec_key": "train.num_nodes",
+}
+
+
+def read(text, version=(1, 2)):
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = version
+    return yaml.load(text)
+
+
+TREE = read(skill.skill())
+DEPLOY = read(skill.deploy())
+BOTH = pytest.mark.parametrize("text", [skill.skill(), skill.deploy()], ids=["skill", "deploy"])
+
+
+def keys(action):
+    return dict(schema.leaves(schemas.build(action)))
+
+
+@BOTH
+def test_yaml_1_1_and_1_2_and_a_reader_by_line_agree(text):
+    assert read(text, (1, 1)) == read(text)
+    flat = {}
+    stack = []
+    for line in text.splitlines():
+        match = re.fullmatch(r"( *)(?:- )?([^ :]+):(?: (.*))?", line)
+        if match is None:
+            assert re.fullmatch(r" +- [^'\"#&]+", line), line
+            continue
+        indent, name, value = match.groups()
+        assert len(indent) % 2 == 0
+        stack[len(indent) // 2 :] = [name]
+        if value is not None:
+            assert not re.search(r"['\"#&]", value), line
+            flat["/".join(stack)] = value
+    assert flat["network_arch"] == "ocdnet"
+    action = "train" if "train" in read(text)["actions"] else "evaluate"
+    assert flat[f"actions/{action}/config_format"] == "yaml"
+
+
+def test_head():
+    assert {name: TREE[name] for name in HEAD} == HEAD
+    assert DEPLOY["container_image"] == "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-deploy"
+    assert set(DEPLOY) == set(TREE) - {"spec_shorthand_keys"}
+
+
+def test_actions():
+    assert set(TREE["actions"]) == set(ACTIONS)
+    assert set(DEPLOY["actions"]) == {"gen_trt_engine", "evaluate", "inference"}
+    for name, action in TREE["actions"].items():
+        assert action["command"] == f"ocdnet {ACTIONS[name].section} -e {{config_path}}"
+        assert (action["config_format"], action["mode"]) == ("yaml", "config")
+        image = action.get("container_image", TREE["container_image"])
+        assert image.endswith("-deploy") == (name in skill.DEPLOY)
+        files = {**action["inputs"], **action["outputs"]}
+        assert set(files) <= set(keys(name))
+        assert {file["type"] for file in files.values()} <= {"file", "folder"}
+        needed = {key for key in ACTIONS[name].required if not key.endswith("trt_engine")}
+        assert needed <= set(action["inputs"])
+
+
+@pytest.mark.parametrize(("action", "key", "source", "many"), DATA)
+def test_data_sources(action, key, source, many):
+    entry = TREE["data_sources"][action][key]
+    named = [entry["source"], entry.get("alternative_source")]
+    assert [name for name in named if name] == source.split(" or ")
+    assert entry["multiple_sources"] is many
+    assert (keys(action)[key]["type"] == "array") is many
+
+
+def test_no_data_source_besides():
+    found = {(a, key) for a, entries in TREE["data_sources"].items() for key in entries}
+    deploy = {
+        ("deploy_evaluate", "dataset.validate_dataset.data_path"),
+        ("deploy_inference", "inference.input_folder"),
+    }
+    assert found == {(action, key) for action, key, _, _ in DATA} | deploy
+
+
+def test_spec_params():
+    for name, params in TREE["spec_params"].items():
+        assert params["results_dir"] == "output_dir"
+        assert set(params) <= set(keys(name))
+    for (action, key), function in HANDOFF.items():
+        assert TREE["spec_params"][action][key] == function
+
+
+def test_shorthands_name_keys_of_train():
+    assert set(TREE["spec_shorthand_keys"].values()) <= set(keys("train"))
+
+
+def test_named_files_are_generated_and_the_two_copies_equal():
+    files = main.outputs()
+    for tree in (TREE, DEPLOY):
+        assert {*tree["spec_templates"].values(), *tree["schemas"].values()} <= set(files)
+        assert set(tree["spec_templates"]) == set(tree["schemas"]) == set(tree["actions"])
+    assert files["skill_info.yaml"] == files["references/skill_info.yaml"] == skill.skill()
+
+
+def test_what_needs_quotes_is_refused():
+    for value in ("a: b", "yes", "*x", "a #b", "1.5", ""):
+        with pytest.raises(ValueError, match="without quotes"):
+            skill.text({"key": value})
