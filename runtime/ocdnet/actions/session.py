@@ -48,11 +48,17 @@ def session(loaded: Loaded) -> Iterator[Session]:
         yield Session(folder, status)
     except BaseException as error:
         failure = _explained(error)
-        status.write("FAILURE", str(failure) or type(failure).__name__)
+        status.write("FAILURE", _told(failure))
         if failure is error:
             raise
         raise failure from error
     status.write("SUCCESS", f"{loaded.action} finished successfully.")
+
+
+def _told(failure: BaseException) -> str:
+    if isinstance(failure, KeyboardInterrupt):
+        return "interrupted"
+    return str(failure) or type(failure).__name__
 
 
 def _explained(error: BaseException) -> BaseException:
@@ -65,6 +71,14 @@ def _explained(error: BaseException) -> BaseException:
             "The machine ran out of memory",
             got=str(error)[:200] or None,
             hint="Lower the batch size or the image size.",
+        )
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+        return RunError(
+            "worker-died",
+            "A process that prepares samples died",
+            got=str(error)[:200],
+            hint="Most often memory ran out: lower loader.num_workers or the batch size; in a "
+            "container, raise --shm-size.",
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return os_fault(error, Path(error.filename or "a file"))

@@ -25,6 +25,7 @@ from ocdnet.training.module import DetectionModule
 from ocdnet.training.trainer import build_trainer, seed_everything
 
 LOG = logging.getLogger("ocdnet")
+_OF_A_RUN = ("model_*.pth", "results.json")
 
 
 def run(loaded: Loaded) -> dict[str, Any]:
@@ -117,10 +118,13 @@ def _refuse_unbuilt(experiment: Experiment) -> None:
 
 
 def _refuse_used(folder: Path) -> None:
-    """A folder that holds a run is not written over, unless that failed without a checkpoint."""
-    held = sorted(path.name for path in folder.glob("model_*.pth"))
+    """A folder that holds a run is not written over.
+
+    One that failed without a checkpoint may be, and a dry run.
+    """
+    held = sorted(path.name for name in _OF_A_RUN for path in folder.glob(name))
     state = last_state(folder / "status.json")
-    if not held and state in (None, "FAILURE"):
+    if not held and state in (None, "FAILURE", "SUCCESS"):
         return
     latest = folder / LATEST
     raise SpecError(

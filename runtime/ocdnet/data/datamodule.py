@@ -61,7 +61,11 @@ class DetectionData(pl.LightningDataModule):
             trainer.world_size,
         )
         loader = self._loader(self.train_set, sampler, self._train_loader, collate_train)
-        seen = trainer.fit_loop.epoch_loop.batch_progress.current.completed % len(loader)
+        # Workers read ahead as soon as Lightning has the loader, before it tells the epoch.
+        sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
+        # "Processed": a checkpoint is written before its own batch counts as completed.
+        batches = trainer.fit_loop.epoch_loop.batch_progress
+        seen = 0 if batches.is_last_batch else batches.current.processed
         sampler.skip(seen * self._train_loader.batch_size)
         return loader
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -22,9 +23,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write a whole checkpoint or none."""
-        with replacing(Path(path)) as temporary:
-            super().save_checkpoint(checkpoint, temporary, storage_options)
+        """Write a whole checkpoint or none; raises as `replacing`."""
+        # Lightning's own way goes by memory and the system's temporary folder: slower, and another
+        # disk that may be full.
+        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch covers what the disk said with an error of its own.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
     def load_checkpoint(self, path: Any, map_location: Any = None, **_: Any) -> dict[str, Any]:
         """Read a checkpoint with `weights_only`, whatever the caller asks."""
@@ -92,6 +101,6 @@ class EpochCheckpoints(Checkpoint):
         return {"best": self.best, "best_epoch": self.best_epoch, "metric": self.metric}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best of the run that is resumed, if it counted the same."""
-        if state_dict.get("metric") == self.metric:
+        """Go on from the best of the run that is resumed, if it is here and counted the same."""
+        if state_dict.get("metric") == self.metric and (self.folder / BEST).exists():
             self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]

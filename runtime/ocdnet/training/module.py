@@ -50,6 +50,10 @@ class DetectionModule(pl.LightningModule):
         """uint8[B, H, W, 3] -> the network's maps; see `DBHead.forward`."""
         return self.model((images.permute(0, 3, 1, 2) - self.mean) / 255)
 
+    def on_train_start(self) -> None:
+        """Set the learning rate: of a run resumed within an epoch Lightning starts no epoch."""
+        self.on_train_epoch_start()
+
     def on_train_epoch_start(self) -> None:
         """Set the epoch's learning rate."""
         factor = warmup_poly_factor(
@@ -70,7 +74,7 @@ class DetectionModule(pl.LightningModule):
         if not torch.isfinite(terms.total):
             raise RunError(
                 "non-finite-loss",
-                f"The loss is {float(terms.total)} in epoch {self.current_epoch}",
+                f"The loss is {terms.total.item()} in epoch {self.current_epoch}",
                 got=batch["paths"],
                 expected="a finite loss",
                 hint="Lower train.optimizer.args.lr, or train with precision fp32 or bf16.",

@@ -25,7 +25,8 @@ class StatusLines(Callback):
         self._epoch_started = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say that the loop starts."""
+        """Say that the loop starts; a run resumed within an epoch starts its clock here."""
+        self._epoch_started = time.monotonic()
         self.status.write("STARTED", "Starting Training Loop.")
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -65,10 +66,16 @@ class ProgressLines(Callback):
 
     def __init__(self) -> None:
         self._told = self._started = 0.0
+        self._steps = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock: of a run resumed within an epoch Lightning starts no epoch."""
+        self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._told = self._started = time.monotonic()
+        self._steps = 0
 
     def on_train_batch_end(
         self,
@@ -80,10 +87,11 @@ class ProgressLines(Callback):
     ) -> None:
         """Tell step, loss and pace, unless it was told a moment ago."""
         now = time.monotonic()
+        self._steps += 1
         if now - self._told < _QUIET_SECONDS:
             return
         self._told = now
-        pace = (now - self._started) / (batch_idx + 1)
+        pace = (now - self._started) / self._steps
         LOG.info(
             "epoch %d/%d  step %d/%d  train_loss_step: %.3f  %.2f s a step",
             trainer.current_epoch + 1,
@@ -96,15 +104,19 @@ class ProgressLines(Callback):
 
 
 class TimeLimit(Callback):
-    """Ends training, as a success, after the epoch in which the minutes ran out."""
+    """Ends training, as a success, where another epoch as long as the last would not fit."""
 
     def __init__(self, minutes: float) -> None:
-        self._end = time.monotonic() + 60 * minutes
+        self._epoch_started = time.monotonic()
+        self._end = self._epoch_started + 60 * minutes
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop where the time is over."""
-        if time.monotonic() >= self._end and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
-            LOG.info("train.max_minutes is over: training stops after this epoch.")
+        now = time.monotonic()
+        next_end = 2 * now - self._epoch_started
+        self._epoch_started = now
+        if next_end > self._end and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+            LOG.info("Another epoch does not fit into train.max_minutes: training stops here.")
             trainer.should_stop = True
 
 

@@ -50,10 +50,10 @@ def build_trainer(
     callbacks = [
         StatusLines(status),
         progress_callback(sys.stderr.isatty()),
-        EpochCheckpoints(
-            folder, config.checkpoint_interval, config.checkpoint_interval_unit, validates
-        ),
     ]
+    if not config.is_dry_run:
+        interval, unit = config.checkpoint_interval, config.checkpoint_interval_unit
+        callbacks.append(EpochCheckpoints(folder, interval, unit, validates))
     if config.max_minutes is not None:
         callbacks.append(TimeLimit(config.max_minutes))
     return pl.Trainer(
@@ -73,6 +73,7 @@ def build_trainer(
         plugins=[AtomicCheckpointIO()],
         logger=False,
         enable_model_summary=False,
+        enable_checkpointing=not config.is_dry_run,
         enable_progress_bar=sys.stderr.isatty(),
         default_root_dir=folder,
     )

@@ -1,0 +1,170 @@
+"""Inference: boxes in pixels of the original image, and a set of files for every image."""
+
+from __future__ import annotations
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+import support
+from ocdnet.actions import inference
+from ocdnet.data.annotations import index_dataset
+from ocdnet.errors import DataError, Exit
+from ocdnet.metrics import DetectionMetric
+
+pytestmark = pytest.mark.usefixtures("small_network")
+
+WIDTH, HEIGHT = 400, 100
+"""Of the original image; the network sees 160x160."""
+
+
+class Stub:
+    """A predictor whose map is known: text where x is 40 to 99 and y 60 to 79."""
+
+    img_mode = None
+    size = None
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, images):
+        self.batches.append(images)
+        maps = np.full((len(images), support.SIDE, support.SIDE), 0.05, np.float32)
+        maps[:, 60:80, 40:100] = 0.9
+        return maps
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    predictor = Stub()
+    monkeypatch.setattr(inference, "open_predictor", lambda *_: predictor)
+    return predictor
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image = np.full((HEIGHT, WIDTH, 3), (250, 30, 10), np.uint8)  # blue
+    cv2.imwrite(str(folder / "wide.png"), image)
+    return folder
+
+
+def boxes(path):
+    return [support.box_of(line) for line in path.read_text().splitlines()]
+
+
+def test_boxes_lie_in_the_original_image(stub, images, tmp_path):
+    result = support.infer(images, "model.pth", tmp_path)
+    assert (result["images"], result["boxes"]) == (1, 1)
+    text = (tmp_path / "inference" / "wide.txt").read_text()
+    assert len(text.strip().split(",")) == 9
+    ((corners, score),) = boxes(tmp_path / "inference" / "wide.txt")
+    assert score == pytest.approx(0.9, abs=1e-3)
+    # The kernel is 59 x 19 from pixel centre to pixel centre; it grows by A r / L to every side.
+    grown = 59 * 19 * 1.5 / (2 * (59 + 19))
+    x, y = WIDTH / support.SIDE, HEIGHT / support.SIDE
+    left, right, top, bottom = 40 - grown, 99 + grown, 60 - grown, 79 + grown
+    expected = [[left * x, top * y], [right * x, top * y], [right * x, bottom * y]]
+    expected.append([left * x, bottom * y])
+    np.testing.assert_allclose(corners, expected, atol=2)  # whole pixels, and clipper's own
+
+
+def test_pictures(stub, images, tmp_path):
+    support.infer(images, "model.pth", tmp_path)
+    folder = tmp_path / "inference"
+    overlay = cv2.imread(str(folder / "wide_result.jpg"))
+    assert overlay.shape == (HEIGHT, WIDTH, 3)
+    ((corners, _),) = boxes(folder / "wide.txt")
+    x, y = corners.mean(axis=0).astype(int)
+    left = int(corners[0, 0])
+    assert overlay[y, left, 2] > 150  # red on the outline
+    assert overlay[y, x, 0] > 200  # the image itself inside
+    probability = cv2.imread(str(folder / "wide_pred.jpg"), cv2.IMREAD_GRAYSCALE)
+    assert probability.shape == (support.SIDE, support.SIDE)
+    assert probability[70, 70] > 220
+    assert probability[20, 20] < 30
+
+
+@pytest.mark.parametrize("mode", ["BGR", "RGB"])
+def test_the_image_mode(stub, images, tmp_path, mode):
+    """The network gets the channels of the spec; the overlay keeps the colours of the file."""
+    support.infer(images, "model.pth", tmp_path, f"inference.img_mode={mode}")
+    (batch,) = stub.batches
+    first, _, last = batch[0, :, 0, 0]
+    assert (first > last) == (mode == "BGR")
+    overlay = cv2.imread(str(tmp_path / "inference" / "wide_result.jpg"))
+    blue, _, red = overlay[2, 2]
+    assert blue > 200
+    assert red < 60
+
+
+def test_images_of_one_stem_are_kept_apart(stub, images, tmp_path):
+    image = cv2.imread(str(images / "wide.png"))
+    cv2.imwrite(str(images / "wide.jpg"), image)
+    cv2.imwrite(str(images / "other.JPG"), image)
+    assert support.infer(images, "model.pth", tmp_path)["images"] == 3
+    written = {path.name for path in (tmp_path / "inference").glob("*.txt")}
+    assert written == {"wide.png.txt", "wide.jpg.txt", "other.txt"}
+    assert (tmp_path / "inference" / "wide.png_result.jpg").exists()
+
+
+def test_polygons(stub, images, tmp_path):
+    support.infer(images, "model.pth", tmp_path, "inference.polygon=true")
+    ((corners, _),) = boxes(tmp_path / "inference" / "wide.txt")
+    assert len(corners) > 4  # grown with round corners
+    x, y, width, height = cv2.boundingRect(corners.astype(np.int32))
+    assert (x, y) == pytest.approx((73, 31), abs=2)
+    assert (width, height) == pytest.approx((202, 26), abs=3)
+
+
+def test_nothing_found_is_an_empty_file(stub, images, tmp_path):
+    support.infer(images, "model.pth", tmp_path, "inference.post_processing.args.box_thresh=0.95")
+    assert (tmp_path / "inference" / "wide.txt").read_text() == ""
+
+
+@pytest.mark.parametrize(("given", "batches"), [(-1, [1, 1, 1]), (2, [2, 1])])
+def test_the_batch_size(stub, images, tmp_path, given, batches):
+    for name in ("b.png", "c.png"):
+        shutil.copy(images / "wide.png", images / name)
+    support.infer(images, "model.pth", tmp_path, f"inference.batch_size={given}")
+    assert [len(batch) for batch in stub.batches] == batches
+
+
+@pytest.mark.parametrize("kind", ["pth", "onnx"])
+def test_a_detector_finds_the_blocks(scenes, detector, detector_onnx, tmp_path, kind):
+    path = detector if kind == "pth" else detector_onnx
+    result = support.infer(scenes / "test" / "img", path, tmp_path)
+    assert (result["images"], result["boxes"]) == (4, 8)
+    metric = DetectionMetric()
+    for annotation in index_dataset([str(scenes / "test")], ["###"]):
+        found = boxes(tmp_path / "inference" / f"{annotation.image.stem}.txt")
+        metric.update([box for box, _ in found], annotation.polygons, annotation.ignore)
+    assert metric.counts.hmean == 1
+
+
+def test_missing_and_empty_folders(stub, tmp_path):
+    with pytest.raises(DataError) as caught:
+        support.infer(tmp_path / "absent", "model.pth", tmp_path)
+    assert (caught.value.exit_code, caught.value.got) == (Exit.DATA, str(tmp_path / "absent"))
+    (tmp_path / "empty" / "img").mkdir(parents=True)
+    with pytest.raises(DataError) as caught:
+        support.infer(tmp_path / "empty", "model.pth", tmp_path)
+    assert caught.value.code == "no-images"
+
+
+def test_an_unreadable_image(stub, images, tmp_path):
+    (images / "z.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"z\.jpg"):
+        support.infer(images, "model.pth", tmp_path)
+    assert support.status_lines(tmp_path / "inference")[-1]["status"] == "FAILURE"
+    assert support.leftovers(tmp_path) == []
+
+
+def test_an_onnx_of_another_size(scenes, detector_onnx, tmp_path):
+    with pytest.raises(DataError) as caught:
+        support.infer(scenes / "test" / "img", detector_onnx, tmp_path, "inference.width=192")
+    assert "192" in str(caught.value)
+    assert "width 160, height 160" in str(caught.value)

@@ -1,0 +1,272 @@
+"""What a training run leaves behind, what it refuses, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import support
+from ocdnet.config import spec
+from ocdnet.data.dataset import TrainDataset
+from ocdnet.errors import DataError, EnvironmentFault, Exit, RunError, SpecError
+
+pytestmark = pytest.mark.usefixtures("small_network")
+
+
+@pytest.fixture(scope="module")
+def finished(scenes, tmp_path_factory):
+    """The folder and the result of 2 epochs of 4 steps, and the spec they were given."""
+    out = tmp_path_factory.mktemp("finished")
+    warm = "train.lr_scheduler.args.warmup_epoch=3"  # lowered to 1
+    with pytest.MonkeyPatch.context() as patch:
+        support.shrink_network(patch)
+        result = support.train(scenes, out, warm, "encryption_key=secret")
+    return out / "train", result, spec.load("train", None, support.train_overrides(scenes, out))
+
+
+def test_files(finished):
+    folder, _, _ = finished
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "experiment.yaml",
+        "model_best.pth",
+        "model_epoch_000_step_00004.pth",
+        "model_epoch_001_step_00008.pth",
+        "ocd_model_latest.pth",
+        "results.json",
+        "status.json",
+    ]
+    assert (folder / "ocd_model_latest.pth").readlink() == Path("model_epoch_001_step_00008.pth")
+    assert (folder / "model_best.pth").stat().st_mode & 0o077 == 0o044  # as any file, not 0600
+
+
+def test_checkpoints_hold_everything(finished):
+    folder, _, _ = finished
+    for name in ("model_best.pth", "model_epoch_001_step_00008.pth"):
+        checkpoint = support.load(folder / name)  # weights_only
+        assert all(key.startswith("model.") for key in checkpoint["state_dict"])
+        assert checkpoint["optimizer_states"][0]["state"]
+        assert checkpoint["ocdnet_spec"]["model"]["backbone"] == "deformable_resnet18"
+        assert checkpoint["ocdnet_spec"]["encryption_key"] == "***"
+
+
+def test_the_resolved_spec_loads_again(finished):
+    folder, _, given = finished
+    again = spec.load("train", folder / "experiment.yaml")
+    assert again.experiment.train.lr_scheduler.args.warmup_epoch == 1
+    given.experiment.train.lr_scheduler.args.warmup_epoch = 1
+    given.experiment.encryption_key = "***"
+    assert again.experiment == given.experiment
+    assert "secret" not in (folder / "experiment.yaml").read_text()
+
+
+def test_status_lines(finished):
+    folder, _, _ = finished
+    lines = support.status_lines(folder)
+    assert [line["status"] for line in lines] == ["STARTED", "STARTED", *["RUNNING"] * 6, "SUCCESS"]
+    for line in lines:
+        assert re.fullmatch(r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d", f"{line['date']} {line['time']}")
+    progress = [line for line in lines if "epoch" in line]
+    keys = ("epoch", "step", "max_epoch", "max_step")
+    assert [tuple(line[key] for key in keys) for line in progress] == [(0, 4, 1, 8), (1, 8, 1, 8)]
+    assert progress[-1]["eta"] == "0:00:00"
+    kpis = [line["kpi"] for line in lines if "kpi" in line]
+    assert [sorted(kpi) for kpi in kpis] == [["hmean", "precision", "recall"], ["train_loss"]] * 2
+    assert all(isinstance(number, float) for kpi in kpis for number in kpi.values())
+
+
+def test_results(finished):
+    folder, result, _ = finished
+    assert json.loads((folder / "results.json").read_text()) == result
+    assert result["best_metric"]["name"] == "hmean"
+    assert result["best_checkpoint"] == str(folder / "model_best.pth")
+    assert support.load(folder / "model_best.pth")["epoch"] == result["best_epoch"]
+    assert result["checkpoints"] == [
+        "model_epoch_000_step_00004.pth",
+        "model_epoch_001_step_00008.pth",
+    ]
+    kpis = [line["kpi"] for line in support.status_lines(folder) if "kpi" in line]
+    assert result["last_metrics"] == kpis[-2] | kpis[-1]
+
+
+def test_the_log_holds_the_loss_of_each_epoch(scenes, tmp_path, caplog):
+    caplog.set_level("INFO", "ocdnet")
+    support.train(scenes, tmp_path, "train.num_epochs=1")
+    # AutoML's client reads this line.
+    (told,) = re.findall(r"train_loss_epoch: ([\d.]+)", caplog.text)
+    assert float(told) > 0
+    assert "8 images with 16 text regions (0 ignored); validating on 4 images" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "left", ["model_best.pth", "model_epoch_000_step_00004.pth", "results.json", "running"]
+)
+def test_a_folder_that_holds_a_run_is_left_alone(scenes, tmp_path, left):
+    folder = tmp_path / "train"
+    folder.mkdir()
+    if left == "running":
+        (folder / "status.json").write_text('{"status": "RUNNING"}\n')
+    else:
+        (folder / left).write_text("precious")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+    with pytest.raises(SpecError) as caught:
+        support.train(scenes, tmp_path)
+    assert (caught.value.code, caught.value.exit_code) == ("results-dir-in-use", Exit.SPEC)
+    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+    assert after == before
+
+
+def test_the_refusal_says_how_to_go_on(finished, scenes):
+    folder, _, _ = finished
+    with pytest.raises(SpecError) as caught:
+        support.train(scenes, folder.parent)
+    latest = folder / "ocd_model_latest.pth"
+    assert f"train.resume_training_checkpoint_path={latest}" in caught.value.hint
+
+
+def test_a_run_that_failed_at_once_may_be_repeated(scenes, tmp_path):
+    spoilt = support.copied(scenes, tmp_path / "spoilt")
+    label = spoilt / "train" / "gt" / "gt_img_3.txt"
+    whole = label.read_text()
+    label.write_text(whole + "1,2,3\n")
+    with pytest.raises(DataError) as caught:
+        support.train(spoilt, tmp_path)
+    assert f"{label}:3" in str(caught.value)
+    label.write_text(whole)
+    support.train(spoilt, tmp_path, "train.num_epochs=1")
+    states = [line["status"] for line in support.status_lines(tmp_path / "train")]
+    assert states[:2] == ["STARTED", "FAILURE"]
+    assert states[-1] == "SUCCESS"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_unreadable_image_ends_the_run(scenes, tmp_path, workers, split):
+    spoilt = support.copied(scenes, tmp_path / "spoilt")
+    image = spoilt / split / "img" / "img_3.png"
+    image.write_bytes(image.read_bytes()[:300])
+    processes = [
+        f"dataset.{name}.loader.num_workers={workers}"
+        for name in ("train_dataset", "validate_dataset")
+    ]
+    with pytest.raises(DataError) as caught:
+        support.train(spoilt, tmp_path, *processes)
+    assert (caught.value.code, caught.value.exit_code) == ("unreadable-image", Exit.DATA)
+    assert str(image) in caught.value.message
+    last = support.status_lines(tmp_path / "train")[-1]
+    assert (last["status"], last["verbosity"]) == ("FAILURE", "ERROR")
+    assert str(image) in last["message"]
+    assert support.leftovers(tmp_path) == []
+    assert not (tmp_path / "train" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("train.model_ema=true", "train.model_ema"),
+        ("train.distributed_strategy=fsdp", "train.distributed_strategy"),
+    ],
+)
+def test_what_is_not_built_yet_is_refused(scenes, tmp_path, override, key):
+    with pytest.raises(EnvironmentFault, match=key):
+        support.train(scenes, tmp_path, override)
+    assert not (tmp_path / "train").exists()
+
+
+def test_an_unwritable_folder(scenes, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentFault) as caught:
+        support.train(scenes, tmp_path / "file")
+    assert caught.value.code == "cannot-write"
+
+
+def test_a_full_disk(scenes, tmp_path):
+    """The file-size limit stands in for it: the writes of a checkpoint fail half-way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
+    try:
+        with pytest.raises(EnvironmentFault) as caught:
+            support.train(scenes, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.code == "cannot-write"
+    assert "model_best.pth" in caught.value.message
+    assert support.leftovers(tmp_path) == []
+    assert not list((tmp_path / "train").glob("*.pth"))
+    assert support.status_lines(tmp_path / "train")[-1]["status"] == "FAILURE"
+
+
+def test_a_worker_that_is_killed(scenes, tmp_path, monkeypatch):
+    """As the kernel does when memory runs out."""
+
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(TrainDataset, "__getitem__", die)
+    with pytest.raises(RunError) as caught:
+        support.train(scenes, tmp_path, "dataset.train_dataset.loader.num_workers=1")
+    assert caught.value.code == "worker-died"
+    assert "num_workers" in caught.value.hint
+
+
+_TRAIN_SMALL = """
+import pytest, support
+from ocdnet.cli.main import main
+support.shrink_network(pytest.MonkeyPatch())
+main()
+"""
+
+
+def test_ctrl_c(scenes, tmp_path):
+    """SIGINT to the whole group, as a terminal sends it, while checkpoints are written."""
+    (tmp_path / "spec.yaml").write_text("")
+    endless = ["train.num_epochs=100000", "train.checkpoint_interval_unit=step"]
+    workers = "dataset.train_dataset.loader.num_workers=1"
+    overrides = support.train_overrides(scenes, tmp_path, *endless, workers)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _TRAIN_SMALL, "train", "-e", tmp_path / "spec.yaml", *overrides],
+        env=os.environ | {"PYTHONPATH": _python_path()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    folder = tmp_path / "train"
+    try:
+        _wait_until(lambda: len(list(folder.glob("model_epoch_*"))) > 6, process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == Exit.INTERRUPTED, err
+    assert "Traceback" not in err
+    last = support.status_lines(folder)[-1]
+    assert (last["status"], last["message"]) == ("FAILURE", "interrupted")
+    assert support.leftovers(folder) == []
+    written = sorted(folder.glob("model_epoch_*.pth"))
+    assert [support.load(path)["global_step"] for path in written]
+    resume = f"train.resume_training_checkpoint_path={folder / 'ocd_model_latest.pth'}"
+    epochs = f"train.num_epochs={support.load(written[-1])['epoch'] + 2}"
+    interval = "train.checkpoint_interval=1000"
+    assert support.train(scenes, tmp_path, resume, epochs, interval)["best_metric"]
+
+
+def _python_path() -> str:
+    tests = Path(support.__file__).parent
+    return os.pathsep.join([str(tests), str(tests.parent / "runtime")])
+
+
+def _wait_until(true, process):
+    end = time.monotonic() + 120
+    while not true():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)

@@ -1,0 +1,48 @@
+"""Session fixtures: scenes, a detector of the small network trained on them, its ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`train` (8 images) and `test` (4) of `support.write_blocks`; not to be changed."""
+    import support
+
+    folder = tmp_path_factory.mktemp("scenes")
+    support.write_blocks(folder / "train", 8, seed=0)
+    support.write_blocks(folder / "test", 4, seed=1)
+    return folder
+
+
+@pytest.fixture
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every backbone is the small network of `support`."""
+    import support
+
+    support.shrink_network(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def detector(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoint of the small network, trained until it finds every block."""
+    import support
+
+    with pytest.MonkeyPatch.context() as patch:
+        support.shrink_network(patch)
+        return support.train_detector(scenes, tmp_path_factory.mktemp("detector"))
+
+
+@pytest.fixture(scope="session")
+def detector_onnx(detector: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The detector as ONNX for 160x160."""
+    import support
+
+    path = tmp_path_factory.mktemp("onnx") / "detector.onnx"
+    with pytest.MonkeyPatch.context() as patch:
+        support.shrink_network(patch)
+        support.export(detector, path)
+    return path

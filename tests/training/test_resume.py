@@ -1,0 +1,180 @@
+"""A resumed run is the uninterrupted one; the same seed is the same run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import support
+from ocdnet.errors import DataError
+
+pytestmark = pytest.mark.usefixtures("small_network")
+
+FIRST_EPOCH = "model_epoch_000_step_00004.pth"
+MID_EPOCH = "model_epoch_002_step_00009.pth"
+LAST = "model_epoch_003_step_00016.pth"
+
+
+@pytest.fixture(scope="module")
+def whole(scenes, tmp_path_factory):
+    """The folder of 4 epochs of 4 steps, a checkpoint every 3 steps."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        support.shrink_network(patch)
+        interval = ["train.checkpoint_interval=3", "train.checkpoint_interval_unit=step"]
+        support.train(scenes, out, "train.num_epochs=4", *interval)
+    return out / "train"
+
+
+@pytest.fixture
+def resume(scenes, tmp_path):
+    """Resume from a checkpoint to 4 epochs; the new run's folder."""
+
+    def run(start, *more):
+        start = f"train.resume_training_checkpoint_path={start}"
+        support.train(scenes, tmp_path, "train.num_epochs=4", start, *more)
+        return tmp_path / "train"
+
+    return run
+
+
+def state(path):
+    """All that training goes on from: weights, optimizer, progress, the best so far."""
+    checkpoint = support.load(path)
+    assert checkpoint["optimizer_states"][0]["state"]
+    return {key: value for key, value in checkpoint.items() if key != "ocdnet_spec"}
+
+
+@pytest.mark.parametrize(
+    ("start", "workers"),
+    [
+        ("model_epoch_001_step_00008.pth", 0),
+        ("model_epoch_001_step_00008.pth", 1),
+        ("model_epoch_000_step_00003.pth", 0),
+        (MID_EPOCH, 1),
+        ("model_best.pth", 0),
+    ],
+)
+def test_equals_the_uninterrupted_run(whole, resume, start, workers):
+    folder = resume(whole / start, f"dataset.train_dataset.loader.num_workers={workers}")
+    assert support.differences(state(whole / LAST), state(folder / LAST)) == []
+
+
+def test_the_best_before_the_interruption_stays_the_best(whole, resume, tmp_path):
+    checkpoint = support.load(whole / FIRST_EPOCH)
+    (saved,) = (s for s in checkpoint["callbacks"].values() if "best_epoch" in s)
+    saved["best"], saved["best_epoch"] = 2.0, 0  # better than any hmean can be
+    before = tmp_path / "before"
+    before.mkdir()
+    torch.save(checkpoint, before / FIRST_EPOCH)
+    torch.save(checkpoint, before / "model_best.pth")
+    folder = resume(before / FIRST_EPOCH)
+    assert support.load(folder / "model_best.pth")["epoch"] == 0
+    result = json.loads((folder / "results.json").read_text())
+    assert (result["best_epoch"], result["best_metric"]["value"]) == (0, 2.0)
+
+
+def test_a_best_that_is_nowhere_is_not_claimed(whole, resume, tmp_path):
+    alone = tmp_path / "alone.pth"
+    shutil.copyfile(whole / FIRST_EPOCH, alone)
+    folder = resume(alone)
+    result = json.loads((folder / "results.json").read_text())
+    assert support.load(folder / "model_best.pth")["epoch"] == result["best_epoch"] > 0
+
+
+@pytest.mark.parametrize("start", [FIRST_EPOCH, MID_EPOCH])
+def test_more_epochs_follow_the_new_schedule(whole, resume, start):
+    folder = resume(whole / start, "train.num_epochs=6", "train.lr_scheduler.args.warmup_epoch=1")
+    rates = {}
+    for path in folder.glob("model_epoch_*.pth"):
+        checkpoint = support.load(path)
+        rates[checkpoint["epoch"]] = checkpoint["optimizer_states"][0]["param_groups"][0]["lr"]
+    # DESIGN.md section 8: b ((E - e) / (E - W)) ** 0.9 after warm-up.
+    expected = {e: pytest.approx(1e-3 * ((6 - e) / 5) ** 0.9) for e in rates}
+    assert rates == expected
+    assert set(rates) >= {2, 3, 4, 5}
+    moved = support.differences(
+        support.load(folder / "model_epoch_004_step_00020.pth")["state_dict"],
+        support.load(folder / "model_epoch_005_step_00024.pth")["state_dict"],
+    )
+    assert moved
+
+
+def test_another_batch_size_from_the_next_epoch_on(whole, resume):
+    folder = resume(whole / FIRST_EPOCH, "dataset.train_dataset.loader.batch_size=3")
+    # 4 steps of 2 images, then three epochs of 3 steps: all images, each time.
+    names = sorted(path.name for path in folder.glob("model_epoch_*"))
+    assert names == [f"model_epoch_00{n}_step_000{4 + 3 * n:02d}.pth" for n in (1, 2, 3)]
+
+
+def test_the_epoch_resumed_within_is_timed_from_the_resumption(whole, resume):
+    folder = resume(whole / MID_EPOCH)
+    progress = [line for line in support.status_lines(folder) if "epoch" in line]
+    assert [line["epoch"] for line in progress] == [2, 3]
+    assert all(line["time_per_epoch"].startswith("0:00:") for line in progress)
+
+
+def test_the_seed_decides(scenes, tmp_path):
+    seeds = {"a": 1, "b": 1, "c": 2}
+    for name, seed in seeds.items():
+        support.train(scenes, tmp_path / name, f"train.seed={seed}", "train.num_epochs=1")
+    a, b, c = (state(tmp_path / name / "train" / FIRST_EPOCH)["state_dict"] for name in seeds)
+    assert support.differences(a, b) == []
+    assert support.differences(a, c)
+
+
+def test_a_drawn_seed_is_written_down(scenes, tmp_path):
+    support.train(scenes, tmp_path / "a", "train.seed=-1", "train.num_epochs=1")
+    used = support.load(tmp_path / "a" / "train" / FIRST_EPOCH)["ocdnet_spec"]["train"]["seed"]
+    support.train(scenes, tmp_path / "b", f"train.seed={used}", "train.num_epochs=1")
+    a, b = (state(tmp_path / name / "train" / FIRST_EPOCH)["state_dict"] for name in "ab")
+    assert support.differences(a, b) == []
+
+
+def test_resuming_within_the_folder_goes_on_in_it(scenes, tmp_path):
+    support.train(scenes, tmp_path, "train.num_epochs=1")
+    latest = tmp_path / "train" / "ocd_model_latest.pth"
+    result = support.train(scenes, tmp_path, f"train.resume_training_checkpoint_path={latest}")
+    assert result["epochs"] == 2
+    assert result["checkpoints"] == [FIRST_EPOCH, "model_epoch_001_step_00008.pth"]
+    states = [line["status"] for line in support.status_lines(tmp_path / "train")]
+    assert states.count("SUCCESS") == 2
+
+
+def test_weights_alone_cannot_be_resumed(whole, resume, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": support.load(whole / LAST)["state_dict"]}, path)
+    with pytest.raises(DataError, match="no state of the optimiser") as caught:
+        resume(path)
+    assert caught.value.code == "not-resumable"
+    assert f"model.pretrained_model_path={path}" in caught.value.hint
+
+
+def test_a_missing_checkpoint(resume, tmp_path):
+    with pytest.raises(DataError) as caught:
+        resume(tmp_path / "absent.pth")
+    assert (caught.value.code, caught.value.got) == ("no-checkpoint", str(tmp_path / "absent.pth"))
+    last = support.status_lines(tmp_path / "train")[-1]
+    assert last["status"] == "FAILURE"
+    assert "absent.pth" in last["message"]
+
+
+def test_another_backbone(whole, resume):
+    with pytest.raises(DataError) as caught:
+        resume(whole / LAST, "model.backbone=deformable_resnet50")
+    assert caught.value.code == "checkpoint-mismatch"
+    assert (caught.value.got, caught.value.expected) == (
+        "deformable_resnet50",
+        "deformable_resnet18",
+    )
+
+
+def test_a_finished_run_is_left_as_it_is(whole, resume):
+    folder = resume(whole / LAST)
+    result = json.loads((folder / "results.json").read_text())
+    assert (result["epochs"], result["checkpoints"]) == (4, [])
+    assert Path(result["best_checkpoint"]).is_file()
