@@ -101,7 +101,7 @@ _TRAIN: Node = {
         **_closed(
             {
                 "name": {"type": "string", "enum": ["hmean", "train_loss"]},
-                "value": {"type": "number"},
+                "value": {"anyOf": [{"type": "number"}, {"type": "null"}]},
             }
         ),
     },

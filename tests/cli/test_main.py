@@ -118,9 +118,10 @@ def test_an_interrupt(ocdnet, monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(default_specs, "run", interrupted)
-    code, _, err = ocdnet("default_specs", f"results_dir={tmp_path}")
+    code, document, err = ocdnet("default_specs", f"results_dir={tmp_path}")
     assert code == 130
-    assert "interrupted" in err
+    assert json.loads(document)["error"]["code"] == "interrupted"
+    assert "Interrupted" in err
     assert "Traceback" not in err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -169,3 +170,10 @@ def test_the_validation_interval(scenes, tmp_path):
     lines = support.status_lines(tmp_path / "train")
     assert sum("hmean" in line.get("kpi", {}) for line in lines) == 1
     assert result["best_epoch"] == 1
+
+
+def test_a_run_too_short_to_be_validated_leaves_a_model(scenes, tmp_path):
+    result = support.train(scenes, tmp_path, "train.num_epochs=1", "train.validation_interval=5")
+    assert result["best_epoch"] == 0
+    assert result["best_metric"] == {"name": "hmean", "value": None}
+    assert Path(result["best_checkpoint"]).is_file()

@@ -15,7 +15,8 @@ import click
 from ocdnet.cli.data import data
 from ocdnet.cli.spec import spec
 from ocdnet.config.actions import ACTIONS, Action
-from ocdnet.errors import Exit, UsageError, UserError
+from ocdnet.errors import Interrupted, UsageError, UserError
+from ocdnet.version import VERSION
 
 _EPILOG = """\b
 Examples:
@@ -33,7 +34,7 @@ stdout carries one JSON document, stderr progress and logs."""
 
 
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ocdnet", message="%(version)s")
+@click.version_option(VERSION, message="%(version)s")
 def cli() -> None:
     """OCDNet: find text in images. Train, evaluate, export and run a DBNet detector."""
 
@@ -120,12 +121,13 @@ def _guarded(command: Callable[[], Any]) -> int:
         return _report(error)
     except click.UsageError as error:
         hint = f"See `{error.ctx.command_path} --help`." if error.ctx else None
-        return _report(UsageError("usage", error.format_message(), hint=hint))
+        alone = isinstance(error, click.exceptions.NoArgsIsHelpError)  # its message is the help
+        message = "Missing command." if alone else error.format_message()
+        return _report(UsageError("usage", message, hint=hint))
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return Exit.INTERRUPTED
+        return _report(Interrupted())
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in JSON
         traceback.print_exc()
         bug = UserError("bug", f"{type(error).__name__}: {error}", hint="Please report this.")

@@ -69,10 +69,15 @@ class EpochCheckpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the best and, at its interval, the epoch."""
         epoch = trainer.current_epoch
-        if self._improved(trainer.callback_metrics, epoch, trainer):
+        last = epoch + 1 == trainer.max_epochs or trainer.should_stop
+        improved = self._improved(trainer.callback_metrics, epoch, trainer)
+        if last and self.best_epoch is None:
+            self.best_epoch = epoch  # a run too short to be validated still leaves a model
+            improved = True
+        if improved:
             trainer.save_checkpoint(self.folder / BEST)
         due = self.unit == "step" or (epoch + 1) % self.interval == 0
-        if due or epoch + 1 == trainer.max_epochs or trainer.should_stop:
+        if last or due:
             self._save(trainer)
 
     def _improved(self, metrics: Mapping[str, Any], epoch: int, trainer: pl.Trainer) -> bool:
