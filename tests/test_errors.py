@@ -11,7 +11,14 @@ from ocdnet import errors
 from ocdnet.errors import DataError, SpecError, UserError
 
 # DESIGN.md, section 6
-EXIT_CODES = {"UsageError": 2, "SpecError": 3, "DataError": 4, "EnvironmentFault": 5, "RunError": 6}
+EXIT_CODES = {
+    "UsageError": 2,
+    "SpecError": 3,
+    "DataError": 4,
+    "EnvironmentFault": 5,
+    "RunError": 6,
+    "Interrupted": 130,
+}
 
 
 def test_every_kind_has_its_documented_exit_code():

@@ -104,16 +104,6 @@ class Interrupted(UserError):
 
     exit_code = Exit.INTERRUPTED
 
-    def __init__(self) -> None:
-        super().__init__(
-            "interrupted",
-            "Interrupted",
-            hint="Resume with train.resume_training_checkpoint_path=.../ocd_model_latest.pth",
-        )
-
-    def __reduce__(self) -> tuple[type[UserError], tuple[Any, ...]]:
-        return type(self), ()
-
 
 class RunError(UserError):
     """The run failed while running: out of memory, non-finite loss, disk full (exit 6)."""

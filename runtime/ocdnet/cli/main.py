@@ -127,7 +127,8 @@ def _guarded(command: Callable[[], Any]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        return _report(Interrupted())
+        hint = "Resume with train.resume_training_checkpoint_path=.../ocd_model_latest.pth"
+        return _report(Interrupted("interrupted", "Interrupted", hint=hint))
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in JSON
         traceback.print_exc()
         bug = UserError("bug", f"{type(error).__name__}: {error}", hint="Please report this.")
