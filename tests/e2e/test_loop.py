@@ -17,12 +17,13 @@ import support
 SIDE = "160"
 
 
-def ocdnet(folder, *arguments, codes=(0,)):
+def ocdnet(folder, *arguments, codes=(0,), before=()):
     """Run `ocdnet` in `folder`; the one JSON document on its stdout."""
+    runtime = Path(support.__file__).parents[1] / "runtime"
     done = subprocess.run(
         [sys.executable, "-m", "ocdnet.cli.main", *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(Path(support.__file__).parents[1] / "runtime")},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*before, runtime]))},
         capture_output=True,
         text=True,
         check=False,
@@ -56,6 +57,14 @@ inference: {{checkpoint: detector.onnx, input_folder: scenes/test/img,
 """
 
 
+def without_torch(folder):
+    """A folder for PYTHONPATH that makes a deploy host of this machine: torch is not there."""
+    blocker = folder / "no_torch"
+    blocker.mkdir()
+    (blocker / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')")
+    return blocker
+
+
 def test_the_loop(tmp_path):
     (tmp_path / "spec.yaml").write_text(SPEC)
     spec = ("-e", "spec.yaml")
@@ -82,10 +91,10 @@ def test_the_loop(tmp_path):
     assert [node.op_type for node in graph.node].count("DeformConv") == 6
 
     other = ("results_dir=onnx", "evaluate.checkpoint=detector.onnx")
-    again = ocdnet(tmp_path, "evaluate", *spec, *other)
+    again = ocdnet(tmp_path, "evaluate", *spec, *other, before=[without_torch(tmp_path)])
     assert again["counts"] == scored["counts"]
 
-    predicted = ocdnet(tmp_path, "inference", *spec)
+    predicted = ocdnet(tmp_path, "inference", *spec, before=[tmp_path / "no_torch"])
     assert predicted["images"] == 2
     folder = tmp_path / "results" / "inference"
     for name in ("img_1", "img_2"):
