@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Callback, RichProgressBar
 from ocdnet.status import StatusWriter
 
 LOG = logging.getLogger("ocdnet")
-_QUIET_SECONDS = 30.0
+QUIET_SECONDS = 30.0
 
 
 class StatusLines(Callback):
@@ -88,7 +88,7 @@ class ProgressLines(Callback):
         """Tell step, loss and pace, unless it was told a moment ago."""
         now = time.monotonic()
         self._steps += 1
-        if now - self._told < _QUIET_SECONDS:
+        if now - self._told < QUIET_SECONDS:
             return
         self._told = now
         pace = (now - self._started) / self._steps
