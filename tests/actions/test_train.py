@@ -18,6 +18,7 @@ import support
 from ocdnet.config import spec
 from ocdnet.data.dataset import TrainDataset
 from ocdnet.errors import DataError, EnvironmentFault, Exit, RunError, SpecError
+from ocdnet.status import StatusWriter
 
 pytestmark = pytest.mark.usefixtures("small_network")
 
@@ -270,3 +271,16 @@ def _wait_until(true, process):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.02)
+
+
+def test_other_ranks_write_no_records(scenes, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    status = StatusWriter(tmp_path / "train" / "status.json")
+    status.path.parent.mkdir()
+    status.write("STARTED", "as rank 0 wrote it")
+    support.train(scenes, tmp_path, "train.num_epochs=1")
+    assert [line["message"] for line in support.status_lines(tmp_path / "train")] == [
+        "as rank 0 wrote it"
+    ]
+    assert not (tmp_path / "train" / "results.json").exists()
+    assert not (tmp_path / "train" / "experiment.yaml").exists()

@@ -13,6 +13,7 @@ from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
 from ocdnet.errors import RunError, UserError
 from ocdnet.files import os_fault, write_text
+from ocdnet.ranks import is_rank_zero
 from ocdnet.status import StatusWriter
 
 LOG = logging.getLogger("ocdnet")
@@ -33,14 +34,15 @@ class Session:
 
 @contextmanager
 def session(loaded: Loaded) -> Iterator[Session]:
-    """Run an action's body between STARTED and SUCCESS or FAILURE.
+    """Run an action's body between STARTED and SUCCESS or FAILURE, as rank 0 writes them.
 
     Raises:
         UserError: what the body raised, or what its failure means: out of memory, disk full.
     """
     folder = spec.results_dir(loaded.experiment, loaded.action)
-    write_text(folder / "experiment.yaml", spec.to_yaml(spec.dump(loaded)))
-    status = StatusWriter(folder / "status.json")
+    if is_rank_zero():
+        write_text(folder / "experiment.yaml", spec.to_yaml(spec.dump(loaded)))
+    status = StatusWriter(folder / "status.json", enabled=is_rank_zero())
     for notice in loaded.notices:
         LOG.warning(notice)
     status.write("STARTED", f"Starting OCDNet {loaded.action}.")

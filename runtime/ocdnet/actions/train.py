@@ -19,6 +19,7 @@ from ocdnet.errors import DataError, EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing, write_json
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
+from ocdnet.ranks import is_rank_zero
 from ocdnet.status import last_state
 from ocdnet.training.checkpoints import BEST, LATEST, EpochCheckpoints
 from ocdnet.training.module import DetectionModule
@@ -49,7 +50,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
         if train.resume_training_checkpoint_path
         else None
     )
-    if resume is None:
+    if resume is None and is_rank_zero():  # the other ranks start when rank 0 has its folder
         _refuse_used(folder)
     train.seed = seed_everything(train.seed)
     with session(loaded) as here:
@@ -67,7 +68,8 @@ def run(loaded: Loaded) -> dict[str, Any]:
         if train.is_dry_run:
             return {"action": loaded.action, "dry_run": True, "results_dir": str(here.folder)}
         result = _result(trainer, here.folder, loaded.action)
-        write_json(here.folder / "results.json", result)
+        if is_rank_zero():
+            write_json(here.folder / "results.json", result)
         return result
 
 

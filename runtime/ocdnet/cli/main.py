@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from ocdnet.cli.data import data
 from ocdnet.cli.spec import spec
 from ocdnet.config.actions import ACTIONS, Action
 from ocdnet.errors import Interrupted, UsageError, UserError
+from ocdnet.ranks import is_rank_zero
 from ocdnet.version import VERSION
 
 _EPILOG = """\b
@@ -105,7 +105,7 @@ def demo(out: Path, minutes: float) -> None:
 
 def print_json(document: Any) -> None:
     """The command's one document on stdout, of rank 0 alone."""
-    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0:
+    if is_rank_zero():
         click.echo(json.dumps(document, indent=2, allow_nan=False, default=str))
 
 
