@@ -87,6 +87,9 @@ READS = {
 }
 BY_ACTION = {
     ("retrain", "model.load_pruned_graph"): True,
+    # Required, and a template shows what is required as ???.
+    ("retrain", "model.pruned_graph_path"): "???",
+    ("quantize", "quantize.model_path"): "???",
     ("deploy_evaluate", "evaluate.checkpoint"): "",
     ("deploy_evaluate", "evaluate.trt_engine"): "???",
     ("deploy_inference", "inference.checkpoint"): "",

@@ -85,6 +85,7 @@ _ALL = (
         summary="Quantize a model after training.",
         sections=("dataset", "model", "quantize"),
         required=("quantize.model_path",),
+        defaults={"quantize.model_path": "???"},
     ),
     Action(
         name="retrain",
@@ -92,7 +93,7 @@ _ALL = (
         sections=_TRAIN,
         required=("model.pruned_graph_path", _TRAIN_DATA),
         command="train",
-        defaults={"model.load_pruned_graph": True},
+        defaults={"model.load_pruned_graph": True, "model.pruned_graph_path": "???"},
         automl=True,
     ),
     Action(
