@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ocdnet.errors import DataError, RunError
+from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.visualize import (
     GREEN,
     GREY,
@@ -72,7 +72,8 @@ def test_a_suffix_without_an_encoder_is_the_users_to_mend(tmp_path, name):
     assert caught.value.code == "image-format"
 
 
-def test_a_missing_folder_is_reported(tmp_path):
-    with pytest.raises(RunError, match="No such file") as caught:
-        write_image(tmp_path / "missing" / "a.png", BLACK)
-    assert caught.value.code == "write-failed"
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EnvironmentFault) as caught:
+        write_image(tmp_path / "file" / "a.png", BLACK)
+    assert caught.value.code == "cannot-write"
