@@ -71,7 +71,7 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
 
     Raises:
         DataError: OpenCV can't write images of this suffix.
-        RunError: the file can't be written.
+        UserError: the file can't be written, as `replacing`.
     """
     try:
         encoded, data = cv2.imencode(path.suffix, image)
