@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ocdnet.actions.detection import model_file, postprocessor, tracked
@@ -56,7 +57,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
         return summary
 
 
-def _image_of(annotation: Annotation) -> Any:
+def _image_of(annotation: Annotation) -> Path:
     return annotation.image
 
 
