@@ -14,9 +14,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ocdnet.cli.main import cli
 from ocdnet.config import compat, explain, schema, spec
-from ocdnet.config.actions import ACTIONS, ROOT_KEYS
 from ocdnet.config.rules import Needed
 from ocdnet.errors import Exit
+from ocdnet.registry import ACTIONS, ROOT_KEYS
+from ocdnet.tree import nodes
 
 _EXITS = {
     Exit.DONE: "done",
@@ -58,7 +59,7 @@ def config_reference() -> str:
             for key, value in action.defaults.items()
         ],
         compat=compat.COMPAT,
-        extras=[key for key, node in schema.leaves() if "x_extra" in node],
+        extras=schema.extras(),
     )
 
 
@@ -100,15 +101,15 @@ def _sections() -> Iterator[dict[str, Any]]:
         yield {
             "title": f"`{name}`",
             "about": f"{node['description']} Read by {read_by}.",
-            "rows": [_row(key, leaf) for key, leaf in schema.leaves(node, f"{name}.")],
+            "rows": [_row(key, leaf) for key, leaf in nodes.leaves(node, f"{name}.")],
         }
 
 
-def _row(key: str, node: schema.Node) -> dict[str, str]:
+def _row(key: str, node: nodes.Node) -> dict[str, str]:
     takes = explain.takes_short(node)
     return {
         "key": key,
-        "type": str(schema.core(node).get("type", "")),
+        "type": str(nodes.core(node).get("type", "")),
         "default": f"`{explain.abridged(node['default'])}`",
         "range": _cell(takes),
         "searched": _cell(explain.searched(node)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ocdnet.config.actions import ACTIONS
+from ocdnet.registry import ACTIONS
 from ocdnet_generator.schemas import DIALECT
 
 Node = dict[str, Any]

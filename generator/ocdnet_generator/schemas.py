@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocdnet.config import schema, spec
-from ocdnet.config.actions import ACTIONS, ROOT_KEYS, Action
 from ocdnet.config.rules import Rule
+from ocdnet.registry import ACTIONS, ROOT_KEYS, Action
+from ocdnet.tree import nodes
 from ocdnet_generator.templates import template
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -27,7 +28,7 @@ def build(action: str) -> dict[str, Any]:
     names = [*ROOT_KEYS, *entry.sections]
     sections, defaults = schema.experiment()["properties"], spec.action_defaults(entry)
     properties = {name: _node(sections[name], defaults[name], entry) for name in names}
-    found = list(schema.leaves({"properties": properties}))
+    found = list(nodes.leaves({"properties": properties}))
     return {
         "$schema": DIALECT,
         "title": f"ocdnet {action}",
@@ -71,7 +72,7 @@ def _entry(action: str) -> dict[str, Any]:
     }
 
 
-def _node(node: schema.Node, default: Any, action: Action) -> schema.Node:
+def _node(node: nodes.Node, default: Any, action: Action) -> nodes.Node:
     """A node as the action sees it: its default, AutoML's annotations only where it searches."""
     if "properties" in node:
         properties = {
@@ -86,10 +87,10 @@ def _node(node: schema.Node, default: Any, action: Action) -> schema.Node:
     return leaf if searchable else leaf | {"automl_enabled": False}
 
 
-def _rule(rule: Rule, defaults: dict[str, Any]) -> schema.Node:
+def _rule(rule: Rule, defaults: dict[str, Any]) -> nodes.Node:
     """A rule as a member of the root's allOf, titled with the key that it is about."""
     return {"title": rule.key, "description": rule.says, **rule.schema(defaults)}
 
 
-def _automl(leaves: list[tuple[str, schema.Node]], *, enabled: bool) -> Iterator[str]:
+def _automl(leaves: list[tuple[str, nodes.Node]], *, enabled: bool) -> Iterator[str]:
     return (key for key, leaf in leaves if leaf.get("automl_enabled") is enabled)

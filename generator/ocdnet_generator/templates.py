@@ -7,9 +7,10 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
-from ocdnet.config import schema, spec, yaml_io
-from ocdnet.config.actions import ACTIONS, ROOT_KEYS
-from ocdnet.config.base import MISSING
+from ocdnet.config import schema, spec
+from ocdnet.registry import ACTIONS, ROOT_KEYS
+from ocdnet.tree import nodes, yaml_io
+from ocdnet.tree.nodes import MISSING
 
 _FIRST, _POPULAR, _REST = range(3)
 
@@ -35,7 +36,7 @@ def text(action: str) -> str:
     )
 
 
-def _rank(key: str, node: schema.Node, required: set[str]) -> int:
+def _rank(key: str, node: nodes.Node, required: set[str]) -> int:
     """How early a key or a section stands among its siblings."""
     if "properties" in node:
         children = node["properties"].items()
@@ -46,7 +47,7 @@ def _rank(key: str, node: schema.Node, required: set[str]) -> int:
 
 
 def _ordered(
-    tree: Mapping[str, Any], node: schema.Node, required: set[str], prefix: str
+    tree: Mapping[str, Any], node: nodes.Node, required: set[str], prefix: str
 ) -> dict[str, Any]:
     properties = node["properties"]
     names = sorted(tree, key=lambda name: _rank(f"{prefix}{name}", properties[name], required))
@@ -58,7 +59,7 @@ def _ordered(
     }
 
 
-def _comment(tree: CommentedMap, node: schema.Node, required: set[str], prefix: str) -> None:
+def _comment(tree: CommentedMap, node: nodes.Node, required: set[str], prefix: str) -> None:
     for name in tree:
         key, child = f"{prefix}{name}", node["properties"][name]
         if "properties" in child:

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from ocdnet.cli.spec import spec as command
 from ocdnet.config import schema, spec
-from ocdnet.config.actions import ACTIONS
 from ocdnet.errors import SpecError
+from ocdnet.registry import ACTIONS
 
 TRAIN_DATA = "dataset.train_dataset.data_path=[/data/train]"
 

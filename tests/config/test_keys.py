@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ocdnet.config import schema
-from ocdnet.config.actions import ACTIONS
+from ocdnet.registry import ACTIONS
+from ocdnet.tree import nodes
 from ocdnet_generator import schemas
 
 KEYS = json.loads((Path(__file__).parents[1] / "golden/tao_spec_keys.json").read_text())["keys"]
@@ -50,7 +51,7 @@ def test_the_keys_are_taos_and_ours():
 @pytest.mark.parametrize("key", KEYS)
 def test_key_is_taos(key):
     tao, ours = KEYS[key], LEAVES[key]
-    assert schema.core(ours)["type"] == tao["type"]
+    assert nodes.core(ours)["type"] == tao["type"]
     assert ours["default"] == DEFAULTS.get(key, tao["default"])
     assert ours.get("minimum") == MINIMA.get(key, tao.get("minimum"))
     assert ours.get("maximum") == MAXIMA.get(key, tao.get("maximum"))
@@ -101,12 +102,12 @@ BY_ACTION = {
 def test_every_tao_key_is_in_the_schema_of_each_action_that_reads_it(action):
     root = {"results_dir", "encryption_key", "model_name"}
     read = {key for key in KEYS if key in root or key.partition(".")[0] in READS[action]}
-    found = dict(schema.leaves(schemas.build(action)))
+    found = dict(nodes.leaves(schemas.build(action)))
     assert set(found) - OURS == read
     for key in read:
         default = DEFAULTS.get(key, KEYS[key]["default"])
         assert found[key]["default"] == BY_ACTION.get((action, key), default), key
-        assert schema.core(found[key])["type"] == KEYS[key]["type"], key
+        assert nodes.core(found[key])["type"] == KEYS[key]["type"], key
 
 
 def test_every_action_is_listed():

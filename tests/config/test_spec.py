@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from ocdnet.config import schema, spec, yaml_io
-from ocdnet.config.actions import ACTIONS
-from ocdnet.config.overrides import apply
+from ocdnet.config import schema, spec
 from ocdnet.errors import SpecError, UsageError, UserError
+from ocdnet.registry import ACTIONS
+from ocdnet.tree import nodes, overrides, yaml_io
 
 TRAIN = {"dataset": {"train_dataset": {"data_path": ["/data/train"]}}}
 FILLED = {
@@ -24,6 +24,10 @@ FILLED = {
     "quantize": {"model_path": "m.pth"},
     "gen_trt_engine": {"onnx_file": "m.onnx", "trt_engine": "m.engine"},
 }
+
+
+def apply(tree, given):
+    return overrides.apply(tree, given, schema.experiment())
 
 
 def filled(action):
@@ -127,7 +131,7 @@ class TestProblems:
         ],
     )
     def test_did_you_mean(self, key, meant):
-        assert schema.suggestion(key) == meant
+        assert nodes.suggestion(schema.experiment(), key) == meant
 
     def test_error_texts(self):
         texts = [
@@ -361,7 +365,7 @@ class TestResultsDir:
     ("module", "heavy"),
     [
         ("ocdnet.config.spec", {"torch", "numpy", "cv2"}),
-        ("ocdnet.config.actions", {"torch", "numpy", "cv2", "pydantic", "ruamel"}),
+        ("ocdnet.registry", {"torch", "numpy", "cv2", "pydantic", "ruamel"}),
         ("ocdnet.cli.spec", {"torch", "numpy", "cv2", "pydantic", "ruamel"}),
     ],
 )

@@ -10,14 +10,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ocdnet.config import schema, spec
-from ocdnet.config.actions import ACTIONS, ROOT_KEYS
-from ocdnet.config.normalise import Normaliser
-from ocdnet.config.overrides import apply
 from ocdnet.config.rules import Needed
 from ocdnet.errors import DataError, UserError
+from ocdnet.registry import ACTIONS, ROOT_KEYS
+from ocdnet.tree import overrides
+from ocdnet.tree.normalise import Normaliser
 from ocdnet_generator import schemas
 
 SPECS = Path(__file__).parents[1] / "specs"
+
+
+def apply(tree, given):
+    return overrides.apply(tree, given, schema.experiment())
 
 
 def cases(*kinds):
@@ -143,7 +147,7 @@ def mutated(draw):
 @given(mutated())
 def test_dataclasses_and_schema_agree_on_a_mutated_spec(case):
     action, tree = case
-    normaliser = Normaliser()
+    normaliser = Normaliser(schema.experiment())
     normaliser.mapping(tree, schema.experiment())
     assume(not normaliser.problems)
     found = spec.problems(action, tree)

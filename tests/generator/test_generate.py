@@ -11,8 +11,9 @@ import bpe_openai
 import jsonschema
 import pytest
 
-from ocdnet.config import spec, yaml_io
-from ocdnet.config.actions import ACTIONS, ROOT_KEYS
+from ocdnet.config import spec
+from ocdnet.registry import ACTIONS, ROOT_KEYS
+from ocdnet.tree import yaml_io
 from ocdnet_generator import main, schemas, templates
 
 NODE = {

@@ -4,6 +4,7 @@ import click
 
 from ocdnet.cli.main import cli
 from ocdnet.config import schema
+from ocdnet.tree import nodes
 from ocdnet_generator import pages
 
 
@@ -20,7 +21,7 @@ def test_config_reference_has_a_row_for_every_key():
     rows = {row[0]: row for row in rows if len(row) >= 6}
     for key, node in schema.leaves():
         row = rows[f"| `{key}`"]
-        assert row[1] == schema.core(node)["type"]
+        assert row[1] == nodes.core(node)["type"]
         assert row[-1].removesuffix(" |") == node["description"]
 
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
-from ocdnet.config import schema
-from ocdnet.config.actions import ACTIONS
+from ocdnet.registry import ACTIONS
+from ocdnet.tree import nodes
 from ocdnet_generator import main, schemas, skill
 
 # "Per-Action Dataset Requirements" of the published skill: key, source, a list.
@@ -70,7 +70,7 @@ BOTH = pytest.mark.parametrize("text", [skill.skill(), skill.deploy()], ids=["sk
 
 
 def keys(action):
-    return dict(schema.leaves(schemas.build(action)))
+    return dict(nodes.leaves(schemas.build(action)))
 
 
 @BOTH

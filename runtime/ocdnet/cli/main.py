@@ -13,9 +13,9 @@ import click
 
 from ocdnet.cli.data import data
 from ocdnet.cli.spec import spec
-from ocdnet.config.actions import ACTIONS, Action
 from ocdnet.errors import Interrupted, UsageError, UserError
 from ocdnet.ranks import is_rank_zero
+from ocdnet.registry import ACTIONS, Action
 from ocdnet.version import VERSION
 
 _EPILOG = """\b

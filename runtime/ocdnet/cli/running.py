@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ocdnet.config import spec
-from ocdnet.config.actions import Action
 from ocdnet.errors import EnvironmentFault
+from ocdnet.registry import Action
 
 _EXTRA = {
     "torch": "train",

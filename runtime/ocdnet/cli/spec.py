@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocdnet.config.actions import ACTIONS
 from ocdnet.errors import DataError, Exit, SpecError, UserError
+from ocdnet.registry import ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,8 +100,9 @@ def render(
 def _rendered(
     action: str, base: Path | None, overrides: Sequence[str], target: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
+    from ocdnet.config import schema
     from ocdnet.config import spec as specs
-    from ocdnet.config.tao import cannot_run, for_tao
+    from ocdnet.tree.tao import cannot_run, for_tao
 
     given = specs.read(base, overrides)
     loaded, found = specs.check(action, given)
@@ -119,7 +120,7 @@ def _rendered(
                 expected="a spec without them",
                 hint="Change them, or run it with this skill's own runtime.",
             )
-        tree, notices = for_tao(tree)
+        tree, notices = for_tao(tree, schema.extras())
     return tree, {
         "set": specs.masked(specs.differences(action, tree)),
         "missing": [problem.key for problem in found],

@@ -13,9 +13,6 @@ from pydantic_core import CoreSchema
 STRICT = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 """No coercion, no unknown keys, and the docstring below a field is its description."""
 
-MISSING = "???"
-"""Default of a string that the user must give (OmegaConf's mark)."""
-
 
 class Annotation:
     """Plain-named keywords added to a field's JSON Schema node; several compose."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ocdnet.config.rules import value_at
+from ocdnet.tree.nodes import value_at
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import MISSING, STRICT, GpuId, Positive, popular
+from ocdnet.config.base import STRICT, GpuId, Positive, popular
 from ocdnet.config.rules import Given, Instead, Needed
 from ocdnet.config.shared import Metric, PostProcessing
+from ocdnet.tree.nodes import MISSING
 
 
 @dataclass(config=STRICT, kw_only=True)

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ocdnet.config import compat, schema, spec
-from ocdnet.config.actions import ACTIONS, ROOT_KEYS, Action
-from ocdnet.config.normalise import unknown_key
-from ocdnet.config.rules import Needed, value_at
+from ocdnet.config.rules import Needed
+from ocdnet.registry import ACTIONS, ROOT_KEYS, Action
+from ocdnet.tree import nodes
+from ocdnet.tree.nodes import value_at
+from ocdnet.tree.normalise import unknown_key
 
 
-def keys(action: Action) -> dict[str, schema.Node]:
+def keys(action: Action) -> dict[str, nodes.Node]:
     """Every key that an action reads, with its node and the action's default; required first."""
     defaults = spec.action_defaults(action)
     found = {
@@ -23,22 +25,22 @@ def keys(action: Action) -> dict[str, schema.Node]:
     return dict(sorted(found.items(), key=lambda pair: pair[0] not in action.required))
 
 
-def line(key: str, node: schema.Node, action: Action) -> str:
+def line(key: str, node: nodes.Node, action: Action) -> str:
     """A key in one line: name, default, and what it does; of a required one no default."""
     value = "REQUIRED" if key in action.required else json.dumps(node["default"])
     return f"{key} = {value}: {node['description']}"
 
 
-def short_line(key: str, node: schema.Node, action: Action) -> str:
+def short_line(key: str, node: nodes.Node, action: Action) -> str:
     """A key in one line: name, default, and its choices or bounds where it has some."""
     value = "REQUIRED" if key in action.required else abridged(node["default"])
     takes = takes_short(node)
     return f"{key} = {value} ({takes})" if takes else f"{key} = {value}"
 
 
-def takes_short(node: schema.Node) -> str:
+def takes_short(node: nodes.Node) -> str:
     """Choices or bounds, as short as they can be said; "" where the type says all."""
-    node = schema.core(node)
+    node = nodes.core(node)
     if "enum" in node:
         return " | ".join(map(str, node["enum"])) if len(node["enum"]) > 1 else "fixed"
     low, high = node.get("minimum"), node.get("maximum")
@@ -48,7 +50,7 @@ def takes_short(node: schema.Node) -> str:
     return text + (f", x{node['multipleOf']}" if "multipleOf" in node else "")
 
 
-def searched(node: schema.Node) -> str:
+def searched(node: nodes.Node) -> str:
     """How AutoML treats a key: "" for never, else when and in which range."""
     what = node.get("search")
     if what is None:
@@ -71,7 +73,7 @@ def explain(key: str) -> dict[str, Any]:
     """
     node = schema.find(key.split("."))
     if key not in schema.known_keys() or node is None:
-        raise unknown_key(key)
+        raise unknown_key(schema.experiment(), key)
     if "properties" in node:
         below = [f"{key}.{name}" for name in node["properties"]]
         return {"key": key, "does": node["description"], "keys": below}
@@ -79,7 +81,7 @@ def explain(key: str) -> dict[str, Any]:
     facts = {
         "key": key,
         "does": node["description"],
-        "takes": schema.describe(node),
+        "takes": nodes.describe(node),
         "default": node["default"],
         "defaults": _differing(key, node, readers),
         "read_by": "all actions" if len(readers) == len(ACTIONS) else [a.name for a in readers],
@@ -105,7 +107,7 @@ def rules_about(key: str) -> list[str]:
     ]
 
 
-def _differing(key: str, node: schema.Node, readers: list[Action]) -> Mapping[str, Any]:
+def _differing(key: str, node: nodes.Node, readers: list[Action]) -> Mapping[str, Any]:
     """The default of each action where it is another one."""
     values = {action.name: keys(action)[key]["default"] for action in readers}
     return {name: value for name, value in values.items() if value != node["default"]}

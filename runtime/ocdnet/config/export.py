@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import MISSING, STRICT, GpuId, Positive, Side, popular
+from ocdnet.config.base import STRICT, GpuId, Positive, Side, popular
+from ocdnet.tree.nodes import MISSING
 
 
 @dataclass(config=STRICT, kw_only=True)

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import MISSING, STRICT, GpuId, ImgMode, Positive, Side, depends_on, popular
-from ocdnet.config.problems import Problem, SpecFieldError
+from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, depends_on, popular
 from ocdnet.config.rules import Is, Needed, Never, NoArchive
+from ocdnet.tree.nodes import MISSING
+from ocdnet.tree.problems import Problem, SpecFieldError
 
 _CALIBRATION = "gen_trt_engine.tensorrt.calibration"
 _INT8_ONLY = depends_on("gen_trt_engine.tensorrt.data_type")

@@ -6,9 +6,10 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import MISSING, STRICT, GpuId, ImgMode, Positive, Side, popular
+from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, popular
 from ocdnet.config.rules import Given, Instead, Needed, Never, NoArchive
 from ocdnet.config.shared import PostProcessing
+from ocdnet.tree.nodes import MISSING
 
 
 @dataclass(config=STRICT, kw_only=True)

@@ -2,7 +2,8 @@
 
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import MISSING, STRICT, Fraction, GpuId, Positive
+from ocdnet.config.base import STRICT, Fraction, GpuId, Positive
+from ocdnet.tree.nodes import MISSING
 
 
 @dataclass(config=STRICT, kw_only=True)

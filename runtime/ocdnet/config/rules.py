@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ocdnet.config.base import MISSING
-from ocdnet.config.problems import ARCHIVES, DataFieldError, Problem, SpecFieldError, missing
+from ocdnet.tree.nodes import MISSING, value_at
+from ocdnet.tree.problems import ARCHIVES, DataFieldError, Problem, SpecFieldError, missing
 
 Node = dict[str, Any]
 
@@ -212,14 +212,6 @@ class Never:
 
 
 Rule = Needed | Instead | NoArchive | Never
-
-
-def value_at(tree: Mapping[str, Any], key: str) -> Any:
-    """The value at a dotted key of a tree that holds it."""
-    value: Any = tree
-    for part in key.split("."):
-        value = value[part]
-    return value
 
 
 def _at(key: str, leaf: Node, *, present: bool) -> Node:

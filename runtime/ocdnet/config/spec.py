@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ocdnet.config import compat, overrides, schema, yaml_io
-from ocdnet.config.actions import ACTIONS, ROOT_KEYS, Action
+from ocdnet.config import compat, schema
 from ocdnet.config.experiment import RULES, Experiment
-from ocdnet.config.normalise import Normaliser
-from ocdnet.config.problems import Problem, SpecFieldError, missing
-from ocdnet.config.rules import Needed, Rule, value_at
+from ocdnet.config.rules import Needed, Rule
 from ocdnet.config.verdict import validated
 from ocdnet.errors import UsageError
+from ocdnet.registry import ACTIONS, ROOT_KEYS, Action
+from ocdnet.tree import nodes, overrides, yaml_io
+from ocdnet.tree.nodes import merged, value_at
+from ocdnet.tree.normalise import Normaliser
+from ocdnet.tree.problems import Problem, SpecFieldError, missing
 
 SECRETS = ("encryption_key",)
 _MASK = "***"
@@ -58,7 +60,8 @@ def read(path: Path | None, given: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         SpecError: `bad-yaml`, `bad-override`, or `unknown-key` in an override.
     """
-    return overrides.apply({} if path is None else yaml_io.read(path), given)
+    tree = {} if path is None else yaml_io.read(path)
+    return overrides.apply(tree, given, schema.experiment())
 
 
 def resolve(action: str, tree: Mapping[str, Any]) -> Loaded:
@@ -81,7 +84,7 @@ def check(action: str, tree: Mapping[str, Any]) -> tuple[Loaded | None, list[Pro
         UsageError: no such action.
     """
     entry = _entry(action)
-    normaliser = Normaliser()
+    normaliser = Normaliser(schema.experiment())
     known = normaliser.known(tree, schema.experiment())
     normal = normaliser.mapping(_projected(known, entry), schema.experiment())
     experiment, refused = validated(_completed(normal, entry))
@@ -104,7 +107,7 @@ def completed(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
     Extras of ours are in it where they are given.
     """
     entry = _entry(action)
-    full = _merged(action_defaults(entry), normalised(action, tree), schema.experiment())
+    full = merged(action_defaults(entry), normalised(action, tree), schema.experiment())
     return without_extras(_projected(full, entry), schema.experiment())
 
 
@@ -123,7 +126,9 @@ def differences(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def normalised(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
     """The tree as the action's JSON Schema is to see it: projected, typed, without unset values."""
-    return Normaliser().mapping(_projected(tree, _entry(action)), schema.experiment())
+    return Normaliser(schema.experiment()).mapping(
+        _projected(tree, _entry(action)), schema.experiment()
+    )
 
 
 def _entry(action: str) -> Action:
@@ -141,7 +146,7 @@ def _projected(tree: Mapping[str, Any], action: Action) -> dict[str, Any]:
 
 def _completed(tree: Mapping[str, Any], action: Action) -> dict[str, Any]:
     """The tree over every default, so that a default may depend on its place and the action."""
-    return _merged(schema.blank(action_defaults(action)), tree, schema.experiment())
+    return merged(schema.blank(action_defaults(action)), tree, schema.experiment())
 
 
 def _without(tree: dict[str, Any], refused: Sequence[SpecFieldError]) -> dict[str, Any]:
@@ -166,15 +171,6 @@ def action_defaults(action: Action) -> dict[str, Any]:
             container = container[parent]
         container[name] = value
     return tree
-
-
-def _merged(base: dict[str, Any], tree: Mapping[str, Any], node: schema.Node) -> dict[str, Any]:
-    """The tree over the base; lists and open objects are replaced whole."""
-    for key, value in tree.items():
-        child = node["properties"][key]
-        mergeable = "properties" in child and isinstance(value, Mapping)
-        base[key] = _merged(base[key], value, child) if mergeable else value
-    return base
 
 
 def _clamp_warmup(experiment: Experiment) -> list[str]:
@@ -205,7 +201,7 @@ def _cross_field(
 def rules_of(action: Action) -> list[Rule]:
     """The rules that an action's specs obey, its required keys first."""
     needed: list[Rule] = [
-        Needed(key, action.name, schema.example(schema.find(key.split(".")) or {}))
+        Needed(key, action.name, nodes.example(schema.find(key.split(".")) or {}))
         for key in action.required
     ]
     of_sections = (rule for name in action.sections for rule in RULES.get(name, ()))
@@ -238,7 +234,7 @@ def masked(tree: Mapping[str, Any]) -> dict[str, Any]:
     return dict(tree) | {key: _MASK for key in SECRETS if tree.get(key)}
 
 
-def without_extras(tree: Mapping[str, Any], node: schema.Node) -> dict[str, Any]:
+def without_extras(tree: Mapping[str, Any], node: nodes.Node) -> dict[str, Any]:
     """The tree without keys that TAO does not know, where they hold their default."""
     result: dict[str, Any] = {}
     for key, value in tree.items():

@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 
 from ocdnet.config import schema
 from ocdnet.config.experiment import Experiment
-from ocdnet.config.problems import SpecFieldError
+from ocdnet.tree import nodes
+from ocdnet.tree.problems import SpecFieldError
 
 _CODES = {
     "literal_error": "bad-choice",
@@ -46,14 +47,14 @@ def _translated(error: ErrorDetails) -> SpecFieldError:
     parts = [str(part) for part in error["loc"]]
     key, got = ".".join(parts), error["input"]
     code = _CODES.get(error["type"], "wrong-type")
-    node = schema.core(schema.find(parts) or {})
+    node = nodes.core(schema.find(parts) or {})
     return SpecFieldError(
         code,
         key,
         f"{key!r} {_PHRASES[code]}",
         did_you_mean=_nearest(got, node.get("enum", ())),
         got=None if code == "missing-value" else got,
-        expected=None if code == "unknown-key" else schema.describe(node),
+        expected=None if code == "unknown-key" else nodes.describe(node),
         hint=_hint(got, node) if code == "wrong-type" else None,
     )
 
@@ -67,7 +68,7 @@ def _nearest(got: Any, choices: Any) -> str | None:
     return lower[near[0]] if near else None
 
 
-def _hint(got: Any, node: schema.Node) -> str | None:
+def _hint(got: Any, node: nodes.Node) -> str | None:
     if isinstance(got, list | dict):
         return None
     if node.get("type") == "array":

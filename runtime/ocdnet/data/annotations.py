@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.config.problems import ARCHIVES
 from ocdnet.errors import DataError
+from ocdnet.tree.problems import ARCHIVES
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _ARCHIVE_MAGIC = (

@@ -15,8 +15,8 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
-from ocdnet.config.base import MISSING
-from ocdnet.config.problems import SpecFieldError
+from ocdnet.tree.nodes import MISSING
+from ocdnet.tree.problems import SpecFieldError
 
 MAX_BYTES = 200_000
 MAX_NODES = 100_000

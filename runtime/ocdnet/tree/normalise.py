@@ -10,9 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ocdnet.config.base import MISSING
-from ocdnet.config.problems import SpecFieldError
-from ocdnet.config.schema import Node, core, describe, suggestion
+from ocdnet.tree.nodes import MISSING, Node, core, describe, suggestion
+from ocdnet.tree.problems import SpecFieldError
 
 YAML_1_1_BOOLEANS = dict.fromkeys(("yes", "on", "true", "y"), True) | dict.fromkeys(
     ("no", "off", "false", "n"), False
@@ -29,11 +28,15 @@ class _RefusedError(Exception):
 class Normaliser:
     """Normalises one tree and collects every problem on the way.
 
+    Args:
+        root: schema of the whole experiment, for suggesting what an unknown key meant.
+
     Attributes:
         problems: what was refused; the refused values are left out of the result.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root: Node) -> None:
+        self._root = root
         self.problems: list[SpecFieldError] = []
 
     def known(self, tree: Mapping[Any, Any], node: Node, prefix: str = "") -> dict[str, Any]:
@@ -43,7 +46,7 @@ class Normaliser:
             key = f"{prefix}{name}"
             child = node["properties"].get(name) if isinstance(name, str) else None
             if child is None:
-                self.problems.append(unknown_key(key))
+                self.problems.append(unknown_key(self._root, key))
             else:
                 nested = "properties" in child and isinstance(value, Mapping)
                 copy[name] = self.known(value, child, f"{key}.") if nested else value
@@ -108,8 +111,11 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def unknown_key(key: str) -> SpecFieldError:
-    """The problem of a key that no section declares."""
+def unknown_key(root: Node, key: str) -> SpecFieldError:
+    """The problem of a key that the schema does not declare."""
     return SpecFieldError(
-        "unknown-key", key, f"{key!r} is not a key of the experiment", did_you_mean=suggestion(key)
+        "unknown-key",
+        key,
+        f"{key!r} is not a key of the experiment",
+        did_you_mean=suggestion(root, key),
     )

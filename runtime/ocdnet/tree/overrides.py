@@ -7,15 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ocdnet.config.normalise import unknown_key
-from ocdnet.config.problems import SpecFieldError
-from ocdnet.config.schema import Node, core, defaults, find
-from ocdnet.config.yaml_io import parse
+from ocdnet.tree.nodes import Node, core, find
+from ocdnet.tree.normalise import unknown_key
+from ocdnet.tree.problems import SpecFieldError
+from ocdnet.tree.yaml_io import parse
 
 _FORM = re.compile(r"\+{0,2}([\w.-]+)=(.*)", re.DOTALL)
 
 
-def apply(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def apply(tree: Mapping[str, Any], overrides: Sequence[str], root: Node) -> dict[str, Any]:
     """A copy of the tree with the overrides applied in order; the last of a key wins.
 
     A leading `+` or `++` is accepted. For a key that takes a string the value is the text itself
@@ -31,10 +31,10 @@ def apply(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             raise _bad(override, "is not an override", "key=value, e.g. train.num_epochs=10")
         key, text = match.groups()
         parts = key.split(".")
-        node = find(parts)
+        node = find(root, parts)
         if node is None:
-            raise unknown_key(key)
-        _assign(result, parts, _value(text, node, override), override)
+            raise unknown_key(root, key)
+        _assign(result, parts, _value(text, node, override), override, root)
     return result
 
 
@@ -59,7 +59,9 @@ def _value(text: str, node: Node, override: str) -> Any:
     return text if takes_text and value is not None and not isinstance(value, str) else value
 
 
-def _assign(tree: dict[str, Any], parts: Sequence[str], value: Any, override: str) -> None:
+def _assign(
+    tree: dict[str, Any], parts: Sequence[str], value: Any, override: str, root: Node
+) -> None:
     """Set the value at a path, making what is missing on the way (lists: their default)."""
     container: Any = tree
     for depth, part in enumerate(parts):
@@ -80,19 +82,16 @@ def _assign(tree: dict[str, Any], parts: Sequence[str], value: Any, override: st
             container[index] = value
             return
         if isinstance(container, dict) and container.get(index) is None:
-            container[index] = _start(parts[: depth + 1])
+            container[index] = _start(root, parts[: depth + 1])
         container = container[index]
 
 
-def _start(parts: Sequence[str]) -> Any:
+def _start(root: Node, parts: Sequence[str]) -> Any:
     """What a container that is not given starts from: a list from its default, else empty."""
-    node = find(parts)
+    node = find(root, parts)
     if node is None or core(node).get("type") != "array":
         return {}
-    value: Any = defaults()
-    for part in parts:
-        value = value[part]
-    return copy.deepcopy(value)
+    return copy.deepcopy(node.get("default", []))
 
 
 def _bad(override: str, what: str, expected: str) -> SpecFieldError:

@@ -6,22 +6,25 @@ The facts were measured on TAO PyTorch's OCDNet (June 2026).
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-
-from ocdnet.config import schema
 
 WORKERS = 4
 """Workers in place of -1, which TAO does not know."""
 
+_WORKERS = (
+    "dataset.train_dataset.loader.num_workers",
+    "dataset.validate_dataset.loader.num_workers",
+)
 _PLACES = ("dataset.train_dataset.args", "dataset.validate_dataset.args", "inference")
 
 
-def for_tao(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def for_tao(tree: Mapping[str, Any], ours: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
     """A complete spec as TAO reads it.
 
     Args:
-        tree: from `spec.completed`.
+        tree: every key that the action reads.
+        ours: dotted keys that TAO does not know.
 
     Returns:
         A copy without extras of ours, with a number of workers and warm-up below the epochs;
@@ -29,12 +32,14 @@ def for_tao(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
     result: dict[str, Any] = copy.deepcopy(dict(tree))
     changes: list[str] = []
-    for key, node in schema.leaves():
+    for key in ours:
         container, name = _holder(result, key)
-        if "x_extra" in node and name in container:
+        if name in container:
             del container[name]
             changes.append(f"{key} is left out: TAO does not know it")
-        elif name == "num_workers" and container.get(name) == -1:
+    for key in _WORKERS:
+        container, name = _holder(result, key)
+        if container.get(name) == -1:
             container[name] = WORKERS
             changes.append(f"{key} is {WORKERS} instead of -1 (automatic)")
     if "train" in result:

@@ -1,0 +1,1 @@
+"""From a plain request to a route and a complete spec, by generated artifacts alone."""
