@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENT := $(VENV)/.client
 
-.PHONY: help demo test test-all test-client check generate generate-check clean
+.PHONY: help demo test test-all test-client test-install check generate generate-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -26,10 +26,13 @@ demo: $(READY) ## Render scenes, train for up to 8 minutes, evaluate, export, pr
 	$(BIN)/ocdnet demo --out demo
 
 test: $(READY) ## Run the tests that need nothing but this machine (minutes)
-	$(BIN)/python -m pytest -m "not slow and not gpu and not client"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not client and not install"
 
 test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill (installs it)
 	$(BIN)/python -m pytest tests/client -m client
+
+test-install: $(READY) ## Install this skill with npx and uv, from npm and PyPI, and use it
+	$(BIN)/python -m pytest tests/install -m install
 
 test-all: $(CLIENT) ## Run every test, the marked ones too
 	$(BIN)/python -m pytest

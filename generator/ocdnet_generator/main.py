@@ -32,6 +32,7 @@ def outputs() -> dict[str, str]:
     files["skill_info.yaml"] = files["references/skill_info.yaml"] = skill.skill()
     files["references/tao-deploy-ocdnet.skill_info.yaml"] = skill.deploy()
     files["references/config-reference.md"] = pages.config_reference()
+    files["references/action-reference.md"] = pages.action_reference()
     files["references/cli-reference.md"] = pages.cli_reference()
     return files
 

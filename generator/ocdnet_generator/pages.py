@@ -18,6 +18,7 @@ from ocdnet.config.rules import Needed
 from ocdnet.errors import Exit
 from ocdnet.registry import ACTIONS, ROOT_KEYS
 from ocdnet.tree import nodes
+from ocdnet_generator import skill
 
 _EXITS = {
     Exit.DONE: "done",
@@ -61,6 +62,71 @@ def config_reference() -> str:
         compat=compat.COMPAT,
         extras=schema.extras(),
     )
+
+
+_FILES = {
+    "split_folder_or_datalist": "split folder with img/ and gt/, or a UTF-8 datalist file",
+    "image_folder": "image folder",
+}
+_MEANINGS = {
+    "parent_model": "model file of the job named by --parent",
+    "resume_model": "full epoch checkpoint of the run to go on with",
+    "ptm_if_no_resume_model": "starting weights, where no run is resumed",
+    "output_dir": "results folder of this job",
+    "create_onnx_file": "ONNX file to write",
+    "create_engine_file": "engine to write",
+    "create_cal_cache": "calibration cache to write",
+}
+_PLACEHOLDERS = {
+    "parent_model": "<model of the parent job>",
+    "create_onnx_file": "<file to write>",
+    "create_engine_file": "<file to write>",
+}
+
+
+def action_reference() -> str:
+    """Text of action-reference.md: data, models and overrides of every action."""
+    return _filled(
+        "action-reference.md",
+        data=list(_data_rows()),
+        params=[
+            {"action": action, "key": key, "function": function, "meaning": _MEANINGS[function]}
+            for action in ACTIONS
+            for key, function in {**skill.SPEC_PARAMS[action], "results_dir": "output_dir"}.items()
+        ],
+        examples=[
+            {"action": action, "json": json.dumps(_example(action), indent=2)} for action in ACTIONS
+        ],
+    )
+
+
+def _data_rows() -> Iterator[dict[str, str]]:
+    for action in ACTIONS:
+        for key in skill.INPUTS[action]:
+            source = skill.SOURCES.get(key)
+            if source:
+                names = [source["source"], source.get("alternative_source")]
+                yield {
+                    "action": action,
+                    "key": key,
+                    "source": " or ".join(name for name in names if name),
+                    "files": _FILES[source["type"]],
+                    "list": "Yes" if source["multiple_sources"] else "No",
+                }
+
+
+def _example(action: str) -> dict[str, Any]:
+    """The overrides of an action's data and models, with placeholders for values."""
+    values: dict[str, Any] = dict(ACTIONS[action].defaults)
+    for key, function in skill.SPEC_PARAMS[action].items():
+        if function in _PLACEHOLDERS:
+            values[key] = _PLACEHOLDERS[function]
+    for key in skill.INPUTS[action]:
+        source = skill.SOURCES.get(key)
+        if source:
+            path = f"<{_FILES[source['type']].split(',')[0]}>"
+            values[key] = [path] if source["multiple_sources"] else path
+    return {key: value for key, value in values.items() if value != ""}
 
 
 def cli_reference() -> str:

@@ -19,7 +19,7 @@ _TRAIN_DATA = {"dataset.train_dataset.data_path": "folder"}
 _EVAL_DATA = {"dataset.validate_dataset.data_path": "folder"}
 _RESULTS = {"results_dir": "folder"}
 
-_INPUTS: dict[str, dict[str, str]] = {
+INPUTS: dict[str, dict[str, str]] = {
     "train": {
         **_TRAIN_DATA,
         **_EVAL_DATA,
@@ -50,7 +50,7 @@ _INPUTS: dict[str, dict[str, str]] = {
     "deploy_inference": {"inference.input_folder": "folder", "inference.trt_engine": "file"},
 }
 
-_OUTPUTS: dict[str, dict[str, str]] = {
+OUTPUTS: dict[str, dict[str, str]] = {
     "export": {**_RESULTS, "export.onnx_file": "file"},
     "gen_trt_engine": {
         **_RESULTS,
@@ -61,7 +61,7 @@ _OUTPUTS: dict[str, dict[str, str]] = {
 """Of every other action the results folder alone."""
 
 # Where each value comes from when a chain of jobs runs (the resolver's function names).
-_SPEC_PARAMS: dict[str, dict[str, str]] = {
+SPEC_PARAMS: dict[str, dict[str, str]] = {
     "train": {
         "model.pretrained_model_path": "ptm_if_no_resume_model",
         "train.resume_training_checkpoint_path": "resume_model",
@@ -86,7 +86,7 @@ _SPEC_PARAMS: dict[str, dict[str, str]] = {
 
 _SPLIT = {"type": "split_folder_or_datalist", "multiple_sources": True}
 _IMAGES = {"type": "image_folder", "multiple_sources": False}
-_SOURCES: dict[str, Tree] = {
+SOURCES: dict[str, Tree] = {
     "dataset.train_dataset.data_path": {"source": "train_datasets", **_SPLIT},
     "dataset.validate_dataset.data_path": {"source": "eval_dataset", **_SPLIT},
     "dataset.quant_calibration_dataset.images_dir": {
@@ -176,12 +176,12 @@ def _body(names: dict[str, str], *, other_image: bool) -> Tree:
     return {
         "actions": {name: _action(entry, other_image) for name, entry in entries.items()},
         "data_sources": {
-            name: {key: _SOURCES[key] for key in _INPUTS[entry.name] if key in _SOURCES}
+            name: {key: SOURCES[key] for key in INPUTS[entry.name] if key in SOURCES}
             for name, entry in entries.items()
-            if set(_INPUTS[entry.name]) & set(_SOURCES)
+            if set(INPUTS[entry.name]) & set(SOURCES)
         },
         "spec_params": {
-            name: {**_SPEC_PARAMS[entry.name], "results_dir": "output_dir"}
+            name: {**SPEC_PARAMS[entry.name], "results_dir": "output_dir"}
             for name, entry in entries.items()
         },
         "spec_templates": {
@@ -199,10 +199,8 @@ def _action(entry: Action, other_image: bool) -> Tree:
         "config_format": "yaml",
         "mode": "config",
         **image,
-        "inputs": {key: {"type": kind} for key, kind in _INPUTS[entry.name].items()},
-        "outputs": {
-            key: {"type": kind} for key, kind in _OUTPUTS.get(entry.name, _RESULTS).items()
-        },
+        "inputs": {key: {"type": kind} for key, kind in INPUTS[entry.name].items()},
+        "outputs": {key: {"type": kind} for key, kind in OUTPUTS.get(entry.name, _RESULTS).items()},
         "upload_excludes": ["lightning_logs/*", "inputs/*"],
     }
 

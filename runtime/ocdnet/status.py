@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -11,20 +14,63 @@ from typing import Any, Literal
 from ocdnet.files import os_fault
 
 State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
+STATES: tuple[State, ...] = ("STARTED", "RUNNING", "SUCCESS", "FAILURE")
+
+_HEAD = 16_384
+_TAIL = 1 << 20
+
+
+@dataclass(frozen=True)
+class StatusLines:
+    """What a status file tells, whoever wrote it.
+
+    Attributes:
+        lines: its valid lines in order: mappings whose `status` is one of STATES.
+        whole: whether that is all of them; of a file of more than a megabyte only the first and
+            the last lines are read.
+        changed: when it was last written, in seconds since the epoch.
+    """
+
+    lines: list[dict[str, Any]]
+    whole: bool
+    changed: float
+
+
+def read_status(path: Path) -> StatusLines:
+    """The lines of a status file; what is no line of one is passed over.
+
+    Raises:
+        OSError: there is none, it is no regular file, or it can't be read.
+    """
+    if not path.is_file():  # before opening: a pipe would block
+        code, text = (errno.EINVAL, "not a file") if path.exists() else (errno.ENOENT, "not there")
+        raise OSError(code, text, str(path))
+    with path.open("rb") as file:
+        info = os.fstat(file.fileno())
+        whole = info.st_size <= _HEAD + _TAIL
+        chunks = [file.read(_HEAD + _TAIL if whole else _HEAD).split(b"\n")]
+        if not whole:
+            file.seek(-_TAIL, os.SEEK_END)
+            chunks = [chunks[0][:-1], file.read(_TAIL).split(b"\n")[1:]]
+    lines = [line for chunk in chunks for text in chunk if (line := _line(text)) is not None]
+    return StatusLines(lines, whole, info.st_mtime)
+
+
+def _line(text: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text.decode("utf-8", errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) and line.get("status") in STATES else None
 
 
 def last_state(path: Path) -> str | None:
     """State in the last whole line of a status file; None without one."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_status(path).lines
+    except OSError:
         return None
-    for line in reversed(lines):
-        try:
-            return str(json.loads(line)["status"])
-        except (ValueError, KeyError, TypeError):
-            continue
-    return None
+    return str(lines[-1]["status"]) if lines else None
 
 
 class StatusWriter:

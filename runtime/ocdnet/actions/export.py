@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ocdnet import install
 from ocdnet.actions.session import session
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.backends.torch import TorchPredictor
@@ -150,7 +151,7 @@ def _require_packages() -> None:
         raise EnvironmentFault(
             "missing-packages",
             f"Export needs {', '.join(missing)}",
-            hint='pip install "ocdnet[export]"',
+            hint=install.command("export"),
         )
 
 

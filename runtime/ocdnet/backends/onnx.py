@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ocdnet import install
 from ocdnet.backends.base import Batch
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError, EnvironmentFault
@@ -29,7 +30,7 @@ class OnnxPredictor:
             raise EnvironmentFault(
                 "no-onnxruntime",
                 "ONNX Runtime is not installed",
-                hint='pip install "ocdnet[deploy]"',
+                hint=install.command("deploy"),
             ) from error
         if not path.is_file():
             raise DataError("no-model", f"There is no file {path}", got=str(path))

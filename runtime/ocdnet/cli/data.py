@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from ocdnet.errors import UsageError
+from ocdnet.errors import Interrupted, UsageError
 
 
 @click.group()
@@ -52,7 +53,7 @@ def synth(out: Path, train: int, test: int, seed: int, size: str, **style: Any) 
 
     Writes OUT/<split>/img/img_N.jpg and OUT/<split>/gt/gt_img_N.txt, one line a word in ICDAR2015
     form: x1,y1,x2,y2,x3,y3,x4,y4,text. Each OUT/<split> is a data_path for a spec. Prints a JSON
-    summary. Needs the extra `data`: pip install "ocdnet[data]".
+    summary. Needs the extra `data`: `ocdnet doctor` tells.
     """
     from ocdnet.data.synthetic import SceneStyle, write_dataset
 
@@ -60,6 +61,41 @@ def synth(out: Path, train: int, test: int, seed: int, size: str, **style: Any) 
     with _progress("rendering") as progress:
         summary = write_dataset(out, {"train": train, "test": test}, scenes, seed, progress)
     click.echo(json.dumps(summary, indent=2))
+
+
+@data.command(epilog="Example: ocdnet data extract train.tar.gz --out data/train")
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder to make; absent or empty."
+)
+@click.option(
+    "--max-gb",
+    type=click.IntRange(min=1),
+    help="GiB it may grow to.  [default: 100 times its size, 1 at least]",
+)
+@click.option(
+    "--max-files",
+    type=click.IntRange(min=1),
+    help="Files and folders it may hold.  [default: 2 million]",
+)
+def extract(archive: Path, out: Path, max_gb: int | None, max_files: int | None) -> None:
+    """Unpack a dataset's ARCHIVE (zip, tar, tar.gz, tar.bz2, tar.xz) safely.
+
+    OUT is whole or absent. A folder that is alone at the top is left out, so that OUT holds img/
+    and gt/, or the images, directly. Refused: links, devices, paths that lead out of OUT, equal
+    names, passwords. Prints JSON: out, files, bytes, data_path (OUT where it holds img/ and gt/,
+    else null), images.
+    """
+    from ocdnet.data.archives import extract as unpack
+
+    try:
+        with _progress("unpacking") as progress:
+            told = unpack(archive, out, max_gb=max_gb, max_files=max_files, progress=progress)
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            "interrupted", "Interrupted: nothing is unpacked", hint="Run it again."
+        ) from error
+    click.echo(json.dumps(told, indent=2))
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -72,13 +108,13 @@ def _size(text: str) -> tuple[int, int]:
 @contextmanager
 def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """A callback (done, total) that shows a bar on a terminal, else a line every tenth."""
+    if not sys.stderr.isatty():  # and rich, a tenth of a second, is not imported
+        yield lambda done, total: _tell(label, done, total)
+        return
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total: _tell(label, done, total)
-        return
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bars:
         task = bars.add_task(label, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)

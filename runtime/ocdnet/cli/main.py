@@ -12,8 +12,13 @@ from typing import Any
 import click
 
 from ocdnet.cli.data import data
+from ocdnet.cli.doctor import doctor
+from ocdnet.cli.plan import plan
+from ocdnet.cli.program import program
+from ocdnet.cli.results import next_, status
 from ocdnet.cli.spec import spec
 from ocdnet.errors import Interrupted, UsageError, UserError
+from ocdnet.install import missing_package
 from ocdnet.ranks import is_rank_zero
 from ocdnet.registry import ACTIONS, Action
 from ocdnet.version import VERSION
@@ -111,7 +116,7 @@ def print_json(document: Any) -> None:
 
 def main() -> None:
     """Entry point: runs the command and exits with its code."""
-    sys.exit(_guarded(lambda: cli(standalone_mode=False)))
+    sys.exit(_guarded(lambda: cli(standalone_mode=False, prog_name=program())))
 
 
 def _guarded(command: Callable[[], Any]) -> int:
@@ -130,9 +135,13 @@ def _guarded(command: Callable[[], Any]) -> int:
         hint = "Resume with train.resume_training_checkpoint_path=.../ocd_model_latest.pth"
         return _report(Interrupted("interrupted", "Interrupted", hint=hint))
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in JSON
-        traceback.print_exc()
-        bug = UserError("bug", f"{type(error).__name__}: {error}", hint="Please report this.")
-        return _report(bug)
+        fault: UserError | None = None
+        if isinstance(error, ModuleNotFoundError):
+            fault = missing_package(error, "This command")
+        if fault is None:
+            traceback.print_exc()
+            fault = UserError("bug", f"{type(error).__name__}: {error}", hint="Please report this.")
+        return _report(fault)
 
 
 def _report(error: UserError) -> int:
@@ -144,8 +153,8 @@ def _report(error: UserError) -> int:
 for _action in ACTIONS.values():
     if _action.run:
         cli.add_command(_action_command(_action))
-cli.add_command(spec)
-cli.add_command(data)
+for _command in (plan, status, next_, doctor, spec, data):
+    cli.add_command(_command)
 
 if __name__ == "__main__":
     main()

@@ -102,7 +102,7 @@ def _rendered(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     from ocdnet.config import schema
     from ocdnet.config import spec as specs
-    from ocdnet.tree.tao import cannot_run, for_tao
+    from ocdnet.tree.tao import rendered
 
     given = specs.read(base, overrides)
     loaded, found = specs.check(action, given)
@@ -111,16 +111,7 @@ def _rendered(
             raise problem
     tree, notices = specs.completed(action, given), loaded.notices if loaded else []
     if target == "tao":
-        failures = cannot_run(tree)
-        if failures:
-            raise SpecError(
-                "target-cannot-run",
-                "NVIDIA's image cannot run this spec",
-                got=failures,
-                expected="a spec without them",
-                hint="Change them, or run it with this skill's own runtime.",
-            )
-        tree, notices = for_tao(tree, schema.extras())
+        tree, notices = rendered(tree, schema.extras())
     return tree, {
         "set": specs.masked(specs.differences(action, tree)),
         "missing": [problem.key for problem in found],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,14 +12,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, file_names, is_archive, is_image
 from ocdnet.errors import DataError
-from ocdnet.tree.problems import ARCHIVES
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-_ARCHIVE_MAGIC = (
-    *(b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf", b"Rar!"),
-    b"\x28\xb5\x2f\xfd",
-)
 _COORDINATE_LIMIT = 1e7
 """Sum of absolute coordinates that no image reaches: beyond it float32 loses pixels."""
 
@@ -276,15 +270,14 @@ def _list_pairs(entry: str | Path) -> list[tuple[Path, Path]]:
 def _refuse_archive(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            head = file.read(264)
+            head = file.read(HEAD_BYTES)
     except OSError as error:
         raise DataError(
             "unreadable-file",
             f"Cannot read the data path {path}: {error.strerror}",
             expected=_LAYOUT,
         ) from error
-    named = path.name.lower().endswith(ARCHIVES)
-    if named or head.startswith(_ARCHIVE_MAGIC) or head[257:262] == b"ustar":
+    if is_archive(path.name, head):
         raise DataError(
             "archive-as-data-path",
             f"The data path {path} is an archive",
@@ -304,7 +297,7 @@ def _list_folder(root: Path) -> list[tuple[Path, Path]]:
                 got=sorted(item.name for item in root.iterdir())[:8],
                 expected=_LAYOUT,
             )
-    labels = {name for name in _file_names(label_folder) if name.lower().endswith(".txt")}
+    labels = {name for name in file_names(label_folder) if name.lower().endswith(".txt")}
     images = _image_names(image_folder)
     used: set[str] = set()
 
@@ -335,21 +328,12 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def _image_names(folder: Path) -> list[str]:
-    return sorted(filter(_is_image, _file_names(folder)), key=_natural_key)
+    return sorted(filter(is_image, file_names(folder)), key=_natural_key)
 
 
 def _natural_key(name: str) -> list[str | int]:
     """`img_10` after `img_9`: every second part of the split is a run of digits."""
     return [int(part) if i % 2 else part for i, part in enumerate(_DIGITS.split(name))]
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 (a tenth of Path's time)
-
-
-def _file_names(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.is_file()]
 
 
 def _list_datalist(path: Path) -> list[tuple[Path, Path]]:

@@ -15,14 +15,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ocdnet import install
 from ocdnet.errors import EnvironmentFault
 
-_HINT = 'Install the extra: pip install "ocdnet[data]"'
 try:
     from PIL import Image, ImageDraw, ImageFont
 except ImportError as error:
     raise EnvironmentFault(
-        "missing-dependency", "Rendering text needs Pillow", expected="pillow >= 10.1", hint=_HINT
+        "missing-package",
+        "Rendering text needs Pillow",
+        expected="pillow >= 10.1",
+        hint=install.command("data"),
     ) from error
 
 Fonts = Literal["bundled", "system"]
@@ -101,7 +104,10 @@ def font_paths(fonts: Fonts) -> tuple[Path, ...]:
     if spec is None or spec.origin is None:
         message = "Rendering text needs the fonts that come with matplotlib"
         raise EnvironmentFault(
-            "missing-dependency", message, expected="matplotlib >= 3.8", hint=_HINT
+            "missing-package",
+            message,
+            expected="matplotlib >= 3.8",
+            hint=install.command("data"),
         )
     folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
     files = [*sorted(folder.glob("DejaVu*.ttf")), *sorted(folder.glob("STIXGeneral*.ttf"))]

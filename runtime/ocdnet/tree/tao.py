@@ -9,6 +9,8 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ocdnet.errors import SpecError
+
 WORKERS = 4
 """Workers in place of -1, which TAO does not know."""
 
@@ -48,6 +50,24 @@ def for_tao(tree: Mapping[str, Any], ours: Iterable[str]) -> tuple[dict[str, Any
             schedule["warmup_epoch"] = epochs - 1
             changes.append(f"train.lr_scheduler.args.warmup_epoch is lowered to {epochs - 1}")
     return result, changes
+
+
+def rendered(tree: Mapping[str, Any], ours: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """As `for_tao`, of a spec that NVIDIA's image can run.
+
+    Raises:
+        SpecError: `target-cannot-run`, naming every value that it fails on.
+    """
+    failures = cannot_run(tree)
+    if failures:
+        raise SpecError(
+            "target-cannot-run",
+            "NVIDIA's image cannot run this spec",
+            got=failures,
+            expected="a spec without them",
+            hint="Change them, or run it with this skill's own runtime.",
+        )
+    return for_tao(tree, ours)
 
 
 def cannot_run(tree: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,33 @@
+"""`ocdnet doctor`: what works on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+_MARKS = {True: "ok     ", False: "MISSING", None: "-      "}
+
+
+@click.command(epilog="Example: ocdnet doctor")
+def doctor() -> None:
+    """Tell what works on this machine, and the command that mends what does not.
+
+    Prints one JSON object: ok, checks (name, ok: true, false, or null where there is nothing to
+    mend; found, needed_for, mend: a shell command) and commands (which of them can run here). The
+    exit code is 0 whatever was found.
+    """
+    from ocdnet.doctor.report import report
+
+    found = report()
+    for check in found["checks"]:
+        _tell(check)
+    click.echo(json.dumps(found, indent=2))
+
+
+def _tell(check: Mapping[str, Any]) -> None:
+    click.echo(f"{_MARKS[check['ok']]} {check['name']}: {check['found']}", err=True)
+    if check["mend"]:
+        click.echo(f"        {check['mend']}", err=True)

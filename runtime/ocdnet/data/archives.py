@@ -1,0 +1,238 @@
+"""Unpacking a dataset's archive safely: whole or not at all, and only below the folder named.
+
+An archive may come from anyone. A member is refused whose name leads elsewhere or that is neither
+a file nor a folder. What the archive says of itself is not believed: bytes are counted while they
+are read, equal names collide on disk, permissions are not carried over, and the end must be there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from ocdnet.data.archive_members import (
+    CHUNK,
+    GIB,
+    Limits,
+    Member,
+    Progress,
+    damaged,
+    members,
+    opened,
+    reading,
+    refused,
+    too_large,
+)
+from ocdnet.data.layout import count_images, is_split
+from ocdnet.errors import DataError, UsageError
+from ocdnet.files import os_fault
+
+_FILES = 2_000_000
+"""Twice the images and labels of the largest public set."""
+
+_RATIO = 100
+"""Times that images and labels grow at most; bombs grow by 1,000 and more."""
+_FREE_SHARE = 0.95
+_LONGEST, _DEEPEST = 1024, 64
+_NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and what Python makes of bytes that are not UTF-8."""
+_DRIVE = re.compile(r"[A-Za-z]:")
+_JUNK = re.compile(r"__MACOSX|\._.*|\.DS_Store", re.DOTALL)
+
+
+def extract(
+    archive: Path,
+    out: Path,
+    *,
+    max_gb: float | None = None,
+    max_files: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Unpack a zip, tar, tar.gz, tar.bz2 or tar.xz file, told by its content, into a new folder.
+
+    Everything is unpacked beside `out` and renamed into place, so `out` is whole or absent. Then,
+    as long as a folder is the only thing at the top, it is left out: `train/img` and `train/gt`
+    become `out/img` and `out/gt`, and an archive of images alone has them in `out`. What macOS
+    adds (`__MACOSX`, `._*`, `.DS_Store`) is left out. Permissions and dates are not kept.
+
+    Args:
+        archive: the file.
+        out: folder to make; absent or empty.
+        max_gb: GiB that it may grow to, instead of 100 times its own size (1 GiB at least). The
+            disk's free space is a limit in any case.
+        max_files: files and folders that it may hold, instead of 2 million.
+        progress: called with (per cent done, 100).
+
+    Returns:
+        JSON-ready: `out`, `files`, `bytes`, `data_path` (`out` where it holds img/ and gt/, else
+        None) and `images`, the number of them in `out`, or in `out/img` of a data path.
+
+    Raises:
+        UsageError: `out` is not absent or empty.
+        DataError: the archive is absent, damaged, encrypted, too large or of another kind, or a
+            member is unsafe.
+        RunError, EnvironmentFault: the disk is full, or the folder can't be written.
+    """
+    target = _checked_target(out)
+    with opened(archive) as file, _scratch_near(target, out) as scratch:
+        limits = _limits(file, scratch, max_gb, max_files or _FILES)
+        with _writing(out):
+            writer = _Writer(scratch / "set", archive, limits)
+            for member in members(file, archive, limits, _percents(progress)):
+                writer.add(member)
+            if not writer.files:
+                raise DataError("empty-archive", f"{archive} holds no file", expected="images")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                target.rmdir()
+            _below_common_folders(writer.root).rename(target)
+    data_path = str(out) if is_split(target) else None
+    return {
+        "out": str(out),
+        "files": writer.files,
+        "bytes": writer.size,
+        "data_path": data_path,
+        "images": count_images(target / "img" if data_path else target),
+    }
+
+
+def _checked_target(out: Path) -> Path:
+    """The folder behind `out`, which may be a link to where there is room."""
+    with _writing(out):
+        try:
+            target = out.resolve()
+        except RuntimeError as error:  # a loop of links, before Python 3.13
+            raise UsageError("output-exists", f"{out} can't be a folder: {error}") from error
+        free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if free and target == Path.cwd():  # it is replaced: the user's shell would stay in the old one
+        raise UsageError("output-exists", "--out is the current folder", hint="Name a new folder.")
+    if not free:
+        message = f"{out} exists and is not an empty folder"
+        raise UsageError("output-exists", message, hint="Name a new folder, or remove this one.")
+    return target
+
+
+@contextmanager
+def _scratch_near(target: Path, out: Path) -> Iterator[Path]:
+    """A temporary folder on the target's disk, in the nearest folder that is there."""
+    with _writing(out):
+        nearest = next(parent for parent in target.parents if parent.exists())
+        scratch = tempfile.TemporaryDirectory(prefix=".ocdnet-extract-", dir=nearest)
+    with scratch as name:
+        yield Path(name)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        fault = os_fault(error, path)
+        fault.hint = "Choose another --out, or make room for it."
+        raise fault from error
+
+
+def _limits(file: IO[bytes], scratch: Path, max_gb: float | None, max_files: int) -> Limits:
+    packed = os.fstat(file.fileno()).st_size
+    size, reason = max(GIB, packed * _RATIO), f"{_RATIO} times its size, 1 GiB at least"
+    if max_gb is not None:
+        size, reason = int(max_gb * GIB), "--max-gb"
+    free = int(shutil.disk_usage(scratch).free * _FREE_SHARE)
+    if free < size:
+        size, reason = free, "the free space where it is to be unpacked"
+    return Limits(size, reason, max_files)
+
+
+def _percents(progress: Progress | None) -> Progress:
+    """A callback (bytes done, bytes in all) that passes each per cent on, once."""
+    told = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        while progress is not None and told * total < min(done, total) * 100:
+            told += 1
+            progress(told, 100)
+
+    return tell
+
+
+class _Writer:
+    """Writes members below a new folder, and counts them."""
+
+    def __init__(self, root: Path, archive: Path, limits: Limits) -> None:
+        self.root, self._archive, self._limits = root, archive, limits
+        self.files = self.size = self._seen = 0
+        root.mkdir()
+
+    def add(self, member: Member) -> None:
+        """Write one member; junk is passed over."""
+        self._seen += 1
+        if self._seen > self._limits.members:
+            raise DataError(
+                "archive-too-large",
+                f"{self._archive} holds too many files and folders",
+                expected=f"at most {self._limits.members}",
+                hint="If you trust the archive, allow more with --max-files.",
+            )
+        parts = _safe_parts(member.name, self._archive)
+        if any(map(_JUNK.fullmatch, parts)) or (member.is_folder and not parts):
+            return
+        if not parts:
+            raise refused(member.name, self._archive, "has no name")
+        path = self.root.joinpath(*parts)
+        try:
+            self._make(member, path)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise refused(member.name, self._archive, "has the name of another") from error
+
+    def _make(self, member: Member, path: Path) -> None:
+        if member.is_folder:
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        if self.size + member.size > self._limits.size:
+            raise too_large(self._archive, self._limits)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = 0
+        with path.open("xb") as target:
+            for chunk in _chunks(member, self._archive):
+                written += target.write(chunk)
+        if written != member.size:
+            raise damaged(self._archive, f"{member.name[:120]!r} is cut short")
+        self.files, self.size = self.files + 1, self.size + written
+
+
+def _chunks(member: Member, archive: Path) -> Iterator[bytes]:
+    with reading(archive), member.open() as source:
+        while chunk := source.read(CHUNK):
+            yield chunk
+
+
+def _safe_parts(name: str, archive: Path) -> list[str]:
+    """The names on a member's way below the folder; none for the folder itself."""
+    if _NOT_TEXT.search(name):
+        raise refused(name, archive, "has a name that is not UTF-8 text")
+    if "\\" in name or name.startswith("/") or _DRIVE.match(name):
+        raise refused(name, archive, "has an absolute path, or one of Windows")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise refused(name, archive, "leads out of the folder")
+    sizes = [len(part.encode()) for part in parts]
+    if max(sizes, default=0) > 255 or sum(sizes) > _LONGEST or len(parts) > _DEEPEST:
+        raise refused(name, archive, "has a path that is too long")
+    return parts
+
+
+def _below_common_folders(root: Path) -> Path:
+    """The first folder on the way down that is not alone in its parent."""
+    while True:
+        entries = list(islice(root.iterdir(), 2))
+        if len(entries) != 1 or not entries[0].is_dir():
+            return root
+        root = entries[0]

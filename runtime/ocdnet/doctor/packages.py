@@ -1,0 +1,145 @@
+"""Which Python packages are here, from their metadata; none is imported."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from ocdnet import install
+from ocdnet.doctor.check import Check
+from ocdnet.version import VERSION
+
+_BASE = "base"
+
+_COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "train": (("train",),),
+    "export": (("train", "export"),),
+    "evaluate": (("train",), ("deploy",)),
+    "inference": (("train",), ("deploy",)),
+    "data synth": (("data",),),
+}
+"""The extras that a command needs beside the base packages: any one of several sets."""
+
+_COMMON = (_BASE, "train", "export")
+"""What an installation is expected to hold."""
+
+
+def check_copies() -> list[Check]:
+    """This copy of ocdnet, the Python it runs in, and the skill's own environment."""
+    root = install.skill_root()
+    where = f"in {root}" if root else "installed as a package"
+    python = f"{sys.version.split()[0]} in {sys.prefix}"
+    return [
+        Check("ocdnet", True, f"{VERSION}, {where}", "everything"),
+        Check("python", True, python, "everything"),
+        *([_own_environment()] if root else []),
+    ]
+
+
+def check_packages() -> tuple[list[Check], dict[str, bool]]:
+    """A check of the base packages and of each extra, and which commands have what they need."""
+    needs = _requirements()
+    extras = dict.fromkeys(extra for sets in _COMMANDS.values() for one in sets for extra in one)
+    checks = [_group(name, needs.get(name)) for name in (_BASE, *extras)]
+    there = {check.name for check in checks if check.ok}
+    commands = {
+        command: _BASE in there and any(there.issuperset(one) for one in sets)
+        for command, sets in _COMMANDS.items()
+    }
+    return checks, commands
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a package; None without it."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def cuda_of_torch() -> str | None:
+    """The CUDA version that the installed torch was built for, e.g. `13.0`; None without one."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _own_environment() -> Check:
+    folder, what = install.venv_dir(), "the packages of an installed skill"
+    if not install.has_venv():
+        return Check("environment", None, f"none at {folder} yet", what)
+    sites = [*folder.glob("lib/python3*/site-packages"), *folder.glob("Lib/site-packages")]
+    copies = metadata.distributions(name="ocdnet", path=[str(site) for site in sites])
+    version = next((copy.version for copy in copies), None)
+    if version == VERSION:
+        return Check("environment", True, f"{folder}, made for ocdnet {VERSION}", what)
+    found = f"{folder}, " + (f"made for ocdnet {version}" if version else "not complete")
+    return Check("environment", False, found, what, install.command(None))
+
+
+def _requirements() -> Mapping[str, Sequence[str]]:
+    """The declared requirements by extra; empty where nothing tells them."""
+    root = install.skill_root()
+    try:
+        if root is not None:
+            project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+            return {_BASE: project["dependencies"], **project["optional-dependencies"]}
+        lines = metadata.requires("ocdnet") or []
+    except (OSError, ValueError, KeyError, metadata.PackageNotFoundError):
+        return {}
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        requirement, _, marker = line.partition(";")
+        extra = re.search(r"extra == .([\w-]+)", marker)
+        found.setdefault(extra[1] if extra else _BASE, []).append(requirement)
+    return found
+
+
+def _group(name: str, requirements: Sequence[str] | None) -> Check:
+    served = ", ".join(c for c, sets in _COMMANDS.items() if name == _BASE or name in sum(sets, ()))
+    if requirements is None:
+        return Check(name, None, "this copy does not tell what it needs", served)
+    there, lacking = [], []
+    for requirement in requirements:
+        package, bounds = _split(requirement)
+        version = version_of(package)
+        if version is None:
+            lacking.append(package)
+        elif not _within(version, bounds):
+            lacking.append(f"{package}{bounds} (here {version})")
+        else:
+            there.append(f"{package} {version}")
+    if not lacking:
+        return Check(name, True, ", ".join(there), served)
+    ok = False if name in _COMMON else None
+    return Check(name, ok, f"missing {', '.join(lacking)}", served, install.command(name))
+
+
+def _split(requirement: str) -> tuple[str, str]:
+    """Name and version bounds of a requirement: `torch>=2.6` is torch and >=2.6."""
+    name = re.match(r"[\w.-]*\w", requirement.strip())
+    package = name[0] if name else requirement
+    return package, requirement.strip()[len(package) :].strip()
+
+
+def _within(version: str, bounds: str) -> bool:
+    """Whether a version keeps bounds of the forms >=X and <X; others are not looked at."""
+    for operator, limit in re.findall(r"(>=|<)\s*([\d.]+)", bounds):
+        if (_numbers(version) >= _numbers(limit)) != (operator == ">="):
+            return False
+    return True
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])

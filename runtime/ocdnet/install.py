@@ -1,0 +1,132 @@
+"""Where this copy of ocdnet runs from, and the command that installs what it lacks.
+
+The launcher imports this file before it knows that Python is new enough: it must parse on 3.8.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from ocdnet.errors import EnvironmentFault
+
+PROGRAM = "OCDNET_PROGRAM"
+"""Variable in which the launcher tells how it was called, quoted for a shell."""
+
+VENV = "OCDNET_VENV"
+"""Variable that moves the skill's own environment."""
+
+_EXTRA = {
+    "torch": "train",
+    "torchvision": "train",
+    "pytorch_lightning": "train",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "deploy",
+    "PIL": "data",
+    "matplotlib": "data",
+}
+_BASE = ("cv2", "jinja2", "jsonschema", "numpy", "pyclipper", "pydantic", "rich", "ruamel")
+
+
+def skill_root() -> Path | None:
+    """The skill's folder, symlinks resolved; None where ocdnet was installed as a package."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "SKILL.md").is_file() else None
+
+
+def venv_dir() -> Path:
+    """Folder of the skill's own environment, there or not; outside the skill: updates wipe that."""
+    given = os.environ.get(VENV)
+    if given:
+        return Path(given).absolute()
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if not data.is_absolute():
+        data = Path(os.path.expanduser("~/.local/share"))  # noqa: PTH111 - Path's raises without a home
+    return data.absolute() / "ocdnet" / "venv"
+
+
+def venv_python() -> Path:
+    """The interpreter of the skill's own environment, there or not."""
+    return venv_dir() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def has_venv() -> bool:
+    """Whether the skill's own environment is there."""
+    return os.path.isfile(venv_python())  # noqa: PTH113 - Path's raises where it may not look
+
+
+def in_venv() -> bool:
+    """Whether this process runs in the skill's own environment."""
+    return Path(sys.prefix).resolve() == venv_dir().resolve()
+
+
+def command(extra: str | None = "train") -> str:
+    """The shell command that installs what is missing where this copy of ocdnet will look for it.
+
+    A skill's copy has an environment of its own (`venv_dir`), made where it is not there yet.
+
+    Args:
+        extra: `deploy` or `data`; any other is `train,export`, which belong together; None: the
+            skill's own copy alone, in place of one of another version.
+    """
+    extras = extra if extra in ("deploy", "data", None) else "train,export"
+    root = skill_root()
+    if root is None or PROGRAM not in os.environ:
+        return f'pip install "ocdnet[{extras}]"'
+    what = shlex.quote(f"{root}[{extras}]" if extras else str(root))
+    folder, python = shlex.quote(str(venv_dir())), shlex.quote(str(venv_python()))
+    uv = uv_program()
+    if uv:
+        make = "" if has_venv() else f"{uv} venv --python '>=3.11' {folder} && "
+        anew = "" if extras else "--reinstall-package ocdnet "  # else uv holds it up to date
+        return f"{make}{uv} pip install --python {python} {anew}{what}"
+    # An environment that uv made has no pip.
+    make = f"{python} -m ensurepip" if has_venv() else f"{_python()} -m venv {folder}"
+    return f"{make} && {python} -m pip install {what}"
+
+
+def program(script: str) -> str:
+    """How to call a script of ours again from anywhere, quoted for a shell."""
+    by_uv = uv_run(script) if "UV" in os.environ else None  # `uv run` sets it
+    return by_uv or f"{_python()} {shlex.quote(script)}"
+
+
+def uv_run(script: str) -> str | None:
+    """How to call a script of ours by uv, quoted for a shell; None where uv is not installed."""
+    uv = uv_program()
+    return f"{uv} run --script {shlex.quote(script)}" if uv else None
+
+
+def uv_program() -> str | None:
+    """How to call uv, quoted for a shell; None where it is not installed."""
+    if shutil.which("uv"):
+        return "uv"
+    called = os.environ.get("UV", "")
+    return shlex.quote(called) if os.path.isfile(called) else None  # noqa: PTH113 - may be no path
+
+
+def _python() -> str:
+    """This interpreter, by its short name where that is the one on the PATH."""
+    found = shutil.which("python3")
+    same = found and os.path.dirname(found) == os.path.dirname(sys.executable)  # noqa: PTH120 - a link in another folder is another environment
+    return "python3" if same else shlex.quote(sys.executable)
+
+
+def missing_package(error: ModuleNotFoundError, what: str) -> EnvironmentFault | None:
+    """The user's view of a failed import: None where the module is not one that we install.
+
+    Args:
+        error: what the import raised.
+        what: the command that needs it.
+    """
+    name = (error.name or "").partition(".")[0]
+    extra = _EXTRA.get(name, "train" if name in _BASE else None)
+    if extra is None:
+        return None
+    return EnvironmentFault(
+        "missing-package", f"{what} needs the package {name}", hint=command(extra)
+    )

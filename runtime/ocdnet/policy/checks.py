@@ -1,0 +1,128 @@
+"""Checks of what a user gives in a request: choices, one-line texts, the same thing said twice."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from ocdnet.errors import UsageError, UserError
+
+SAME_AS = {
+    "results_dir": ("results_dir",),
+    "train_datasets": ("dataset.train_dataset.data_path",),
+    "eval_datasets": ("dataset.validate_dataset.data_path",),
+    "inference_dataset": ("inference.input_folder",),
+    "calibration_datasets": (
+        "dataset.quant_calibration_dataset.images_dir",
+        "gen_trt_engine.tensorrt.calibration.cal_image_dir",
+    ),
+    "checkpoint": (
+        "evaluate.checkpoint",
+        "inference.checkpoint",
+        "export.checkpoint",
+        "prune.checkpoint",
+        "quantize.model_path",
+        "train.resume_training_checkpoint_path",
+    ),
+}
+"""Fields of a request, and the spec keys that say the same."""
+
+_SHOWN = 100
+
+
+def choice(
+    name: str, value: str, known: Sequence[str], *, code: str = "bad-choice", also: str = ""
+) -> None:
+    """Refuse a value that is not one of those known.
+
+    Args:
+        name: what it is the value of.
+        value: what was given.
+        known: the choices.
+        code: the error's.
+        also: what else would do, in words.
+
+    Raises:
+        UsageError: `code`, with the closest choice.
+    """
+    if value in known:
+        return
+    near = nearest(value, known)
+    raise UsageError(
+        code,
+        f"Unknown {name}",
+        got=short(value),
+        expected=f"one of {', '.join(known)}" + (f" or {also}" if also else ""),
+        hint=f"Did you mean {near!r}?" if near else None,
+    )
+
+
+def nearest(value: str, known: Iterable[str]) -> str | None:
+    """The known word closest to a mistyped one; hyphens and underscores are one."""
+    plain = {word.replace("-", "_"): word for word in known}
+    near = difflib.get_close_matches(value[:_SHOWN].lower().replace("-", "_"), plain, 1, 0.6)
+    return plain[near[0]] if near else None
+
+
+def one_line(name: str, value: str) -> None:
+    """Refuse what no path or name can hold: emptiness, NUL, line breaks, half a character.
+
+    Raises:
+        UsageError: `bad-text`.
+    """
+    what = None
+    if not value.strip():
+        what = "is empty"
+    elif "\0" in value:
+        what = "holds a NUL character"
+    elif len(f"{value}.".splitlines()) > 1:
+        what = "holds a line break"
+    elif any("\ud800" <= letter <= "\udfff" for letter in value):
+        what = "is not valid Unicode"
+    if what:
+        raise UsageError("bad-text", f"{name} {what}", got=short(value), expected="one line")
+
+
+def said_once(overrides: Sequence[str], fields: Mapping[str, str | tuple[str, ...] | None]) -> None:
+    """Refuse an override that says other than the request's field of the same meaning.
+
+    Args:
+        overrides: `a.b.c=value` texts.
+        fields: value of each name in `SAME_AS`; empty or None: not given.
+
+    Raises:
+        UsageError: `contradiction`.
+    """
+    names = {key: name for name, keys in SAME_AS.items() for key in keys}
+    for override in overrides:
+        key, _, text = override.partition("=")
+        name = names.get(key.lstrip("+"))
+        given = fields[name] if name else None
+        if name is None or not given:
+            continue
+        told = (given,) if isinstance(given, str) else given
+        if _values(text) != told:
+            raise UsageError(
+                "contradiction",
+                f"{name} and the override of {key.lstrip('+')} say different things",
+                got=short(f"{', '.join(told)} and {text}"),
+                expected="one of them",
+            )
+
+
+def _values(text: str) -> tuple[str, ...]:
+    """The paths in an override's value, which is a string or a list."""
+    from ocdnet.tree.yaml_io import parse  # noqa: PLC0415 - for overrides of paths alone
+
+    try:
+        value = parse(text, "the override")
+    except UserError:
+        value = text
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
+
+
+def short(value: object) -> str:
+    """A value as text that is short enough to print."""
+    text = value if isinstance(value, str) else json.dumps(value, default=repr)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -1,0 +1,229 @@
+"""Data paths of a plan: is there what an action reads, and what has to be unpacked first."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from ocdnet.data.layout import (
+    HEAD_BYTES,
+    IMAGE_SUFFIXES,
+    archive_stem,
+    count_images,
+    is_archive,
+    is_foreign_archive,
+    is_split,
+)
+from ocdnet.errors import DataError
+from ocdnet.policy.notes import Notes
+
+REMOTE = ("slurm", "kubernetes")
+"""Platforms whose jobs may see other files than this machine."""
+
+_MOST = 200_000
+"""Files of a folder that are looked at."""
+_FEW = 1000
+_URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_LABELLED = "a folder with img/ and gt/, or a UTF-8 datalist file"
+_IMAGES = f"a folder of images ({' '.join(sorted(IMAGE_SUFFIXES))})"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A path to write into the spec, and the number of its images where they were counted."""
+
+    path: str
+    images: int | None = None
+
+
+@dataclass
+class Finder:
+    """Turns the paths that a user names into those that a spec may hold.
+
+    A path that can't be used is a DataError; on remote platforms it is a warning, as is a URI.
+
+    Attributes:
+        platform: where the job is to run; all but `local` get absolute paths.
+        program: how our command line is called, quoted for a shell.
+        notes: told what is chosen.
+        extract: archives to unpack first: archive, to, command.
+    """
+
+    platform: str
+    program: str
+    notes: Notes
+    extract: list[dict[str, str]] = field(default_factory=list)
+
+    def labelled(self, text: str) -> Found:
+        """A split folder or a datalist."""
+        return self._find(text, _labelled, "")
+
+    def images_of_split(self, text: str) -> Found:
+        """The folder of images of labelled data."""
+        return self._find(text, _images, "img")
+
+    def images(self, text: str) -> Found:
+        """A folder of images: the one that is named, else the img/ in it."""
+        return self._find(text, _images, "")
+
+    def _find(self, text: str, check: Callable[[Path], Found], below: str) -> Found:
+        """Look at a path; where nothing can be seen, what is wanted lies `below` it."""
+        if _URI.match(text):
+            return self._uri(text, below)
+        path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path's raises for unknown users
+        if self.platform != "local":
+            path = path.absolute()
+        try:
+            head = self._head(path)
+            if is_archive(path.name, head) and not path.is_dir():
+                path = self._unpacked(path, head, check)
+                if any(step["to"] == str(path) for step in self.extract):
+                    return self._planned(path, check, below)
+            found = check(path)
+        except OSError as error:
+            reason = f"Cannot read {path}: {error.strerror or error}"
+            fault = _problem("unreadable-data-path", reason, _LABELLED)
+            return self._unseen(path / below, fault, error)
+        except DataError as fault:
+            return self._unseen(path / below, fault, fault.__cause__)
+        if found.path != str(path):
+            self.notes.because(f"The images of {path} are those in its img/.")
+        return found
+
+    def _uri(self, text: str, below: str) -> Found:
+        if is_archive(text):
+            hint = "Download it and give the file: the plan then unpacks it."
+            raise _problem("archive-as-path", f"{text} is an archive", "a local file", hint)
+        self.notes.warn(f"{text} must be mounted or downloaded first: no action reads URIs.")
+        return Found(f"{text.rstrip('/')}/{below}" if below else text)
+
+    def _head(self, path: Path) -> bytes:
+        """A file's first bytes; none of a folder, nor of an archive that only the job can see."""
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(HEAD_BYTES)
+        if not path.exists() and not (self.platform in REMOTE and is_archive(path.name)):
+            raise _problem("missing-data-path", f"{path} does not exist", "a path that is there")
+        return b""
+
+    def _unseen(self, path: Path, fault: DataError, cause: BaseException | None) -> Found:
+        if self.platform not in REMOTE:
+            raise fault from cause
+        self.notes.warn(f"{fault.message}, on this machine: see that the job finds it.")
+        return Found(str(path))
+
+    def _unpacked(self, archive: Path, head: bytes, check: Callable[[Path], Found]) -> Path:
+        """The folder that holds an archive's data, or will when its extract step has run."""
+        if is_foreign_archive(archive.name, head):
+            hint = "Unpack it with its own tool, and give the folder."
+            raise _problem("unsupported-archive", f"{archive} can't be unpacked here", "", hint)
+        for step in self.extract:
+            if step["archive"] == str(archive):
+                return Path(step["to"])
+        taken = {step["to"] for step in self.extract}
+        stem = archive_stem(archive.name)
+        folders = [archive.with_name(name) for name in (stem, f"{stem}-extracted")]
+        for folder in folders:
+            if str(folder) in taken:
+                continue
+            if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+                self._extract(archive, folder)
+                return folder
+            if _passes(check, folder):
+                self.notes.warn(f"{archive} is unpacked already: {folder} is used as it is.")
+                return folder
+        raise _problem(
+            "archive-not-unpacked",
+            f"{' and '.join(map(str, folders))} hold something else than {archive}",
+            "a new or an empty folder to unpack to",
+            f"{self.program} data extract {_quoted(archive)} --out NEW_FOLDER; then give it.",
+        )
+
+    def _extract(self, archive: Path, folder: Path) -> None:
+        command = f"{self.program} data extract {_quoted(archive)} --out {_quoted(folder)}"
+        self.extract.append({"archive": str(archive), "to": str(folder), "command": command})
+        self.notes.because(f"{archive} is an archive: it is unpacked to {folder} first.")
+
+    def _planned(self, folder: Path, check: Callable[[Path], Found], below: str) -> Found:
+        if check is _images and not below:
+            self.notes.warn(
+                f"The archive for {folder} is taken to hold images alone; where it holds img/ and"
+                f" gt/, the images will be in {folder / 'img'}."
+            )
+        return Found(str(folder / below))
+
+
+def _quoted(path: Path) -> str:
+    """A path as a shell's argument that is no option."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
+
+
+def _problem(code: str, message: str, expected: str, hint: str | None = None) -> DataError:
+    return DataError(code, message, expected=expected or None, hint=hint)
+
+
+def _passes(check: Callable[[Path], Found], path: Path) -> bool:
+    try:
+        check(path)
+    except (DataError, OSError):
+        return False
+    return True
+
+
+def _images(path: Path) -> Found:
+    if not path.is_dir():
+        raise _problem("not-a-folder", f"{path} is not a folder", _IMAGES)
+    for folder in (path, path / "img"):
+        if folder.is_dir() and (count := count_images(folder, _MOST)):
+            return Found(str(folder), count)
+    hint = "Subfolders are not searched: give the folder that holds the images."
+    raise _problem("no-images", f"There are no images in {path}", _IMAGES, hint)
+
+
+def _labelled(path: Path) -> Found:
+    if not path.is_dir():
+        return _datalist(path)
+    if not is_split(path):
+        raise _no_split(path)
+    count = count_images(path / "img", _MOST)
+    if not count:
+        raise _problem("empty-dataset", f"There are no images in {path / 'img'}", _IMAGES)
+    return Found(str(path), count)
+
+
+def _no_split(path: Path) -> DataError:
+    """The error of a folder that is no split folder: what is it, and what was meant?"""
+    names = sorted(entry.name for entry in islice(path.iterdir(), _FEW))
+    if path.name == "img" and is_split(path.parent):
+        code, what, hint = "no-labels", "holds images without labels", f"Give {path.parent}."
+    elif _passes(_images, path):
+        code, what = "no-labels", "holds images without labels: there is no gt/"
+        hint = "Put the labels of img/NAME.jpg into gt/gt_NAME.txt, or list the pairs in a file."
+    else:
+        code, what, hint = "bad-split-folder", "has no img/ and gt/", None
+        splits = [str(path / name) for name in names[:50] if is_split(path / name)]
+        if splits:
+            hint = f"Did you mean {' or '.join(splits[:4])}?"
+    return DataError(code, f"{path} {what}", got=names[:8], expected=_LABELLED, hint=hint)
+
+
+def _datalist(path: Path) -> Found:
+    if not path.is_file():
+        raise _problem("not-a-data-path", f"{path} is neither a file nor a folder", _LABELLED)
+    with path.open("rb") as file:
+        head = file.read(1024)
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise _problem("not-a-datalist", f"{path} is a file, but not one of UTF-8 text", _LABELLED)
+    if not text.strip():
+        raise _problem("empty-dataset", f"{path} lists nothing", "lines of an image and its labels")
+    return Found(str(path))

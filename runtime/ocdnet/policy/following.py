@@ -1,0 +1,218 @@
+"""What may follow each job of a results folder: the action, what it takes, its command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocdnet.errors import DataError
+from ocdnet.policy.expected import free_results_dir
+from ocdnet.policy.notes import Notes
+from ocdnet.policy.parents import Context, resolve
+from ocdnet.policy.results import EXPERIMENT, TRAINING, Job, named
+from ocdnet.policy.texts import inline_yaml
+from ocdnet.registry import ACTIONS
+
+_RESUME_KEY = "train.resume_training_checkpoint_path"
+# By what a job did: the built actions that take its files, and the key that takes them.
+_MODEL_USERS = {
+    "evaluate": "evaluate.checkpoint",
+    "inference": "inference.checkpoint",
+}
+_FOLLOWERS: dict[str, Mapping[str, str]] = {
+    "train": {**_MODEL_USERS, "export": "export.checkpoint"},
+    "export": _MODEL_USERS,
+}
+_DATA = {
+    "evaluate": ("dataset.validate_dataset.data_path", "[FOLDER]", "--eval-dataset FOLDER"),
+    "inference": ("inference.input_folder", "FOLDER", "--inference-dataset FOLDER"),
+}
+_DEFAULT_SIZE = [1280, 736]
+
+Pairs = Iterator[tuple[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowUp:
+    """One command that may be run next.
+
+    Attributes:
+        action: what it does; "resume" runs train.
+        takes: the file of the job that it takes, None where the user must choose one.
+        why: how that was chosen, or what to choose from.
+        command: a line for a shell.
+        needs: what must be added to the command, with a placeholder in capitals.
+    """
+
+    action: str
+    takes: str | None
+    why: str
+    command: str
+    needs: tuple[str, ...] = ()
+
+
+def follow_ups(job: Job, root: Path, program: str) -> list[FollowUp]:
+    """What may follow a job; nothing while it runs.
+
+    Args:
+        job: one of `jobs(root)`.
+        root: the results folder that was asked about.
+        program: the start of a command line, quoted for a shell.
+    """
+    return list(_following(job, root, program))
+
+
+def resumption(job: Job, program: str) -> FollowUp | None:
+    """How to go on with a training run that ended early; None where it can't be."""
+    halted = job.progress.state == "FAILURE" or job.perhaps_killed
+    if job.action not in TRAINING or not halted or not job.experiment:
+        return None
+    notes = Notes()
+    context = Context(action="resume", parent=job.folder, results_dir="", notes=notes)
+    try:
+        checkpoint = resolve("resume_model", _RESUME_KEY, context)
+    except DataError:
+        checkpoint = None
+    if checkpoint is None:
+        return None
+    done, total = job.progress.epoch, job.progress.epochs
+    needs = done is not None and total is not None and done >= total
+    pairs = [(_RESUME_KEY, checkpoint), ("train.results_dir", str(job.folder))]
+    return FollowUp(
+        action="resume",
+        takes=checkpoint,
+        why=_why(notes, _RESUME_KEY, checkpoint),
+        command=_command(program, "train", job, pairs),
+        needs=(f"train.num_epochs=TOTAL (in all, above the {done} done)",) if needs else (),
+    )
+
+
+def _following(job: Job, root: Path, program: str) -> Iterator[FollowUp]:
+    if job.running:
+        return
+    resumed = resumption(job, program)
+    if resumed is not None:
+        yield resumed
+    kind = "train" if job.action in TRAINING else job.action
+    for action, key in _FOLLOWERS.get(kind or "", {}).items():
+        notes = Notes()
+        context = Context(action=action, parent=job.folder, results_dir="", notes=notes)
+        try:
+            taken = resolve("parent_model", key, context)
+        except DataError:
+            continue
+        yield _follow_up(action, key, taken, job, root, program, notes)
+
+
+def _follow_up(
+    action: str,
+    key: str,
+    taken: str | None,
+    job: Job,
+    root: Path,
+    program: str,
+    notes: Notes,
+) -> FollowUp:
+    needs = [] if taken else [f"{key}=FILE"]
+    data_key, placeholder, flag = _DATA.get(action, ("", "", ""))
+    if not job.experiment:
+        parent = shlex.quote(str(job.folder))
+        command = f"{program} plan --action {action} --parent {parent}"
+        return FollowUp(
+            action=action,
+            takes=taken,
+            why=_why(notes, key, taken),
+            command=command,
+            needs=(flag,) if flag else (),
+        )
+    if data_key and not _given(job.experiment, data_key):
+        needs.append(f"{data_key}={placeholder}")
+    inside = job.folder.name not in ACTIONS and job.folder.samefile(root)
+    base = named(job.folder if inside else job.folder.parent)
+    folder = free_results_dir(str(base), action, notes)
+    pairs = [
+        *([(key, taken)] if taken else []),
+        *_fitting(action, job),
+        *_writing(action, folder, job),
+    ]
+    return FollowUp(
+        action=action,
+        takes=taken,
+        why=_why(notes, key, taken),
+        command=_command(program, action, job, pairs),
+        needs=tuple(needs),
+    )
+
+
+def _fitting(action: str, job: Job) -> Pairs:
+    """Size and channel order of the images: an ONNX's own, else those it was validated with."""
+    dataset = job.section("dataset").get("validate_dataset")
+    args = dataset.get("args") if isinstance(dataset, Mapping) else None
+    args = args if isinstance(args, Mapping) else {}
+    at, validated = _resize(args)
+    onnx = job.action == "export"
+    exported = _size([job.section("export").get(name) for name in ("width", "height")])
+    if action == "evaluate":
+        if onnx and at is not None and exported not in (None, validated):
+            where = f"dataset.validate_dataset.args.pre_processes.{at}.args.short_size"
+            yield where, exported
+        return
+    own = action in job.experiment  # a TAO experiment holds every section
+    size = exported if onnx else None if own else validated
+    if size is not None and (own or size != _DEFAULT_SIZE):
+        yield f"{action}.width", size[0]
+        yield f"{action}.height", size[1]
+    if action == "inference" and not own and args.get("img_mode") == "RGB":
+        yield "inference.img_mode", "RGB"
+
+
+def _resize(args: Mapping[str, Any]) -> tuple[int | None, list[int] | None]:
+    """Where among the steps the resizing to a fixed width and height is, and these."""
+    steps = args.get("pre_processes")
+    for number, step in enumerate(steps if isinstance(steps, list) else []):
+        if isinstance(step, Mapping) and step.get("type") == "Resize2D":
+            step_args = step.get("args")
+            return number, _size(
+                step_args.get("short_size") if isinstance(step_args, Mapping) else 0
+            )
+    return None, None
+
+
+def _size(value: Any) -> list[int] | None:
+    sizes = isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
+    return value if sizes else None
+
+
+def _given(tree: Mapping[str, Any], key: str) -> bool:
+    value: Any = tree
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value not in (None, "", "???", [])
+
+
+def _writing(action: str, results_dir: str, job: Job) -> Pairs:
+    """Where the command writes."""
+    if action == "export":
+        context = Context(action=action, parent=None, results_dir=results_dir, notes=Notes())
+        yield "export.onnx_file", resolve("create_onnx_file", "export.onnx_file", context)
+    if job.section(action).get("results_dir"):  # it would have its way
+        yield f"{action}.results_dir", str(Path(results_dir, action))
+    yield "results_dir", results_dir
+
+
+def _command(program: str, action: str, job: Job, pairs: list[tuple[str, Any]]) -> str:
+    spec = shlex.quote(str(job.folder / EXPERIMENT))
+    words = [program, action, "-e", spec, *(_override(*pair) for pair in pairs)]
+    return " ".join(words)
+
+
+def _override(key: str, value: Any) -> str:
+    return shlex.quote(f"{key}={inline_yaml(value)}")
+
+
+def _why(notes: Notes, key: str, taken: str | None) -> str:
+    told = [*notes.why, *notes.warnings, *(asked.question for asked in notes.missing)]
+    return " ".join(told).removeprefix(f"{key} is {taken}: ")

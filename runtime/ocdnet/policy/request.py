@@ -1,0 +1,340 @@
+"""A request for a plan: what the user asks for, as flags or as JSON, checked in one place."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ocdnet import registry
+from ocdnet.errors import UsageError
+from ocdnet.policy.checks import SAME_AS, choice, nearest, one_line, said_once, short
+
+Policy = Literal["on", "off"]
+
+ACTIONS = (*registry.ACTIONS, "resume", "default_specs")
+"""What can be planned."""
+PLATFORMS = ("local", "docker", "tao-docker", "slurm", "kubernetes")
+MAX_TEXT = 10_000
+"""Characters of free text."""
+MAX_JSON = 1_000_000
+"""Bytes of a JSON request."""
+
+_BOOLEANS: dict[str, Policy] = {
+    **dict.fromkeys(("on", "true", "yes", "y"), "on"),
+    **dict.fromkeys(("off", "false", "no", "n"), "off"),
+}
+_LINES = ("inference_dataset", "parent", "results_dir", "spec", "image", "write")
+_LISTS = ("train_datasets", "eval_datasets", "calibration_datasets", "claims", "overrides")
+_DEEPEST = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for; one that exists is valid.
+
+    Attributes:
+        action: one of `ACTIONS`; None: the text tells.
+        text: the request in words.
+        automl_policy: whether training goes through AutoML, as `policy_value` reads it; None: not
+            given.
+        train_datasets: split folders, datalist files or archives of them.
+        eval_datasets: the same, to validate or to evaluate on.
+        inference_dataset: folder of images, or an archive of one.
+        calibration_datasets: the same, to calibrate on.
+        parent: results folder of an earlier job.
+        checkpoint: `best`, `latest`, or an epoch's number as text; None: what the action takes.
+        results_dir: where the job writes.
+        overrides: `a.b.c=value` texts.
+        spec: the user's own spec file to start from.
+        platform: one of `PLATFORMS`.
+        image: container image to use.
+        claims: volumes of a cluster, `NAME:/mount/path`.
+        write: folder to write the spec to.
+        full: whether the plan holds the whole spec.
+
+    Raises:
+        UsageError: `unknown-action`, `bad-choice`, `bad-policy`, `request-too-long`, `bad-text`
+            or `contradiction`.
+    """
+
+    action: str | None = None
+    text: str = ""
+    automl_policy: Policy | None = None
+    train_datasets: tuple[str, ...] = ()
+    eval_datasets: tuple[str, ...] = ()
+    inference_dataset: str | None = None
+    calibration_datasets: tuple[str, ...] = ()
+    parent: str | None = None
+    checkpoint: str | None = None
+    results_dir: str | None = None
+    overrides: tuple[str, ...] = ()
+    spec: str | None = None
+    platform: str = "local"
+    image: str | None = None
+    claims: tuple[str, ...] = ()
+    write: str | None = None
+    full: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.text) > MAX_TEXT:
+            raise _too_long("The request's text", len(self.text), f"{MAX_TEXT:,} characters")
+        if self.action is not None:
+            choice("action", self.action, ACTIONS, code="unknown-action")
+        if self.automl_policy is not None:
+            object.__setattr__(self, "automl_policy", policy_value(self.automl_policy))
+        choice("platform", self.platform, PLATFORMS)
+        if self.checkpoint is not None and not re.fullmatch(r"[0-9]{1,6}", self.checkpoint):
+            choice("checkpoint", self.checkpoint, ("best", "latest"), also="an epoch's number")
+        for name in _LINES:
+            if getattr(self, name) is not None:
+                one_line(name, getattr(self, name))
+        for name in _LISTS:
+            for item in getattr(self, name):
+                one_line(name, item)
+        said_once(self.overrides, {name: getattr(self, name) for name in SAME_AS})
+
+
+def policy_value(value: object) -> Policy:
+    """`on` or `off` as people and YAML 1.1 write them: booleans, yes, no, true, false, any case.
+
+    Raises:
+        UsageError: `bad-policy`.
+    """
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, str) and value.strip().lower() in _BOOLEANS:
+        return _BOOLEANS[value.strip().lower()]
+    raise UsageError(
+        "bad-policy",
+        "automl_policy is neither on nor off",
+        got=short(value),
+        expected="on or off",
+        hint="on: train searches hyperparameters; off: one plain run.",
+    )
+
+
+def from_json(data: str | bytes) -> Request:
+    """The request in a JSON object of at most `MAX_JSON` bytes, strictly read.
+
+    Raises:
+        UsageError: `request-too-long`, `bad-json` (not UTF-8, not an object, a duplicate key, NaN),
+            `unknown-key`, `wrong-type`, or as `Request`.
+    """
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if len(raw) > MAX_JSON:
+        raise _too_long("The JSON request", len(raw), f"{MAX_JSON:,} bytes")
+    fields: dict[str, Any] = {}
+    for key, value in _object(raw).items():
+        if key not in _READERS:
+            raise _unknown_key(key)
+        name, reader = _READERS[key]
+        if name in fields:
+            raise UsageError(
+                "contradiction", f"The request gives {name} twice", got=key, expected="one of them"
+            )
+        if value is not None:
+            fields[name] = reader(key, value)
+    return Request(**fields)
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in UTF-8 bytes; duplicate keys and what is not finite are refused."""
+    try:
+        found = json.loads(
+            raw.decode("utf-8-sig"),
+            object_pairs_hook=_unique,
+            parse_constant=_not_finite,
+            parse_float=_finite,
+        )
+    except UnicodeDecodeError as error:
+        raise _bad_json(f"byte {error.start} is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _bad_json(f"{where}: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise _bad_json("a number is too long, or it is nested too deeply") from error
+    if not isinstance(found, dict):
+        raise _bad_json(f"it is {_kind(found)}")
+    _refuse_depth(found, _DEEPEST)
+    return found
+
+
+def _refuse_depth(value: Any, left: int) -> None:
+    """Whatever walks the values later does not run out of stack."""
+    if isinstance(value, dict | list):
+        if not left:
+            raise _bad_json("it is nested too deeply")
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_depth(item, left - 1)
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _bad_json(f"the key {short(key)!r} stands twice")
+        found[key] = value
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _not_finite(text)
+
+
+def _not_finite(text: str) -> float:
+    raise _bad_json(f"{short(text)} is not a finite number")
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _wrong_type(key, value, "a string")
+    return value
+
+
+def _texts(key: str, value: Any) -> tuple[str, ...]:
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str) for item in items):
+        raise _wrong_type(key, value, "a string or a list of strings")
+    return tuple(items)
+
+
+def _epoch(key: str, value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _text(key, value)
+
+
+def _flag(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong_type(key, value, "true or false")
+    return value
+
+
+def _overrides(key: str, value: Any) -> tuple[str, ...]:
+    """Override texts of an object of dotted or nested keys, or of a list of them."""
+    if not isinstance(value, dict):
+        return _texts(key, value)
+    found: dict[str, str] = {}
+    for dotted, item in _leaves(value, ""):
+        if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", dotted):
+            raise UsageError(
+                "bad-override",
+                f"{key} holds a key that no spec has",
+                got=short(dotted),
+                expected="dotted spec keys, e.g. train.num_epochs",
+            )
+        for word in _strings(item):
+            if word:
+                one_line(dotted, word)
+        text = _yaml(item)
+        if found.setdefault(dotted, text) != text:
+            raise UsageError(
+                "contradiction",
+                f"{key} gives {dotted!r} two values",
+                got=short(f"{found[dotted]} and {text}"),
+                expected="one value",
+            )
+    return tuple(f"{dotted}={text}" for dotted, text in found.items())
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The strings in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
+
+
+def _yaml(value: Any) -> str:
+    """A JSON value as YAML reads it: raw characters that YAML refuses become escapes."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return re.sub(
+        "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]",
+        lambda match: f"\\u{ord(match[0]):04x}",
+        text,
+    )
+
+
+_READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "action": ("action", _text),
+    "request": ("text", _text),
+    "automl_policy": ("automl_policy", lambda _, value: policy_value(value)),
+    "train_datasets": ("train_datasets", _texts),
+    "train_dataset": ("train_datasets", _texts),
+    "eval_datasets": ("eval_datasets", _texts),
+    "eval_dataset": ("eval_datasets", _texts),
+    "inference_dataset": ("inference_dataset", _text),
+    "calibration_datasets": ("calibration_datasets", _texts),
+    "calibration_dataset": ("calibration_datasets", _texts),
+    "parent": ("parent", _text),
+    "checkpoint": ("checkpoint", _epoch),
+    "results_dir": ("results_dir", _text),
+    "set": ("overrides", _overrides),
+    "spec": ("spec", _text),
+    "platform": ("platform", _text),
+    "image": ("image", _text),
+    "claims": ("claims", _texts),
+    "claim": ("claims", _texts),
+    "write": ("write", _text),
+    "full": ("full", _flag),
+}
+"""JSON key: the field it fills, and what reads it."""
+
+
+def _unknown_key(key: str) -> UsageError:
+    near = nearest(key, _READERS)
+    dotted = "Spec keys go into `set`." if "." in key else None
+    return UsageError(
+        "unknown-key",
+        "A request has no such key",
+        got=short(key),
+        expected=f"one of {', '.join(_READERS)}",
+        hint=f"Did you mean {near!r}?" if near else dotted,
+    )
+
+
+def _wrong_type(key: str, value: Any, expected: str) -> UsageError:
+    return UsageError("wrong-type", f"{key} is {_kind(value)}", got=short(value), expected=expected)
+
+
+def _bad_json(what: str) -> UsageError:
+    return UsageError(
+        "bad-json", f"The request is not valid: {what}", expected="one JSON object in UTF-8"
+    )
+
+
+def _too_long(what: str, got: int, most: str) -> UsageError:
+    return UsageError(
+        "request-too-long",
+        f"{what} is too long",
+        got=got,
+        expected=f"at most {most}",
+        hint="Give paths and values as flags, or in a spec file.",
+    )
+
+
+def _kind(value: Any) -> str:
+    """What a JSON value is, in words."""
+    kinds = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
+    return kinds.get(type(value), "null")

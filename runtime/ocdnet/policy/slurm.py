@@ -1,0 +1,53 @@
+"""A batch script for Slurm."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from shlex import quote
+
+from ocdnet.policy.job import Job, Launch, gpu_overrides
+from ocdnet.policy.mounts import has_relative
+from ocdnet.policy.notes import Notes
+from ocdnet.policy.texts import fill
+
+_CPUS = 8
+"""For each process, where the spec leaves the number of workers open."""
+
+
+def batch(job: Job, program: str, notes: Notes) -> Launch:
+    """An sbatch script that starts one process a GPU on each node, as Lightning expects."""
+    if job.spec_file is None:
+        return Launch()
+    notes.warn("Slurm: all paths, and the skill itself, must lie on disks that the nodes share.")
+    words = [f"{program} {job.command} -e {quote(str(job.written))}"]
+    words += map(quote, gpu_overrides(job, notes))
+    results = os.path.abspath(job.results_dir)  # noqa: PTH100 - Path.absolute keeps ..
+    text = fill(
+        "job.sbatch.j2",
+        name=f"ocdnet-{job.action}",
+        log=_sbatch_path(results) + "/slurm-%j.out",
+        nodes=job.nodes,
+        processes=job.processes,
+        cpus=_cpus(job),
+        folder=str(Path.cwd()) if has_relative(job) else None,
+        command=" ".join(words),
+    )
+    name = f"{job.action}.sbatch"
+    # Slurm makes no folder for its log.
+    commands = [f"mkdir -p {quote(results)}", f"sbatch {quote(str(job.written.parent / name))}"]
+    return Launch(commands, {name: text})
+
+
+def _cpus(job: Job) -> int:
+    """CPUs of each process: its workers and itself."""
+    loader = job.spec.get("dataset", {}).get("train_dataset", {}).get("loader", {})
+    workers = loader.get("num_workers", -1) if job.command == "train" else -1
+    return int(workers) + 1 if workers >= 0 else _CPUS
+
+
+def _sbatch_path(path: str) -> str:
+    """A folder as an #SBATCH line takes it: quoted, and % doubled (it marks the job's number)."""
+    for mark in '\\"':
+        path = path.replace(mark, f"\\{mark}")
+    return path.replace("%", "%%")

@@ -1,0 +1,126 @@
+"""evals.json: its form, and the plans that are made of its requests."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ocdnet.errors import UserError
+from ocdnet.policy.artifacts import Skill, skill_dir
+from ocdnet.policy.plan import build
+from ocdnet.policy.request import ACTIONS, PLATFORMS, from_json
+from ocdnet.policy.words import read
+
+FOLDER = Path(__file__).resolve().parents[2] / "evals"
+DATA = json.loads((FOLDER / "evals.json").read_text(encoding="utf-8"))
+EVALS = DATA["evals"]
+PLANNED = [one for one in EVALS if "plan" in one]
+NEAR_MISSES = [one for one in EVALS if "plan" not in one]
+
+
+def _runner():
+    location = importlib.util.spec_from_file_location("evals_check", FOLDER / "check.py")
+    module = importlib.util.module_from_spec(location)
+    location.loader.exec_module(module)
+    return module
+
+
+check = _runner()
+
+
+def plan(request):
+    """The plan of a JSON request, made in this process, or its error."""
+    try:
+        return build(from_json(json.dumps(request)), Skill(skill_dir()), "ocdnet")
+    except UserError as error:
+        return {"error": error.to_dict()}
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return check.make_places(tmp_path)
+
+
+class TestForm:
+    def test_it_is_the_agent_skills_form(self):
+        assert DATA["skill_name"] == "tao-train-ocdnet"
+        assert [one["id"] for one in EVALS] == list(range(1, len(EVALS) + 1))
+        for one in EVALS:
+            assert isinstance(one["prompt"], str)
+            assert one["expected_output"]
+            assert isinstance(one["files"], list)
+            assert one["assertions"]
+            assert all(isinstance(line, str) for line in one["assertions"])
+        assert len({one["prompt"] for one in EVALS}) == len(EVALS)
+
+    def test_half_are_near_misses(self):
+        assert len(EVALS) >= 24
+        assert len(NEAR_MISSES) >= 0.4 * len(EVALS)
+        assert {one["expected_skill"] for one in PLANNED} == {DATA["skill_name"]}
+        for one in NEAR_MISSES:
+            assert one["expected_skill"] != DATA["skill_name"]
+            assert "request" not in one
+
+    def test_the_requests_cover_actions_and_platforms(self):
+        wanted = [one["plan"]["/action"] for one in PLANNED]
+        assert set(ACTIONS) - set(wanted) <= {"deploy_inference"}
+        platforms = {one["request"].get("platform", "local") for one in PLANNED}
+        assert platforms == set(PLATFORMS)
+
+    def test_placeholders_are_known(self, places):
+        used = set(re.findall(r"\{(\w+)\}", " ".join(one["prompt"] for one in EVALS)))
+        assert used <= places.keys()
+        text = json.dumps([check.filled(one, places) for one in EVALS])
+        assert not re.search(r"\{\w+\}", text)
+
+
+@pytest.mark.parametrize("one", PLANNED, ids=lambda one: one["id"])
+def test_the_plan_is_as_asserted(one, places):
+    assert check.check(one, places, plan) == []
+
+
+@pytest.mark.parametrize("one", PLANNED, ids=lambda one: one["id"])
+def test_the_prompt_itself_asks_for_no_other_action(one, places):
+    words = read(check.filled(one["prompt"], places))
+    assert words.action in (None, one["plan"]["/action"])
+
+
+@pytest.mark.parametrize("one", NEAR_MISSES, ids=lambda one: one["id"])
+def test_who_asks_to_read_is_not_simply_given_a_run(one):
+    if any("does not read" in line for line in one["assertions"]):
+        words = read(one["prompt"])
+        assert words.action is None or words.reads_text
+
+
+class TestRunner:
+    def test_it_runs_the_command_and_tells_each_eval(self, capsys):
+        assert check.main(["--only", "1", "8"]) == 0
+        assert [line[:4] for line in capsys.readouterr().out.splitlines()] == [
+            "ok  ",
+            "ok  ",
+            "2 of",
+        ]
+
+    def test_it_fails_where_a_plan_is_not_as_asserted(self, tmp_path, monkeypatch, capsys):
+        spoiled = [{**EVALS[0], "plan": {"/action": "prune", "/error": {"absent": True}}}]
+        (tmp_path / "evals.json").write_text(json.dumps({"evals": spoiled}))
+        monkeypatch.setattr(check, "EVALS", tmp_path / "evals.json")
+        assert check.main([]) == 1
+        told = capsys.readouterr().out
+        assert '/action: wanted "prune", got "train"' in told
+        assert "/error" not in told
+
+    def test_an_id_that_is_not_there_is_no_success(self, capsys):
+        assert check.main(["--only", "9999"]) == 1
+
+    def test_pointers(self):
+        told = {"a": [{"b/c": "x y"}], "n": None}
+        good = {"/a/0/b~1c": "x y", "/n": None, "/m": {"absent": True}, "/a": {"contains": "x y"}}
+        assert check.differences(told, {**good, "/a/0": {"lacks": "z"}}) == []
+        bad = {"/a/1": None, "/n": {"absent": True}, "/m": {"lacks": "z"}, "/a": {"contains": "z"}}
+        assert len(check.differences(told, bad)) == 4

@@ -1,0 +1,366 @@
+"""A plan decides what the request leaves open, holds all an agent needs, writes when asked."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from ocdnet.config import spec
+from ocdnet.errors import DataError, SpecError, UsageError
+from ocdnet.policy.artifacts import Skill, skill_dir
+from ocdnet.policy.plan import build
+from ocdnet.policy.request import Request
+from ocdnet.tree import yaml_io
+
+SKILL = Skill(skill_dir())
+SCHEMA = json.loads((skill_dir() / "schemas/plan.schema.json").read_text())
+MODEL = b"not read by a plan"
+
+
+def plan(**request):
+    """The plan of a request, which is always valid against its schema."""
+    document = build(Request(**request), SKILL, "ocdnet")
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    return document
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(MODEL)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
+@pytest.fixture
+def split(tmp_path):
+    return touch(
+        tmp_path / "train", *(f"img/{n}.png" for n in "abc"), *(f"gt/gt_{n}.txt" for n in "abc")
+    )
+
+
+@pytest.fixture
+def test_split(tmp_path):
+    return touch(tmp_path / "test", "img/a.png", "gt/gt_a.txt")
+
+
+@pytest.fixture
+def run(tmp_path, split, test_split):
+    """The results of a training run of 4 epochs as train leaves them, best in the third."""
+    root = tmp_path / "results"
+    names = [f"model_epoch_{n:03d}_step_{100 * n + 100:05d}.pth" for n in range(4)]
+    touch(root / "train", "model_best.pth", *names)
+    (root / "train/ocd_model_latest.pth").symlink_to(names[-1])
+    result = {"action": "train", "best_epoch": 2, "best_metric": {"name": "hmean", "value": 0.5}}
+    result |= {"best_checkpoint": str(root / "train/model_best.pth"), "checkpoints": names}
+    (root / "train/results.json").write_text(json.dumps(result))
+    line = {"date": "11/22/2026", "time": "10:00:00", "status": "SUCCESS", "message": "train"}
+    (root / "train/status.json").write_text(json.dumps(line) + "\n")
+    given = [
+        f"dataset.train_dataset.data_path=[{split}]",
+        f"dataset.validate_dataset.data_path=[{test_split}]",
+        "dataset.train_dataset.loader.batch_size=3",
+        "train.num_epochs=4",
+        "train.optimizer.args.lr=0.004",
+    ]
+    loaded = spec.load("train", None, [*given, f"results_dir={root}"])
+    (root / "train/experiment.yaml").write_text(spec.to_yaml(spec.dump(loaded)))
+    return root
+
+
+def asked(document):
+    return {question["about"] for question in document["missing"] if question["blocking"]}
+
+
+class TestSchema:
+    def test_every_field_is_described(self, split, tmp_path):
+        written = plan(action="train", train_datasets=(split,), automl_policy="off", full=True)
+        assert set(SCHEMA["properties"]) == set(written)
+        assert set(SCHEMA["required"]) == set(written) - {"spec"}
+
+    @pytest.mark.parametrize("field", SCHEMA["required"])
+    def test_every_field_is_needed_and_typed(self, split, field):
+        document = plan(action="train", train_datasets=(split,))
+        validator = jsonschema.Draft202012Validator(SCHEMA)
+        for spoilt in ({k: v for k, v in document.items() if k != field}, document | {field: 0}):
+            assert not validator.is_valid(spoilt)
+        assert not validator.is_valid(document | {"more": 1})
+
+    @pytest.mark.parametrize("field", SCHEMA["properties"]["route"]["then"]["required"])
+    def test_every_field_of_the_automl_route_is_needed(self, split, field):
+        document = plan(action="train", train_datasets=(split,))
+        del document["route"][field]
+        assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(document)
+
+
+class TestWhatItWrites:
+    def test_the_spec_is_complete_valid_and_runs_as_it_is(self, split, test_split):
+        document = plan(
+            action="train",
+            automl_policy="off",
+            train_datasets=(split,),
+            eval_datasets=(test_split,),
+            overrides=("train.max_minutes=3",),
+            write="run",
+        )
+        assert document["files"] == [document["spec_file"]] == ["run/train.yaml"]
+        tree = yaml_io.read(Path("run/train.yaml"))
+        loaded = spec.resolve("train", tree)
+        assert loaded.notices == []
+        assert loaded.experiment.train.max_minutes == 3
+        assert set(tree) == {*SKILL.schema("train")["properties"]}
+        assert document["commands"] == ["ocdnet train -e run/train.yaml"]
+
+    def test_the_overrides_over_the_template_are_the_same_spec(self, split):
+        given = {"action": "train", "automl_policy": "off", "train_datasets": (split,)}
+        sets = ("train.num_epochs=2", "train.precision=bf16", "wandb.name='a b'")
+        written = plan(**given, overrides=sets, write="run")
+        (command,) = plan(**given, overrides=sets)["commands"]
+        _, _, _, template, *rest = shlex.split(command)
+        loaded = spec.load("train", Path(template), rest)
+        assert spec.dump(loaded) == spec.dump(spec.load("train", Path(written["spec_file"])))
+
+    def test_without_write_nothing_is_written(self, split):
+        plan(action="train", train_datasets=(split,))
+        assert list(Path.cwd().iterdir()) == []
+
+    def test_nothing_is_written_over(self, split):
+        given = {"action": "train", "train_datasets": (split,), "write": "run"}
+        plan(**given)
+        before = Path("run/train.yaml").read_bytes()
+        with pytest.raises(UsageError, match="not written over"):
+            plan(**given)
+        assert Path("run/train.yaml").read_bytes() == before
+
+    def test_nothing_is_written_while_a_question_blocks(self):
+        document = plan(action="train", write="run")
+        assert asked(document) == {"--train-dataset"}
+        assert document["spec_file"] is None
+        assert document["commands"] == []
+        assert not Path("run").exists()
+
+    def test_a_secret_is_not_printed(self, split):
+        document = plan(
+            action="train", train_datasets=(split,), overrides=("encryption_key=tlt",), full=True
+        )
+        assert "tlt" not in json.dumps(document)
+        assert document["spec_overrides"]["encryption_key"] == "***"
+
+    def test_an_archive_is_unpacked_first_and_never_passed_on(self, split, tmp_path):
+        archive = shutil.make_archive(str(tmp_path / "words"), "gztar", split)
+        document = plan(action="train", train_datasets=(archive,), automl_policy="off", write="run")
+        (step,) = document["extract"]
+        assert step["archive"] == archive
+        assert document["spec_overrides"]["dataset.train_dataset.data_path"] == [step["to"]]
+        assert archive not in Path("run/train.yaml").read_text()
+        assert shlex.split(step["command"])[:4] == ["ocdnet", "data", "extract", archive]
+
+
+class TestFromAParent:
+    @pytest.mark.parametrize(
+        ("action", "key"),
+        [
+            ("evaluate", "evaluate.checkpoint"),
+            ("export", "export.checkpoint"),
+            ("prune", "prune.checkpoint"),
+        ],
+    )
+    def test_the_best_checkpoint_is_taken_and_the_data_of_the_run(self, run, action, key):
+        document = plan(action=action, parent=str(run))
+        assert document["spec_overrides"][key] == str(run / "train/model_best.pth")
+        assert document["spec_overrides"]["results_dir"] == str(run)
+        assert document["missing"] == []
+        assert any("experiment.yaml" in why for why in document["why"])
+
+    def test_the_full_checkpoint_of_the_best_epoch_is_quantized(self, run, split):
+        document = plan(action="quantize", parent=str(run), overrides=("quantize.backend=torchao",))
+        path = document["spec_overrides"]["quantize.model_path"]
+        assert path == str(run / "train/model_epoch_002_step_00300.pth")
+
+    def test_resume_goes_on_in_the_runs_own_folder_with_its_own_settings(self, run):
+        document = plan(action="resume", parent=str(run), overrides=("train.num_epochs=9",))
+        overrides = document["spec_overrides"]
+        latest = str(run / "train/model_epoch_003_step_00400.pth")
+        assert overrides["train.resume_training_checkpoint_path"] == latest
+        assert overrides["train.optimizer.args.lr"] == 0.004
+        assert overrides["dataset.train_dataset.loader.batch_size"] == 3
+        assert overrides["train.num_epochs"] == 9
+        assert document["outputs"]["folder"] == str(run / "train")
+
+    def test_epochs_of_a_resumed_run_are_the_total(self, run):
+        document = plan(action="resume", parent=str(run))
+        assert asked(document) == {"train.num_epochs"}
+        assert "4 epochs are done" in document["missing"][0]["question"]
+
+    def test_an_earlier_run_is_never_written_over(self, run, split):
+        again = plan(action="train", train_datasets=(split,), results_dir=str(run))
+        assert again["spec_overrides"]["results_dir"] == f"{run}-2"
+        assert any("holds an earlier job" in warning for warning in again["warnings"])
+
+    def test_retrain_takes_the_pruned_graph(self, run, split):
+        touch(run / "prune", "pruned_0.3.pth")
+        document = plan(action="retrain", parent=str(run / "prune"), train_datasets=(split,))
+        assert document["spec_overrides"]["model.pruned_graph_path"].endswith("pruned_0.3.pth")
+        assert "model.load_pruned_graph" not in document["spec_overrides"]  # the template's default
+        assert document["outputs"]["folder"] == f"{run}-2/train"
+
+    def test_a_checkpoint_asked_for_by_epoch_counts_from_1(self, run):
+        document = plan(action="export", parent=str(run), checkpoint="2")
+        assert document["spec_overrides"]["export.checkpoint"].endswith("_epoch_001_step_00200.pth")
+
+    def test_the_users_own_value_wins(self, run):
+        own = ("evaluate.checkpoint=/mine.pth",)
+        document = plan(action="evaluate", parent=str(run), overrides=own)
+        assert document["spec_overrides"]["evaluate.checkpoint"] == "/mine.pth"
+
+    def test_a_parent_that_does_not_exist(self):
+        with pytest.raises(DataError):
+            plan(action="evaluate", parent="nowhere")
+
+
+class TestSettings:
+    def test_no_interval_is_longer_than_the_run(self, split):
+        sets = ("train.num_epochs=5", "train.validation_interval=10", "train.checkpoint_interval=7")
+        document = plan(action="train", train_datasets=(split,), overrides=sets)
+        assert document["spec_overrides"]["train.validation_interval"] == 5
+        assert document["spec_overrides"]["train.checkpoint_interval"] == 5
+        assert sum("is lowered from" in warning for warning in document["warnings"]) == 2
+
+    def test_the_defaults_are_ten_epochs_at_intervals_of_one(self, split):
+        train = plan(action="train", train_datasets=(split,), full=True)["spec"]["train"]
+        intervals = (train["validation_interval"], train["checkpoint_interval"])
+        assert (train["num_epochs"], *intervals) == (10, 1, 1)
+
+    def test_gpu_ids_follow_num_gpus_and_the_batch_is_per_gpu(self, split):
+        document = plan(action="train", train_datasets=(split,), overrides=("train.num_gpus=4",))
+        assert document["spec_overrides"]["train.gpu_ids"] == [0, 1, 2, 3]
+        assert any("16 on each of 4, 64 a step" in warning for warning in document["warnings"])
+
+    def test_num_gpus_follow_gpu_ids(self, split):
+        document = plan(action="train", train_datasets=(split,), overrides=("train.gpu_ids=[2,5]",))
+        assert document["spec_overrides"]["train.num_gpus"] == 2
+
+    def test_num_gpus_and_gpu_ids_that_disagree(self, split):
+        sets = ("train.gpu_ids=[2,5]", "train.num_gpus=3")
+        with pytest.raises(SpecError, match="disagree"):
+            plan(action="train", train_datasets=(split,), overrides=sets)
+
+    def test_calibration_never_asks_for_more_images_than_there_are(self, run, split):
+        touch(run / "export", "detector.onnx")
+        sets = (
+            "gen_trt_engine.tensorrt.data_type=INT8",
+            "gen_trt_engine.tensorrt.calibration.cal_batch_size=2",
+            "gen_trt_engine.tensorrt.calibration.cal_batches=10",
+        )
+        document = plan(
+            action="gen_trt_engine",
+            parent=str(run),
+            calibration_datasets=(f"{split}/img",),
+            overrides=sets,
+            platform="tao-docker",
+            full=True,
+        )
+        calibration = document["spec"]["gen_trt_engine"]["tensorrt"]["calibration"]
+        assert (calibration["cal_batch_size"], calibration["cal_batches"]) == (2, 1)
+        overrides = document["spec_overrides"]
+        assert overrides["gen_trt_engine.onnx_file"].endswith("export/detector.onnx")
+        assert any("3 calibration images" in warning for warning in document["warnings"])
+
+    def test_pruning_says_what_the_number_means(self, run):
+        document = plan(action="prune", parent=str(run), overrides=("prune.ch_sparsity=0.3",))
+        assert any("30% of the channels" in why for why in document["why"])
+
+
+class TestWords:
+    def test_words_decide_action_and_policy_and_the_rest_is_listed(self, split):
+        document = plan(text="plain training for 40 epochs on /data/x", train_datasets=(split,))
+        assert (document["action"], document["route"]["kind"]) == ("train", "direct")
+        assert "train.num_epochs" not in document["spec_overrides"]
+        assert any("40" in piece for piece in document["not_understood"])
+
+    def test_the_action_given_wins_over_words(self, run):
+        document = plan(action="export", parent=str(run), text="evaluate the model")
+        assert document["action"] == "export"
+        assert any("evaluate" in warning for warning in document["warnings"])
+
+    def test_it_does_not_read_words(self, split):
+        document = plan(text="train a model to read the words", train_datasets=(split,))
+        assert any("OCRNet" in warning for warning in document["warnings"])
+
+    def test_a_request_that_names_no_action(self):
+        with pytest.raises(UsageError) as raised:
+            plan(text="Bitte das Modell verbessern")
+        assert raised.value.code == "no-action"
+        assert "--action" in raised.value.hint
+
+
+class TestPlatforms:
+    def test_what_is_not_built_has_no_command_here_but_in_nvidias_image(self, run):
+        given = {"action": "prune", "parent": str(run)}
+        here = plan(**given, write="here")
+        assert here["commands"] == []
+        assert any("tao-docker" in warning for warning in here["warnings"])
+        there = plan(**given, platform="tao-docker", write="there")
+        assert there["image"] == "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-pyt"
+        assert any("ocdnet prune -e" in command for command in there["commands"])
+
+    def test_tao_gets_tao_values(self, split):
+        document = plan(
+            action="train",
+            automl_policy="off",
+            train_datasets=(split,),
+            platform="tao-docker",
+            overrides=("train.max_minutes=3",),
+            write="run",
+        )
+        tree = yaml_io.read(Path(document["spec_file"]))
+        assert tree["dataset"]["train_dataset"]["loader"]["num_workers"] == 4
+        assert "max_minutes" not in tree["train"]
+        with pytest.raises(SpecError, match="cannot run"):
+            plan(
+                action="train",
+                train_datasets=(split,),
+                platform="tao-docker",
+                overrides=("train.precision=bf16",),
+            )
+
+    def test_default_specs(self):
+        document = plan(action="default_specs", results_dir="a b")
+        assert document["commands"] == ["ocdnet default_specs 'results_dir=a b'"]
+
+
+class TestBadSpecs:
+    @pytest.mark.parametrize(
+        ("override", "code"),
+        [
+            ("train.num_epochs=ten", "wrong-type"),
+            ("train.num_epochs=0", "out-of-range"),
+            ("model.backbone=vgg16", "bad-choice"),
+            ("train.epochs=3", "unknown-key"),
+            ("evaluate.checkpoint=m.pth", "key-not-read"),
+            ("train.num_epochs", "bad-override"),
+            ("train.optimizer.args.lr=.nan", "not-finite"),
+        ],
+    )
+    def test_a_bad_override(self, split, override, code):
+        with pytest.raises(SpecError) as raised:
+            plan(action="train", train_datasets=(split,), overrides=(override,), write="run")
+        assert raised.value.code == code
+        assert not Path("run").exists()
+
+    def test_the_users_own_file_is_read_as_train_reads_it(self, split):
+        Path("mine.yaml").write_text("train: {num_epochs: 7}\nevaluate: {checkpoint: x.pth}\n")
+        document = plan(action="train", train_datasets=(split,), spec="mine.yaml")
+        assert document["spec_overrides"]["train.num_epochs"] == 7
+        Path("mine.yaml").write_text("train: {num_epochs: 7}\nevaluat: {}\n")
+        with pytest.raises(SpecError) as raised:
+            plan(action="train", train_datasets=(split,), spec="mine.yaml")
+        assert raised.value.code == "unknown-key"
