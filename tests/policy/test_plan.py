@@ -185,6 +185,12 @@ class TestFromAParent:
         path = document["spec_overrides"]["quantize.model_path"]
         assert path == str(run / "train/model_epoch_002_step_00300.pth")
 
+    def test_the_runs_training_images_calibrate(self, run, split):
+        document = plan(action="quantize", parent=str(run))
+        key = "dataset.quant_calibration_dataset.images_dir"
+        assert document["spec_overrides"][key] == f"{split}/img"
+        assert document["missing"] == []
+
     def test_resume_goes_on_in_the_runs_own_folder_with_its_own_settings(self, run):
         document = plan(action="resume", parent=str(run), overrides=("train.num_epochs=9",))
         overrides = document["spec_overrides"]
@@ -227,6 +233,12 @@ class TestFromAParent:
 
 
 class TestSettings:
+    def test_automl_gets_absolute_paths_since_its_trials_run_elsewhere(self, split):
+        Path("words").symlink_to(split)
+        document = plan(action="train", train_datasets=("words",))
+        (path,) = document["spec_overrides"]["dataset.train_dataset.data_path"]
+        assert Path(path).is_absolute()
+
     def test_no_interval_is_longer_than_the_run(self, split):
         sets = ("train.num_epochs=5", "train.validation_interval=10", "train.checkpoint_interval=7")
         document = plan(action="train", train_datasets=(split,), overrides=sets)

@@ -129,8 +129,10 @@ def _chosen(
     own, *others = _sources(entry)
     texts = named[own] or _texts(given(key))
     for source in () if texts else others:
-        if named[source]:
-            return _Choice(key, entry, own, source, named[source])
+        # Training images that an earlier job names serve as well as those of a flag.
+        images = named[source] or (_texts(given(_TRAIN)) if source == "train_datasets" else ())
+        if images:
+            return _Choice(key, entry, own, source, images)
     return _Choice(key, entry, own, own, texts)
 
 

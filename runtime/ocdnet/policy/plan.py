@@ -58,6 +58,8 @@ def build(request: Request, skill: Skill, program: str) -> dict[str, Any]:
     if action == "default_specs":
         return _default_specs(request, heard, program, notes)
     kind = routing.choose(action, request.automl_policy, heard.automl_policy, skill, notes)
+    if kind == "automl" and request.platform == "local":
+        request = replace(request, platform="docker")  # trials run in containers: absolute paths
     draft, tree, extract = _spec(action, request, skill, program, notes)
     route: dict[str, Any] = {"kind": kind}
     if kind == "automl":
