@@ -179,6 +179,7 @@ class TestFromAParent:
         assert document["spec_overrides"]["results_dir"] == str(run)
         assert document["missing"] == []
         assert any("experiment.yaml" in why for why in document["why"])
+        assert not any("train_dataset" in key for key in document["spec_overrides"])
 
     def test_the_full_checkpoint_of_the_best_epoch_is_quantized(self, run, split):
         document = plan(action="quantize", parent=str(run), overrides=("quantize.backend=torchao",))

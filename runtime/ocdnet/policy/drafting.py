@@ -132,6 +132,8 @@ def inheritance(experiment: Mapping[str, Any], name: str, skill: Skill) -> dict[
         raise normaliser.problems[0]
     for key in _OWN:
         _drop(normal, key)
+    if "dataset.train_dataset.data_path" not in skill.info["actions"][name]["inputs"]:
+        _drop(normal, "dataset.train_dataset")
     return normal
 
 
