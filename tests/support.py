@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ocdnet.config import spec
 from ocdnet.models import factory
+from ocdnet.models.backbones.base import Backbone
 from ocdnet.models.backbones.resnet import BasicBlock
 from ocdnet.models.fpn import FPN
 
@@ -22,7 +23,7 @@ CROP = 128
 SIDE = 160
 
 
-class SmallBackbone(nn.Module):
+class SmallBackbone(Backbone):
     """deformable_resnet18's structure, one thin block a stage: 20 ms a step instead of 300."""
 
     out_channels = WIDTHS
@@ -51,7 +52,7 @@ class SmallBackbone(nn.Module):
 
 def shrink_network(patch: Any) -> None:
     """Let every backbone name build the small network until the patch is undone."""
-    patch.setattr(factory, "BACKBONES", dict.fromkeys(factory.BACKBONES, SmallBackbone))
+    patch.setattr(factory, "BACKBONES", dict.fromkeys(factory.BACKBONES, lambda _: SmallBackbone()))
     patch.setattr(factory, "FPN", lambda channels, _: FPN(channels, 32))
 
 

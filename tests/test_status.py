@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from datetime import datetime, timedelta
 
 import pytest
 
 from ocdnet.errors import EnvironmentFault
-from ocdnet.status import StatusWriter, last_state
+from ocdnet.status import StatusWriter, WarningLines, last_state, read_status
 
 
 def lines(path):
@@ -82,3 +83,17 @@ def test_the_last_state_is_that_of_the_last_whole_line(tmp_path):
     assert last_state(path) == "SUCCESS"
     path.write_bytes(b"\xff\xfe not ours")
     assert last_state(path) is None
+
+
+def test_what_is_warned_of_is_a_line(tmp_path):
+    logger = logging.getLogger("ocdnet.test")
+    handler = WarningLines(StatusWriter(tmp_path / "status.json"))
+    logger.addHandler(handler)
+    try:
+        logger.warning("%d labels are odd", 3)
+        logger.info("not of interest")
+    finally:
+        logger.removeHandler(handler)
+    (line,) = read_status(tmp_path / "status.json").lines
+    told = (line["status"], line["verbosity"], line["message"])
+    assert told == ("RUNNING", "WARNING", "3 labels are odd")

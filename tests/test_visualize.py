@@ -11,8 +11,12 @@ from ocdnet.visualize import (
     GREEN,
     GREY,
     RED,
+    ROLE_COLORS,
     compare,
     draw_polygons,
+    draw_roles,
+    encoded,
+    fitted,
     probability_image,
     write_image,
 )
@@ -77,3 +81,35 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     with pytest.raises(EnvironmentFault) as caught:
         write_image(tmp_path / "file" / "a.png", BLACK)
     assert caught.value.code == "cannot-write"
+
+
+def test_roles_have_colours_and_mistakes_are_bolder():
+    polygons = {role: [BOX + 4 * n] for n, role in enumerate(ROLE_COLORS)}
+    drawn = draw_roles(BLACK, polygons)
+    for number, color in enumerate(ROLE_COLORS.values()):
+        assert drawn[30 + 4 * number, 50].tolist() == list(color)
+    thin, bold = (draw_roles(BLACK, {role: [BOX]}).any(axis=2).sum() for role in ("right", "false"))
+    assert bold > thin
+
+
+@pytest.mark.parametrize(
+    ("size", "longest", "expected"),
+    [((100, 200), 50, (25, 50)), ((200, 100), 50, (50, 25)), ((10, 20), 50, (10, 20))],
+)
+def test_an_image_is_reduced_and_never_enlarged(size, longest, expected):
+    reduced, factor = fitted(np.zeros((*size, 3), np.uint8), longest)
+    assert reduced.shape[:2] == expected
+    assert factor == pytest.approx(expected[0] / size[0])
+
+
+def test_a_sliver_keeps_a_pixel():
+    assert fitted(np.zeros((2, 2000, 3), np.uint8), 100)[0].shape == (1, 100, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_an_image_is_encoded_as_asked(suffix):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    coarse, fine = (encoded(noise, suffix, quality) for quality in (20, 90))
+    assert len(coarse) < len(fine)
+    read = cv2.imdecode(np.frombuffer(fine, np.uint8), cv2.IMREAD_COLOR)
+    assert read.shape == noise.shape

@@ -22,6 +22,13 @@ _KPI = {
     "train_loss": {"type": "number", "description": "Mean loss of the epoch just ended."},
     **_SCORES,
 }
+_TERMS = {
+    "shrink_loss": {"type": "number", "description": "Its cross-entropy, not weighted."},
+    "threshold_loss": {"type": "number", "description": "Its L1, not weighted."},
+    "binary_loss": {"type": "number", "description": "Its dice loss, not weighted."},
+    "lr": {"type": "number", "minimum": 0, "description": "Learning rate of its last step."},
+}
+"""What an epoch tells beside its loss."""
 _PROGRESS = ("epoch", "step", "max_epoch", "max_step", "time_per_epoch", "time_per_step", "eta")
 
 
@@ -36,9 +43,9 @@ def status() -> Node:
                 "date": {"type": "string", "pattern": "^\\d\\d/\\d\\d/\\d{4}$"},
                 "time": {"type": "string", "pattern": "^\\d\\d:\\d\\d:\\d\\d$"},
                 "status": {"type": "string", "enum": ["STARTED", "RUNNING", "SUCCESS", "FAILURE"]},
-                "verbosity": {"type": "string", "enum": ["INFO", "ERROR"]},
+                "verbosity": {"type": "string", "enum": ["INFO", "WARNING", "ERROR"]},
                 "message": _TEXT | {"description": "One sentence for people."},
-                "kpi": {"description": "Numbers measured just now.", **_closed(_KPI, ())},
+                "kpi": {"description": "Numbers measured just now.", **_closed(_KPI | _TERMS, ())},
                 "epoch": _COUNT | {"description": "Epoch just ended, counted from 0."},
                 "step": _COUNT | {"description": "Optimiser steps so far."},
                 "max_epoch": _COUNT | {"description": "num_epochs - 1."},

@@ -1,10 +1,7 @@
-"""Reading checkpoints without running their pickles, and loading their weights by key."""
+"""Checkpoints: weights under the keys of our network, and how they meet it."""
 
 from __future__ import annotations
 
-import pickle
-import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ocdnet.config.model import ModelConfig
 from ocdnet.errors import DataError
+from ocdnet.key_maps import BACKBONE_PART, UNKNOWN, translate
+from ocdnet.models.factory import BACKBONES
+from ocdnet.unpickle import read_pickle, unusable
 
-SUFFIXES = (".pth", ".tlt", ".ckpt", ".pt")
 SPEC_KEY = "ocdnet_spec"
 """Key of a checkpoint that holds the resolved training spec."""
-# What torch.load lets through for cut and garbled files, measured on some thousands of them.
-DAMAGE = (
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+# Ours, TAO's and timm's; torchvision's training scripts; a common habit.
+_STATES = ("state_dict", "model", "model_state_dict")
 
 
 @dataclass(frozen=True)
@@ -40,94 +30,98 @@ class Checkpoint:
         path: where it was read.
         weights: tensors under the network's keys (backbone.*, neck.*, head.*).
         spec: the resolved training spec, empty if the file holds none (TAO's).
-        full: whether training can resume from it.
+        full: whether training can resume from it: only what our training wrote.
+        source: what kind of file it seems to be, for people.
     """
 
     path: Path
     weights: dict[str, Tensor]
     spec: Mapping[str, Any]
     full: bool
+    source: str = UNKNOWN
 
     @property
     def backbone(self) -> str | None:
         """Backbone it was trained with, where it says so."""
-        name = self.spec.get("model", {}).get("backbone")
-        return str(name) if name else None
+        return self._setting("model", "backbone")
 
     @property
     def img_mode(self) -> str | None:
         """Image mode it was trained with, where it says so."""
-        dataset = self.spec.get("dataset", {})
-        mode = dataset.get("train_dataset", {}).get("args", {}).get("img_mode")
-        return str(mode) if mode else None
+        return self._setting("dataset", "train_dataset", "args", "img_mode")
+
+    def _setting(self, *path: str) -> str | None:
+        node: Any = self.spec
+        for key in path:
+            node = node.get(key) if isinstance(node, Mapping) else None
+        return str(node) if node else None
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """How a checkpoint's keys met a network's."""
+    """How a checkpoint's keys met a network's; every list is in the order of its source."""
 
+    source: str
     loaded: list[str]
     missing: list[str]
     unexpected: list[str]
     mismatched: list[str]
 
+    def lines(self, names: int = 4) -> list[str]:
+        """The report for a log: counts, and the first few names of what did not fit."""
+        rest = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "of another shape": self.mismatched,
+        }
+        counts = ", ".join(f"{len(keys)} {what}" for what, keys in rest.items())
+        return [
+            f"{len(self.loaded)} tensors loaded, {counts}.",
+            *(f"{what}: {_first(keys, names)}" for what, keys in rest.items() if keys),
+        ]
+
+
+def _first(keys: list[str], names: int) -> str:
+    more = f" and {len(keys) - names} more" if len(keys) > names else ""
+    return ", ".join(keys[:names]) + more
+
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint of ours or of TAO, on the CPU, with `weights_only`.
+    """Read weights on the CPU, with `weights_only`.
+
+    Taken are checkpoints of ours, of TAO and of the original DB release, and the classifiers whose
+    features our backbones are (`ocdnet.key_maps`).
 
     Raises:
-        DataError: absent, damaged, holding pickled code, or without weights.
+        DataError: absent, damaged, encrypted, holding pickled code, or without weights.
     """
-    content = _read(path)
+    content = read_pickle(path)
     if not isinstance(content, Mapping):
-        raise _unusable(path, f"it holds a {type(content).__name__}")
-    state = content.get("state_dict", content)
+        raise unusable(path, f"it holds a {type(content).__name__}")
+    if content.get("state_dict_encrypted") is True:
+        raise unusable(path, "TAO encrypted its weights, which cannot be read here")
+    state = next((content[key] for key in _STATES if key in content), content)
     if not isinstance(state, Mapping):
-        raise _unusable(path, f"its state_dict is a {type(state).__name__}")
-    weights = {
-        str(key).removeprefix("model."): value
-        for key, value in state.items()
-        if isinstance(value, Tensor)
-    }
-    if not weights:
-        raise _unusable(path, "it holds no weights")
-    spec = content.get(SPEC_KEY, {})
+        raise unusable(path, f"its state_dict is a {type(state).__name__}")
+    tensors = {str(key): value for key, value in state.items() if _is_plain(value)}
+    if not tensors:
+        raise unusable(path, "it holds no weights")
+    source, names = translate(tensors)
+    weights = {name: tensors[key] for key, name in names.items()}
+    spec = content.get(SPEC_KEY)
+    if not isinstance(spec, Mapping):
+        return Checkpoint(path, weights, {}, full=False, source=source)
     full = "optimizer_states" in content and "loops" in content
-    return Checkpoint(path, weights, spec if isinstance(spec, Mapping) else {}, full)
+    return Checkpoint(path, weights, spec, full, "ocdnet's training")
 
 
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise DataError(
-            "no-checkpoint",
-            f"There is no checkpoint {path}",
-            got=str(path),
-            expected="a .pth file",
-            hint="Training writes model_best.pth into <results_dir>/train.",
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if named is None:
-            raise _unusable(path, "it is damaged or no checkpoint") from error
-        raise DataError(
-            "unsafe-checkpoint",
-            f"{path} holds Python objects, which would run code when loaded",
-            got=named.group(1),
-            expected="tensors and plain values",
-            hint="Save its state_dict alone: torch.save({'state_dict': model.state_dict()}, FILE).",
-        ) from error
-    except DAMAGE as error:
-        raise _unusable(path, "it is damaged or no checkpoint") from error
-
-
-def _unusable(path: Path, reason: str) -> DataError:
-    return DataError(
-        "bad-checkpoint",
-        f"Cannot use the checkpoint {path}: {reason}",
-        expected="a .pth file written by training",
-        hint="Check that the copy is whole.",
+def _is_plain(value: object) -> bool:
+    """A tensor that fits a network's: neither quantized, sparse, complex nor without content."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_meta
+        and (value.is_floating_point() or value.dtype == torch.int64)
     )
 
 
@@ -138,6 +132,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
     mismatched = [key for key in given if key in own and given[key].shape != own[key].shape]
     loaded = [key for key in given if key in own and key not in set(mismatched)]
     report = LoadReport(
+        source=checkpoint.source,
         loaded=loaded,
         missing=[key for key in own if key not in given],
         unexpected=[key for key in given if key not in own],
@@ -156,13 +151,15 @@ def load_exactly(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> Non
         backbone: the network's backbone, for the message.
 
     Raises:
-        DataError: a key is missing or of another shape.
+        DataError: a key is missing or of another shape, or the file's backbone has more of them.
     """
     report = load_weights(model, checkpoint)
-    wrong = report.mismatched or report.missing
+    # A deeper or a deformable backbone would fill a plain one, and mean something else.
+    surplus = [key for key in report.unexpected if BACKBONE_PART.match(key)]
+    wrong = report.mismatched or report.missing or surplus
     if not wrong:
         return
-    trained = checkpoint.backbone
+    trained = checkpoint.backbone or fitting_backbone(checkpoint.weights)
     other = trained is not None and trained != backbone
     raise DataError(
         "checkpoint-mismatch",
@@ -173,21 +170,66 @@ def load_exactly(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> Non
     )
 
 
-def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
-    """Start from whatever fits; at least half of the backbone must.
+def load_pretrained(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> LoadReport:
+    """Start from whatever fits; most of the backbone must.
+
+    Weights of plain convolutions fill deformable ones, whose offsets stay at zero.
+
+    Args:
+        model: network to fill.
+        checkpoint: where from.
+        backbone: the network's backbone, for the message.
 
     Raises:
-        DataError: under half of the backbone's tensors matched.
+        DataError: under half of the network's backbone was filled, or over a quarter of the file's
+            was left over, as of a deeper backbone.
     """
     report = load_weights(model, checkpoint)
-    backbone = [key for key in model.state_dict() if key.startswith("backbone.")]
-    matched = sum(key.startswith("backbone.") for key in report.loaded)
-    if 2 * matched < len(backbone):
-        raise DataError(
-            "pretrained-mismatch",
-            f"{checkpoint.path} has little in common with the network's backbone",
-            got=f"{matched} of {len(backbone)} backbone tensors",
-            expected="at least half of them",
-            hint=f"It was trained with {checkpoint.backbone}." if checkpoint.backbone else None,
-        )
+    needed, given = _kernels(model.state_dict()), _kernels(checkpoint.weights)
+    used = len(needed & given)
+    if 2 * used < len(needed):
+        raise _mismatch(checkpoint, backbone, f"{used} of the {len(needed)} it needs")
+    if 4 * used < 3 * len(given):
+        raise _mismatch(checkpoint, backbone, f"{len(given)}, of which {used} have a place")
     return report
+
+
+def _kernels(state: Mapping[str, Tensor]) -> set[tuple[str, torch.Size]]:
+    """Name and shape of a backbone's weights.
+
+    Biases and normalisations are left out: they are short enough to fit networks of other kinds.
+    """
+    return {
+        (key, value.shape)
+        for key, value in state.items()
+        if key.startswith("backbone.") and value.ndim > 1
+    }
+
+
+def _mismatch(checkpoint: Checkpoint, backbone: str, got: str) -> DataError:
+    right = checkpoint.backbone or fitting_backbone(checkpoint.weights)
+    return DataError(
+        "pretrained-mismatch",
+        f"{checkpoint.path} ({checkpoint.source}) is not of the backbone {backbone}",
+        got=f"backbone weights: {got}",
+        expected=f"weights of a {backbone} network, or most of its backbone",
+        hint=f"They are of {right}: set model.backbone={right}."
+        if right not in (None, backbone)
+        else "Remove model.pretrained_model_path, or name other weights.",
+    )
+
+
+def fitting_backbone(weights: Mapping[str, Tensor]) -> str | None:
+    """The backbone that has most in common with these weights, if it is over half of either's."""
+    given, best, most = _kernels(weights), None, 0.5
+    for name, build in BACKBONES.items():
+        config: Any = {"backbone": name}
+        with torch.device("meta"):
+            backbone = build(ModelConfig(**config))
+        needed = _kernels(
+            {f"backbone.{key}": value for key, value in backbone.state_dict().items()}
+        )
+        share = len(given & needed) / len(given | needed)
+        if share > most:
+            best, most = name, share
+    return best

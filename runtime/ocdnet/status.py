@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ class StatusWriter:
         status: State,
         message: str,
         kpi: Mapping[str, float] | None = None,
+        verbosity: Literal["INFO", "WARNING", "ERROR"] | None = None,
         **progress: Any,
     ) -> None:
         """Append one line.
@@ -97,6 +99,7 @@ class StatusWriter:
             status: what the run is doing.
             message: one sentence for people.
             kpi: numbers measured just now, e.g. `{"hmean": 0.5}`.
+            verbosity: ERROR for a failure and INFO for the rest where it is not given.
             progress: further JSON values: epoch, step, eta ...
         """
         if not self.enabled:
@@ -107,7 +110,7 @@ class StatusWriter:
             "date": now.strftime("%m/%d/%Y"),
             "time": now.strftime("%H:%M:%S"),
             "status": status,
-            "verbosity": "ERROR" if status == "FAILURE" else "INFO",
+            "verbosity": verbosity or ("ERROR" if status == "FAILURE" else "INFO"),
             "message": message,
         }
         if kpi is not None:
@@ -117,3 +120,15 @@ class StatusWriter:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
         except OSError as error:
             raise os_fault(error, self.path) from error
+
+
+class WarningLines(logging.Handler):
+    """Writes what a logger warns of into a status file, where it outlives the terminal."""
+
+    def __init__(self, status: StatusWriter) -> None:
+        super().__init__(logging.WARNING)
+        self.status = status
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a line of verbosity WARNING."""
+        self.status.write("RUNNING", record.getMessage(), verbosity="WARNING")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,6 +19,16 @@ Color: TypeAlias = tuple[int, int, int]
 GREEN: Color = (0, 255, 0)
 GREY: Color = (160, 160, 160)
 RED: Color = (0, 0, 255)
+
+ROLE_COLORS: dict[str, Color] = {
+    "ignored": GREY,
+    "found": (80, 200, 0),
+    "right": (255, 150, 30),
+    "missed": (0, 165, 255),
+    "false": (60, 60, 255),
+}
+"""Don't-care text grey, text that was found green and its detection blue, missed text orange, a
+detection where no text is red."""
 
 
 def draw_polygons(
@@ -86,3 +96,39 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         )
     with replacing(path) as temporary:
         temporary.write_bytes(data.tobytes())
+
+
+def draw_roles(
+    image: NDArray[np.uint8],
+    polygons: Mapping[str, Sequence[Points]],
+    thickness: int = 2,
+) -> NDArray[np.uint8]:
+    """A copy of an image with polygons outlined in the colour of what they are.
+
+    Args:
+        image: uint8[H, W, 3], BGR.
+        polygons: for names of ROLE_COLORS polygons [N, 2] in pixels of the image; in the order of
+            drawing.
+        thickness: of the lines, in pixels; mistakes are drawn bolder.
+    """
+    for role, group in polygons.items():
+        bolder = thickness + (role in ("missed", "false"))
+        image = draw_polygons(image, group, ROLE_COLORS[role], bolder)
+    return image
+
+
+def fitted(image: NDArray[np.uint8], longest: int) -> tuple[NDArray[np.uint8], float]:
+    """An image reduced so that its longer side is at most `longest` pixels, and the factor."""
+    factor = min(1.0, longest / max(image.shape[:2]))
+    if factor == 1.0:
+        return image, factor
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    reduced = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(reduced, dtype=np.uint8), factor
+
+
+def encoded(image: NDArray[np.uint8], suffix: str, quality: int) -> bytes:
+    """The bytes of an image as `.jpg` or `.webp`, quality 1..100."""
+    flag = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}[suffix]
+    _, data = cv2.imencode(suffix, image, [flag, quality])
+    return bytes(data)

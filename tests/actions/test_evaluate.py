@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 
 import pytest
 
 import support
-from ocdnet.actions import detection
 from ocdnet.config import spec
 from ocdnet.data.annotations import index_dataset
 from ocdnet.errors import DataError, EnvironmentFault, Exit
@@ -180,10 +178,3 @@ def test_bad_data(exam, detector_onnx, tmp_path, trouble):
     assert caught.value.exit_code == Exit.DATA
     assert named in str(caught.value)
     assert not (tmp_path / "evaluate" / "results.json").exists()
-
-
-def test_long_work_tells_its_progress(monkeypatch, caplog):
-    monkeypatch.setattr(detection, "QUIET_SECONDS", -1.0)
-    with caplog.at_level(logging.INFO, "ocdnet"):
-        assert list(detection.tracked(iter("ab"), "evaluating", 2)) == ["a", "b"]
-    assert caplog.messages == ["evaluating: 1 of 2 images", "evaluating: 2 of 2 images"]

@@ -39,7 +39,15 @@ MAXIMA = {
     "train.optimizer.args.lr": 1,
     "train.optimizer.args.weight_decay": 1,
 }
-OURS = {"train.max_minutes"}
+# Choices of ours stand behind TAO's.
+RESNETS = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
+CHOICES = {"model.backbone": [*RESNETS, "mobilenet_v2", "mobilenet_v3_large"]}
+OURS = {
+    "train.accumulate_grad_batches",
+    "train.keep_checkpoints",
+    "train.lr_scheduler.args.per_step",
+    "train.max_minutes",
+}
 
 LEAVES = dict(schema.leaves())
 
@@ -58,7 +66,7 @@ def test_key_is_taos(key):
     for name in ("pattern", "math_cond", "automl_enabled"):
         assert ours.get(name) == tao.get(name)
     if "enum" in tao:
-        assert ours["enum"] == tao["enum"]
+        assert ours["enum"] == [*tao["enum"], *CHOICES.get(key, [])]
     if tao.get("popular"):
         assert ours["popular"]
 

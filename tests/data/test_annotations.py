@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import logging
+import os
+import pickle
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,18 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocdnet.data.annotations import index_dataset, parse_label_file
+from ocdnet.data.annotations import index_dataset
+from ocdnet.data.labels import parse_label_file
 from ocdnet.errors import DataError, Exit
 
 TAGS = ["###", "*"]
 QUAD = "10,20,110,20,110,50,10,50"
 ICDAR2015 = Path(__file__).parents[3] / "shared/data/icdar2015"
-
-
-def parse(tmp_path, content):
-    path = tmp_path / "gt.txt"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return parse_label_file(path, TAGS)
 
 
 def make_split(root, labels):
@@ -44,121 +41,6 @@ def refused(call):
         call()
     assert caught.value.exit_code == Exit.DATA
     return caught.value
-
-
-def test_byte_order_mark_crlf_and_blank_lines_are_accepted(tmp_path):
-    polygons, texts, ignore = parse(
-        tmp_path, f"\ufeff{QUAD},Genaxis\r\n\r\n  \r\n1.5,2,3,4,5,6,-7,8,###\r\n"
-    )
-    assert texts == ["Genaxis", "###"]
-    assert ignore.tolist() == [False, True]
-    assert polygons[0].dtype == np.float32
-    assert polygons[1].tolist() == [[1.5, 2], [3, 4], [5, 6], [-7, 8]]
-
-
-@pytest.mark.parametrize(
-    ("rest", "text", "cared"),
-    [
-        (",300,000", "300,000", True),
-        (",hello, world", "hello, world", True),
-        (',"say ""hi"""', '"say ""hi"""', True),
-        (",", "", True),
-        ("", "", True),
-        (",###", "###", False),
-        (", ### ", "###", False),
-        (",*", "*", False),
-        (",####", "####", True),
-        (",2014", "2014", True),
-        (",1,888", "1,888", True),
-        (",36,000,000", "36,000,000", True),
-        (",1,200,300km", "1,200,300km", True),
-        (",8,62,03", "8,62,03", True),
-    ],
-)
-def test_transcriptions_of_quads(tmp_path, rest, text, cared):
-    quad = "300,400,380,402,379,425,299,424"
-    polygons, texts, ignore = parse(tmp_path, quad + rest)
-    assert polygons[0].shape == (4, 2)
-    assert (texts, ignore.tolist()) == ([text], [not cared])
-
-
-def curved(n, width=200.0, height=30.0, x=400.0, y=300.0):
-    """2n points of a word bent along half an arc: n above, n back below."""
-    across = np.linspace(0, 1, n)
-    sag = 40 * np.sin(np.pi * across)
-    top = np.stack([x + width * across, y - sag], axis=1)
-    below = top[::-1] + np.array([0, height])
-    return np.round(np.concatenate([top, below]))
-
-
-@pytest.mark.parametrize("text", ["GARDEN", "", "###", "2014", "12,30", "1,000,000", "a,b,3"])
-@pytest.mark.parametrize("n", [3, 5, 7, 10])
-def test_polygons_of_many_points(tmp_path, n, text):
-    points = curved(n)
-    line = ",".join(f"{v:g}" for v in points.ravel()) + f",{text}"
-    polygons, texts, _ = parse(tmp_path, f"{QUAD},plain\n{line}\n{QUAD},last\n")
-    assert [len(p) for p in polygons] == [4, 2 * n, 4]
-    np.testing.assert_array_equal(polygons[1], points)
-    assert texts == ["plain", text, "last"]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    n=st.integers(3, 12),
-    width=st.floats(40, 900),
-    aspect=st.floats(0.1, 1),
-    words=st.booleans(),
-)
-def test_any_curved_word_keeps_its_points(tmp_path_factory, n, width, aspect, words):
-    turn = np.array([[0.8, 0.6], [-0.6, 0.8]])
-    points = np.round(curved(n, width, width * aspect, 0, 0) @ turn + 800, 1)
-    line = ",".join(f"{v:g}" for v in points.ravel()) + (",word" if words else "")
-    polygons, _, _ = parse(tmp_path_factory.mktemp("gt"), line)
-    np.testing.assert_allclose(polygons[0], points, rtol=1e-6)
-
-
-def test_polygons_are_kept_as_given_and_flat_ones_are_ignored(tmp_path):
-    crossing = "0,0,10,10,10,0,0,12"
-    polygons, _, ignore = parse(
-        tmp_path, f"{crossing},a\n0,0,5,5,9,9,3,3,flat\n0,50,10,50,10,0,0,0,counter\n"
-    )
-    assert polygons[0].ravel().tolist() == [float(v) for v in crossing.split(",")]
-    assert ignore.tolist() == [False, True, False]
-
-
-def test_an_empty_label_file_has_no_text(tmp_path):
-    polygons, texts, ignore = parse(tmp_path, "")
-    assert (polygons, texts, ignore.shape, ignore.dtype) == ([], [], (0,), np.bool_)
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("1,2,3,4,5,6,word", "field 7 is not a coordinate: 'word'"),
-        ("1,2,3,4,5,6,7,word", "field 8 is not a coordinate: 'word'"),
-        ("1,2,3,4,5,6", "6 coordinates are too few"),
-        ("1,2,3,x,5,6,7,8,word", "field 4 is not a coordinate: 'x'"),
-        ("1,2,3,nan,5,6,7,8,word", "field 4 is not a coordinate: 'nan'"),
-        ("1,2,3,4,5,6,7,inf,word", "field 8 is not a coordinate: 'inf'"),
-        ("1,2,3,4,5,6,7,1e30,word", "field 8 is not a coordinate"),
-        ("1 2 3 4 5 6 7 8 word", "field 1 is not a coordinate"),
-        ("word", "field 1 is not a coordinate"),
-    ],
-)
-def test_a_bad_line_is_named(tmp_path, line, told):
-    error = refused(lambda: parse(tmp_path, f"{QUAD},good\n\n{line}\n"))
-    assert f"{tmp_path / 'gt.txt'}:3: " in error.message
-    assert told in error.message
-    assert (error.code, error.got) == ("bad-label-line", line)
-    assert error.expected
-    assert "line 3" in error.hint
-
-
-def test_latin1_is_named_with_its_line(tmp_path):
-    error = refused(lambda: parse(tmp_path, f"{QUAD},ok\n{QUAD},caf\u00e9\n".encode("latin-1")))
-    assert error.code == "not-utf8"
-    assert f"{tmp_path / 'gt.txt'}:2" in error.message
-    assert error.got == "byte 0xe9"
 
 
 def test_a_split_folder_is_read_in_natural_order(tmp_path, caplog):
@@ -185,6 +67,71 @@ def test_the_icdar_label_name_comes_first(tmp_path):
     root = make_split(tmp_path, {"1": f"{QUAD},first"})
     (root / "gt" / "1.txt").write_text("not a label")
     assert index_dataset([root], TAGS)[0].texts == ["first"]
+
+
+@pytest.mark.parametrize("name", ["truth_{}.txt", "poly_gt_{}.txt"])
+def test_the_label_names_of_other_datasets(tmp_path, name):
+    root = make_split(tmp_path, {"7": None})
+    (root / "gt" / name.format(7)).write_text(f"{QUAD},found")
+    assert index_dataset([root], TAGS)[0].texts == ["found"]
+
+
+LINES = st.lists(
+    st.tuples(
+        st.lists(st.integers(-9, 2000), min_size=8, max_size=8),
+        st.text(alphabet="ab\u5716\U0001f600*#, ", max_size=8).map(str.strip),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(LINES, min_size=1, max_size=6))
+def test_annotations_come_out_as_they_went_in(tmp_path_factory, files):
+    labels = {
+        str(number): "".join(f"{','.join(map(str, values))},{text}\n" for values, text in lines)
+        for number, lines in enumerate(files)
+    }
+    root = make_split(tmp_path_factory.mktemp("data") / "r\u00f6\u00f6t", labels)
+    found = index_dataset([root], TAGS)
+    assert len(found) == len(files)
+    for number, annotation in enumerate(pickle.loads(pickle.dumps(found))):
+        label = root / "gt" / f"gt_{number}.txt"
+        assert (annotation.image, annotation.label) == (root / "img" / f"{number}.jpg", label)
+        polygons, texts, ignore = parse_label_file(label, TAGS)  # one file, plain lists
+        assert annotation.texts == texts
+        np.testing.assert_array_equal(annotation.ignore, ignore)
+        assert annotation.ignore.dtype == np.bool_
+        assert len(annotation.polygons) == len(polygons)
+        for one, other in zip(annotation.polygons, polygons, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert [a.label for a in found[-2:]] == [a.label for a in list(found)[-2:]]
+    census = found.census
+    every = [flag for annotation in found for flag in annotation.ignore]
+    assert (census.images, census.regions) == (len(files), len(every))
+    assert census.cared == len(every) - sum(every)
+    with pytest.raises(IndexError):
+        found[len(files)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_file_name_that_is_not_utf8(tmp_path):
+    root = make_split(tmp_path, {})
+    for folder, name in (("img", b"caf\xe9.jpg"), ("gt", b"gt_caf\xe9.txt")):
+        Path(os.fsdecode(os.fsencode(root / folder) + b"/" + name)).write_text(f"{QUAD},x")
+    (annotation,) = index_dataset([root], TAGS)
+    assert annotation.image.exists()
+    assert os.fsencode(annotation.image.name) == b"caf\xe9.jpg"
+
+
+def test_a_dataset_without_a_cared_region_is_told_of(tmp_path, caplog):
+    make_split(tmp_path / "one", {"a": f"{QUAD},###\n1,1,1,1,1,1,1,1,flat"})
+    index_dataset([tmp_path / "one"], TAGS)
+    assert "2 text regions (2 ignored: 1 by ignore_tags, 1 without area)" in caplog.text
+    caplog.clear()
+    make_split(tmp_path / "two", {"a": ""})
+    index_dataset([tmp_path / "two"], TAGS)
+    assert caplog.text == ""
 
 
 def test_datalists_and_several_roots(tmp_path):
@@ -271,6 +218,8 @@ def test_an_archive_is_refused_by_name_or_content(tmp_path, name, content):
 def test_icdar2015_is_all_quads():
     # Counts by an independent reading: awk -F, over the same files.
     found = index_dataset([ICDAR2015 / "train", ICDAR2015 / "test"], TAGS)
+    # 2,933 and 2,002 of the regions are "###", by the README of the data.
+    assert (found.census.regions, found.census.tagged) == (4706 + 3248, 2933 + 2002)
     assert len(found) == 648
     assert {len(p) for a in found for p in a.polygons} == {4}
     assert sum(len(a.texts) for a in found) == 4706 + 3248

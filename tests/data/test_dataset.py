@@ -119,10 +119,26 @@ def test_samples_do_not_depend_on_workers(annotations):
     assert batch["threshold_map"].dtype == torch.float32
 
 
-def test_augmentation_differs_by_epoch(annotations):
+def test_augmentation_differs_by_epoch_and_seed(annotations):
     dataset = data.TrainDataset(annotations, compile_train(LIST), "BGR", seed=3)
     assert not torch.equal(dataset[0, 0]["image"], dataset[1, 0]["image"])
     assert torch.equal(dataset[1, 0]["image"], dataset[1, 0]["image"])
+    other = data.TrainDataset(annotations, compile_train(LIST), "BGR", seed=4)
+    assert not torch.equal(dataset[0, 0]["image"], other[0, 0]["image"])
+
+
+def test_samples_do_not_depend_on_ranks(annotations):
+    dataset = data.TrainDataset(annotations, compile_train(LIST), "BGR", seed=3)
+    alone = dict(_samples(dataset, 0, 1))
+    shared = dict(_samples(dataset, 0, 2) + _samples(dataset, 1, 2))
+    assert alone.keys() == shared.keys()
+    assert all(torch.equal(alone[path], shared[path]) for path in alone)
+
+
+def _samples(dataset, rank, world_size):
+    sampler = EpochSampler(len(dataset), 0, True, rank, world_size)
+    sampler.set_epoch(5)
+    return [(item["path"], item["image"]) for item in map(dataset.__getitem__, sampler)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocdnet.data.preprocess import MEAN, Preprocess, normalise, read_image, resize2d
+from ocdnet.data.preprocess import IMG_MODES, MEAN, Preprocess, normalise, read_image, resize2d
 from ocdnet.errors import DataError, SpecError
 
 # The reference's Resize2D, packed by golden/pack.py.
@@ -55,14 +55,23 @@ def test_read_image_modes_and_odd_names(tmp_path):
     assert (grey == grey[..., :1]).all()
 
 
-def test_exif_orientation_is_left_alone(tmp_path):
-    jpeg = cv2.imencode(".jpg", np.zeros((20, 40, 3), np.uint8))[1].tobytes()
-    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # orientation 6
-    exif = b"Exif\0\0" + tiff
-    app1 = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
-    (tmp_path / "a.jpg").write_bytes(jpeg[:2] + app1 + jpeg[2:])
-    for mode in ("BGR", "GRAY"):
-        assert read_image(tmp_path / "a.jpg", mode).shape == (20, 40, 3)
+@pytest.mark.parametrize("mode", IMG_MODES)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_upright(tmp_path, orientation, mode):
+    """As a viewer shows them: Pillow's reading of the tag is the oracle."""
+    pillow, turn = pytest.importorskip("PIL.Image"), pytest.importorskip("PIL.ImageOps")
+    picture = np.zeros((48, 80, 3), np.uint8)
+    picture[:24, :20] = (250, 120, 20)  # one corner, in red, green and blue
+    path = tmp_path / "a.jpg"
+    exif = pillow.Exif()
+    exif[0x0112] = orientation
+    pillow.fromarray(picture).save(path, quality=95, subsampling=0, exif=exif)
+    upright = turn.exif_transpose(pillow.open(path))
+    want = np.asarray(upright.convert("L" if mode == "GRAY" else "RGB"), np.int16)
+    want = want[..., None] if mode == "GRAY" else want[..., :: -1 if mode == "BGR" else 1]
+    got = read_image(path, mode)
+    assert got.shape == (*want.shape[:2], 3)
+    assert np.abs(got - want).max() <= 6
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not an image", "half"])

@@ -32,6 +32,9 @@ AUGMENT = {
 }
 
 
+WORDS = {"type": "WordCrop", "args": {"size": [160, 128]}}
+
+
 def box(x0, y0, x1, y1):
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32)
 
@@ -172,9 +175,21 @@ def test_without_text_windows_are_random():
     assert len(sizes) > 10
 
 
-def test_text_everywhere_takes_the_whole_image():
+def test_a_window_that_can_only_be_the_whole_image():
     window = choose_window([box(0, 0, 199, 99)], (200, 100), 50, 0.1, np.random.default_rng(0))
     assert window == (0, 0, 200, 100)
+
+
+def test_where_no_window_is_found_the_crop_is_the_whole_image_and_says_so():
+    crop = {**CROP, "args": {"size": [640, 384], "max_tries": 0}}
+    sample = run(compile_train([crop, *MAPS]))
+    assert sample.crop == (True, False, True)
+    np.testing.assert_allclose(sample.polygons[0], box(*BOXES[0]), atol=1e-3)
+    found = run(compile_train([CROP, *MAPS])).crop
+    assert found == (True, True, True)
+    assert run(compile_train([CROP, *MAPS]), ignore=[True] * 3).crop[::2] == (False, False)
+    tiny = change(3, "min_text_size", 500)
+    assert run(compile_train(tiny)).crop.teaches is False
 
 
 def test_polygons_outside_leave_with_their_ignore_flags():
@@ -245,6 +260,41 @@ def test_the_generator_alone_decides():
     assert (first.image != other.image).any()
 
 
+def test_every_argument_of_tao_is_accepted():
+    transform = compile_train(
+        [
+            {
+                "type": "IaaAugment",
+                "args": [
+                    {"type": "Fliplr", "args": {"p": 0.5}},
+                    {"type": "Affine", "args": {"rotate": [-45, 45]}},
+                    {"type": "Resize", "args": {"size": [0.5, 3.0]}},
+                    {"type": "GaussianBlur", "args": {"sigma": [1.5, 2.5], "p": 0.2}},
+                ],
+            },
+            {
+                "type": "EastRandomCropData",
+                "args": {
+                    "size": [640, 640],
+                    "max_tries": 50,
+                    "min_crop_side_ratio": 0.1,
+                    "require_original_image": False,
+                    "keep_ratio": True,
+                },
+            },
+            {
+                "type": "MakeBorderMap",
+                "args": {"shrink_ratio": 0.4, "thresh_min": 0.3, "thresh_max": 0.7},
+            },
+            {
+                "type": "MakeShrinkMap",
+                "args": {"shrink_ratio": 0.4, "min_text_size": 8, "shrink_type": "pyclipper"},
+            },
+        ]
+    )
+    assert run(transform).image.shape == (640, 640, 3)
+
+
 def change(index, key, value):
     items = copy.deepcopy([AUGMENT, CROP, *MAPS])
     items[index]["args"][key] = value
@@ -261,6 +311,7 @@ def change(index, key, value):
         (change(2, "thresh_min", "low"), ["pre_processes[2].args.thresh_min", "'low'"]),
         (change(3, "min_text_size", -1), ["pre_processes[3].args.min_text_size"]),
         (change(3, "min_text_size", 2.5), ["pre_processes[3].args.min_text_size", "whole"]),
+        (change(3, "shrink_type", "py"), ["pre_processes[3].args.shrink_type", "pyclipper"]),
         (
             [{"type": "EastRandomCrop", "args": {}}],
             ["pre_processes[0].type", "Did you mean 'EastRandomCropData'?"],
@@ -328,3 +379,46 @@ def test_real_crops_hold_readable_text():
         )
         held.append(not sample.ignore.all())
     assert np.mean(held) > 0.9
+
+
+class TestWordCrop:
+    """A crop of ours at the canvas's own scale, with a readable word in it."""
+
+    BOXES = ((20, 20, 80, 40), (400, 200, 460, 216), (560, 330, 636, 356))
+
+    def sample(self, seed, boxes=BOXES, ignore=None, more=(), size=(640, 360)):
+        return run(compile_train([*more, WORDS, *MAPS]), boxes, ignore, seed, size)
+
+    def test_every_crop_holds_a_readable_word_at_its_own_size(self):
+        seen = set()
+        for seed in range(40):
+            sample = self.sample(seed)
+            assert sample.image.shape == (128, 160, 3)
+            assert sample.targets.shrink_map.any()
+            white = (sample.image[:, :, 0] > 200).sum(axis=0).max()
+            assert 14 <= white <= 28  # the boxes are 16 to 26 pixels high, and one is whole
+            seen.add(sample.targets.shrink_map.tobytes())
+        assert len(seen) > 10
+
+    def test_it_keeps_the_scale_that_resize_gives(self):
+        double = {"type": "IaaAugment", "args": [{"type": "Resize", "args": {"size": [2, 2]}}]}
+        heights = [
+            (self.sample(seed, more=[double]).image[:, :, 0] > 200).sum(axis=0).max()
+            for seed in range(20)
+        ]
+        assert 28 <= np.median(heights) <= 54
+
+    def test_ignored_words_are_not_looked_for(self):
+        for seed in range(10):
+            sample = self.sample(seed, ignore=[False, True, True])
+            assert sample.targets.shrink_map.any()
+
+    def test_an_image_without_words_or_smaller_than_the_crop(self):
+        assert self.sample(1, boxes=()).image.shape == (128, 160, 3)
+        sample = self.sample(0, boxes=((10, 10, 50, 30),), size=(100, 60))
+        assert sample.image.shape == (128, 160, 3)
+
+    def test_one_crop_of_either_kind(self):
+        with pytest.raises(SpecError) as caught:
+            compile_train([CROP, WORDS, *MAPS])
+        assert caught.value.code == "misplaced-step"

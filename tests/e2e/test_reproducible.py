@@ -13,8 +13,14 @@ MIDDLE, LAST = "model_epoch_000_step_00003.pth", "model_epoch_001_step_00008.pth
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_repeated_and_resumed_runs_are_equal(scenes, tmp_path, precision):
     def run(name, *more):
-        interval = ["train.checkpoint_interval=3", "train.checkpoint_interval_unit=step"]
-        support.train(scenes, tmp_path / name, *interval, f"train.precision={precision}", *more)
+        given = {
+            "checkpoint_interval": 3,
+            "checkpoint_interval_unit": "step",
+            "model_ema": "true",
+            "precision": precision,
+        }
+        options = [f"train.{key}={value}" for key, value in given.items()]
+        support.train(scenes, tmp_path / name, *options, *more)
         return {**support.load(tmp_path / name / "train" / LAST), "ocdnet_spec": None}
 
     first = run("first")

@@ -40,6 +40,9 @@ PACKS = {
     "lr": ("e_lr", r".*"),
     "forward_deformable_resnet18": ("g_forward_deformable_resnet18", r".*"),
     "forward_deformable_resnet50": ("g_forward_deformable_resnet50", r".*"),
+    "forward_resnet18": ("g_forward_resnet18", r".*"),
+    "forward_fan_tiny_8_p4_hybrid": ("g_forward_fan_tiny_8_p4_hybrid", r".*"),
+    "forward_fan_tiny_8_p4_hybrid_enlarged": ("g_forward_fan_tiny_8_p4_hybrid_enlarged", r".*"),
 }
 THINNED = ("eval_out", "train_out")
 

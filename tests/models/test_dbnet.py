@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,22 @@ from numpy.random import RandomState
 
 from golden.fill import seeded_image, seeded_state
 from ocdnet.config.model import ModelConfig
-from ocdnet.errors import EnvironmentFault
-from ocdnet.models.factory import BACKBONES, build_model
+from ocdnet.models.factory import build_model
 from ocdnet.models.head import DBHead
 from ocdnet.models.losses import DBLoss
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-# Parameters of the whole network, counted on the reference.
-PARAMETERS = {"deformable_resnet18": 12_776_548, "deformable_resnet50": 26_280_993}
+FAN = "fan_tiny_8_p4_hybrid"
+# Golden file -> the network it is of.
+NETWORKS = {
+    "deformable_resnet18": ModelConfig(backbone="deformable_resnet18"),
+    "deformable_resnet50": ModelConfig(backbone="deformable_resnet50"),
+    "resnet18": ModelConfig(backbone="resnet18"),
+    FAN: ModelConfig(backbone=FAN),
+    f"{FAN}_enlarged": ModelConfig(backbone=FAN, enlarge_feature_map_size=True),
+}
+# Those that the reference took a training step with.
+TRAINED = tuple(name for name in NETWORKS if not name.startswith(FAN))
 # Their gradient is zero but for rounding: a batch norm follows and takes any constant away.
 WITHOUT_GRADIENT = {"head.binarize.3.bias", "head.thresh.3.bias"}
 
@@ -27,11 +36,11 @@ WITHOUT_GRADIENT = {"head.binarize.3.bias", "head.thresh.3.bias"}
 class Reference:
     """A network with the reference's weights, and what the reference computed with them."""
 
-    def __init__(self, backbone):
-        with np.load(GOLDEN / f"forward_{backbone}.npz") as arrays:
+    def __init__(self, name):
+        with np.load(GOLDEN / f"forward_{name}.npz") as arrays:
             self.expected = dict(arrays)
-        self.backbone = backbone
-        self.network = build_model(ModelConfig(backbone=backbone))
+        self.name = name
+        self.network = build_model(NETWORKS[name])
         self.image = seeded_image(
             int(self.expected["input_seed"]), tuple(self.expected["input_shape"])
         )
@@ -44,23 +53,25 @@ class Reference:
         return self.network
 
 
-@pytest.fixture(scope="module", params=sorted(PARAMETERS))
+reference_of = cache(Reference)
+
+
+@pytest.fixture(params=NETWORKS)
 def reference(request):
-    return Reference(request.param)
+    return reference_of(request.param)
 
 
-def test_every_backbone_that_is_built_has_a_reference():
-    assert set(BACKBONES) == set(PARAMETERS)
+@pytest.fixture(params=TRAINED)
+def trained(request):
+    return reference_of(request.param)
 
 
-def test_keys_shapes_and_parameters_are_taos(reference):
+def test_keys_and_shapes_are_taos(reference):
     state = reference.network.state_dict()
     assert list(state) == reference.expected["keys"].tolist()
     assert [list(v.shape) for v in state.values()] == [
         json.loads(shape) for shape in reference.expected["shapes"]
     ]
-    parameters = sum(parameter.numel() for parameter in reference.network.parameters())
-    assert parameters == PARAMETERS[reference.backbone]
 
 
 @torch.no_grad()
@@ -68,19 +79,20 @@ def test_evaluation_forward_equals_the_reference(reference):
     network, expected = reference.fresh().eval(), reference.expected
     features = network.backbone(reference.image)
     neck = network.neck(features)
-    # float32 rounding: 5e-7, 4e-6 and 5e-7 were measured
+    # float32 rounding: 5e-7, 4e-6 and 5e-7 were measured; FAN's larger values: 8e-6, 1e-5, 4e-6
+    feature_atol, out_atol = (5e-6, 5e-6) if reference.name in TRAINED else (2e-5, 1e-5)
     for level, feature in enumerate(features):
         sample = expected[f"eval_feat{level}_sample"]
-        np.testing.assert_allclose(feature[:, :8, ::2, ::2], sample, rtol=0, atol=5e-6)
+        np.testing.assert_allclose(feature[:, :8, ::2, ::2], sample, rtol=0, atol=feature_atol)
     np.testing.assert_allclose(
         neck[:, ::16, ::2, ::2], expected["eval_neck_sample"], rtol=0, atol=4e-5
     )
     out = network(reference.image)
     assert out.shape == (2, 1, *reference.image.shape[2:])
-    np.testing.assert_allclose(out[..., ::3, ::3], expected["eval_out"], rtol=0, atol=5e-6)
+    np.testing.assert_allclose(out[..., ::3, ::3], expected["eval_out"], rtol=0, atol=out_atol)
 
 
-def test_training_forward_equals_the_reference(reference):
+def test_training_forward_equals_the_reference(trained):
     """As near as float32 lets two orders of summation come.
 
     Batch statistics of a few pixels (12 values a channel in the last stage of the ResNet-50) blow
@@ -88,13 +100,13 @@ def test_training_forward_equals_the_reference(reference):
     our float32 (logits 7e-5 and 2e-3, binary map 1e-4 and 6e-3, the larger for ResNet-50).
     """
     with torch.no_grad():
-        out = reference.fresh().train()(reference.image)
-    assert out.shape == (2, 3, *reference.image.shape[2:])
-    scale = {"deformable_resnet18": 1, "deformable_resnet50": 20}[reference.backbone]
+        out = trained.fresh().train()(trained.image)
+    assert out.shape == (2, 3, *trained.image.shape[2:])
+    scale = 20 if trained.name == "deformable_resnet50" else 1
     for channel, atol in enumerate((5e-4, 2e-4, 1e-3)):
         np.testing.assert_allclose(
             out[:, channel, ::3, ::3],
-            reference.expected["train_out"][:, channel],
+            trained.expected["train_out"][:, channel],
             rtol=0,
             atol=scale * atol,
         )
@@ -115,13 +127,13 @@ def gradient_targets(height, width):
     )
 
 
-def test_loss_and_gradient_norms_equal_the_reference(reference):
+def test_loss_and_gradient_norms_equal_the_reference(trained):
     """Float32 alone separates the reference from its own float64: 7e-5 and, ResNet-50, 1.3e-2.
 
     With torchvision's operator for ours, on as many threads, all norms agree within 6e-7.
     """
-    network, expected = reference.fresh().train(), reference.expected
-    terms = DBLoss()(network(reference.image), *gradient_targets(*reference.image.shape[2:]))
+    network, expected = trained.fresh().train(), trained.expected
+    terms = DBLoss()(network(trained.image), *gradient_targets(*trained.image.shape[2:]))
     terms.total.backward()
     found = [float(terms[i].detach()) for i in (1, 2, 3, 0)]
     assert found == pytest.approx(expected["grad_loss_terms"].tolist(), rel=1e-4)
@@ -132,9 +144,8 @@ def test_loss_and_gradient_norms_equal_the_reference(reference):
     for name in WITHOUT_GRADIENT:
         assert max(norms.pop(name), golden.pop(name)) < 1e-5 * max(golden.values())
     errors = [abs(norms[name] / norm - 1) for name, norm in golden.items()]
-    median, largest = {"deformable_resnet18": (2e-4, 5e-3), "deformable_resnet50": (1e-2, 5e-2)}[
-        reference.backbone
-    ]
+    deep = trained.name == "deformable_resnet50"
+    median, largest = (1e-2, 5e-2) if deep else (2e-4, 5e-3)
     assert np.median(errors) < median
     assert max(errors) < largest
 
@@ -182,11 +193,3 @@ def test_head_stays_float32_and_finite_under_bfloat16_autocast():
     assert out[:, 0].abs().max() > 1e5
     assert torch.isfinite(out).all()
     assert torch.isfinite(features.grad).all()
-
-
-def test_a_backbone_that_is_not_built_yet_is_named():
-    with pytest.raises(EnvironmentFault) as caught:
-        build_model(ModelConfig(backbone="fan_tiny_8_p4_hybrid"))
-    assert caught.value.code == "backbone-not-built"
-    assert caught.value.got == "fan_tiny_8_p4_hybrid"
-    assert "deformable_resnet18" in caught.value.expected

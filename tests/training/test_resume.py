@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import dropout
 
 import support
-from ocdnet.errors import DataError
+from ocdnet.errors import DataError, SpecError
 
 pytestmark = pytest.mark.usefixtures("small_network")
 
@@ -64,6 +65,47 @@ def test_equals_the_uninterrupted_run(whole, resume, start, workers):
     assert support.differences(state(whole / LAST), state(folder / LAST)) == []
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        # 4 batches an epoch: steps of 3 batches and of 1.
+        ["model_ema=true", "accumulate_grad_batches=3", "optimizer.type=AdamW"],
+        [
+            "optimizer.type=SGD",
+            "optimizer.args.momentum=0.9",
+            "lr_scheduler.args.per_step=true",
+            "model_ema=true",
+            "precision=bf16",
+        ],
+    ],
+)
+def test_equals_the_uninterrupted_run_whatever_its_options(scenes, tmp_path, options):
+    more = [f"train.{option}" for option in options]
+    each = "train.checkpoint_interval=1", "train.checkpoint_interval_unit=step"
+    support.train(scenes, tmp_path / "whole", *each, *more)
+    whole = sorted((tmp_path / "whole" / "train").glob("model_epoch_*.pth"))
+    for path in [*whole[:-1:2], tmp_path / "whole" / "train" / "model_best.pth"]:
+        out = tmp_path / path.stem
+        support.train(scenes, out, f"train.resume_training_checkpoint_path={path}", *each, *more)
+        assert support.differences(state(whole[-1]), state(out / "train" / whole[-1].name)) == []
+
+
+def test_what_the_network_draws_is_drawn_again(scenes, tmp_path, monkeypatch):
+    whole = support.SmallBackbone.forward
+    monkeypatch.setattr(
+        support.SmallBackbone,
+        "forward",
+        lambda self, x: [dropout(f, 0.2, self.training) for f in whole(self, x)],
+    )
+    each = "train.checkpoint_interval=3", "train.checkpoint_interval_unit=step"
+    support.train(scenes, tmp_path / "whole", *each)
+    first, middle, *_, last = sorted((tmp_path / "whole" / "train").glob("model_epoch_*.pth"))
+    for path in (first, middle):
+        out = tmp_path / path.stem
+        support.train(scenes, out, f"train.resume_training_checkpoint_path={path}")
+        assert support.differences(state(last), state(out / "train" / last.name)) == []
+
+
 def test_the_best_before_the_interruption_stays_the_best(whole, resume, tmp_path):
     checkpoint = support.load(whole / FIRST_EPOCH)
     (saved,) = (s for s in checkpoint["callbacks"].values() if "best_epoch" in s)
@@ -104,6 +146,14 @@ def test_more_epochs_follow_the_new_schedule(whole, resume, start):
     assert moved
 
 
+def test_fewer_epochs_than_it_has_seen(whole, resume):
+    with pytest.raises(SpecError) as caught:
+        resume(whole / LAST, "train.num_epochs=3")
+    error = caught.value
+    assert (error.code, error.got) == ("too-few-epochs", 3)
+    assert "train.num_epochs=5 or more" in error.hint
+
+
 def test_another_batch_size_from_the_next_epoch_on(whole, resume):
     folder = resume(whole / FIRST_EPOCH, "dataset.train_dataset.loader.batch_size=3")
     # 4 steps of 2 images, then three epochs of 3 steps: all images, each time.
@@ -133,6 +183,48 @@ def test_a_drawn_seed_is_written_down(scenes, tmp_path):
     support.train(scenes, tmp_path / "b", f"train.seed={used}", "train.num_epochs=1")
     a, b = (state(tmp_path / name / "train" / FIRST_EPOCH)["state_dict"] for name in "ab")
     assert support.differences(a, b) == []
+
+
+def test_a_drawn_seed_stays(scenes, tmp_path):
+    drawn = "train.seed=-1"
+    support.train(scenes, tmp_path, drawn, "train.num_epochs=1")
+    support.train(scenes, tmp_path / "whole", drawn, "train.num_epochs=1")
+    start = f"train.resume_training_checkpoint_path={tmp_path / 'train' / FIRST_EPOCH}"
+    support.train(scenes, tmp_path / "on", start, drawn)
+    seeds = [
+        support.load(at / "train" / name)["ocdnet_spec"]["train"]["seed"]
+        for at, name in [
+            (tmp_path, FIRST_EPOCH),
+            (tmp_path / "on", "model_epoch_001_step_00008.pth"),
+            (tmp_path / "whole", FIRST_EPOCH),
+        ]
+    ]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+@pytest.mark.parametrize("held", [FIRST_EPOCH, "model_best.pth", "results.json"])
+def test_a_folder_of_another_run_is_left_alone(whole, resume, tmp_path, held):
+    other = tmp_path / "train" / held
+    other.parent.mkdir()
+    other.write_text("precious")
+    with pytest.raises(SpecError) as caught:
+        resume(whole / FIRST_EPOCH)
+    assert (caught.value.code, caught.value.got) == ("results-dir-in-use", held)
+    assert other.read_text() == "precious"
+    assert [path.name for path in other.parent.iterdir()] == [held]
+
+
+def test_a_resumption_that_came_to_nothing_may_be_repeated(whole, resume, tmp_path):
+    (tmp_path / "train").mkdir()
+    shutil.copyfile(whole / "model_best.pth", tmp_path / "train" / "model_best.pth")
+    (tmp_path / "train" / "status.json").write_text('{"status": "RUNNING"}\n')
+    assert (resume(whole / MID_EPOCH) / LAST).is_file()
+
+
+def test_a_dry_run_of_a_resumption(whole, resume, tmp_path):
+    folder = resume(whole / LAST, "train.is_dry_run=true", "train.num_epochs=9")
+    assert not list(folder.glob("model_epoch_*"))
+    assert support.status_lines(folder)[-1]["status"] == "SUCCESS"
 
 
 def test_resuming_within_the_folder_goes_on_in_it(scenes, tmp_path):
@@ -171,6 +263,42 @@ def test_another_backbone(whole, resume):
         "deformable_resnet50",
         "deformable_resnet18",
     )
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "before"),
+    [
+        ("train.optimizer.type=SGD", "train.optimizer.type", "Adam"),
+        ("train.optimizer.type=AdamW", "train.optimizer.type", "Adam"),
+        ("train.optimizer.args.amsgrad=false", "train.optimizer.args.amsgrad", True),
+    ],
+)
+def test_another_optimiser(whole, resume, override, key, before):
+    with pytest.raises(DataError, match=key) as caught:
+        resume(whole / FIRST_EPOCH, override)
+    assert (caught.value.code, caught.value.expected) == ("checkpoint-mismatch", before)
+
+
+def test_the_specs_numbers_hold_not_the_checkpoints(whole, resume):
+    numbers = {"lr": 0.002, "weight_decay": 0.1, "eps": 1e-6}
+    more = [f"train.optimizer.args.{name}={value}" for name, value in numbers.items()]
+    folder = resume(whole / FIRST_EPOCH, *more)
+    rate = support.load(folder / LAST)["optimizer_states"][0]["param_groups"][0]
+    assert {name: rate[name] for name in ("weight_decay", "eps")} == {
+        "weight_decay": 0.1,
+        "eps": 1e-6,
+    }
+    assert rate["lr"] == pytest.approx(0.002 * (1 / 4) ** 0.9)
+
+
+def test_another_network(whole, resume, tmp_path):
+    checkpoint = support.load(whole / LAST)
+    checkpoint["state_dict"]["model.head.binarize.0.weight"] = torch.zeros(3, 3)
+    torch.save(checkpoint, tmp_path / LAST)
+    with pytest.raises(DataError) as caught:
+        resume(tmp_path / LAST)
+    assert caught.value.code == "checkpoint-mismatch"
+    assert "head.binarize.0.weight" in str(caught.value)
 
 
 def test_a_finished_run_is_left_as_it_is(whole, resume):

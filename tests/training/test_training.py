@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import support
+from ocdnet.config import spec
 from ocdnet.errors import DataError, Exit, RunError
+from ocdnet.training.optimizer import build_optimizer
 
 pytestmark = pytest.mark.usefixtures("small_network")
 
@@ -67,6 +69,24 @@ def test_optimizers(scenes, tmp_path, kind, kept):
     first, second = weights(folder / FIRST), weights(folder / SECOND)
     still = [key for key in first if torch.equal(first[key], second[key])]
     assert still == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("type=SGD args.amsgrad=false", "train.optimizer.args.amsgrad' is ignored: SGD has no"),
+        ("type=SGD args.eps=1e-7 args.momentum=0.9", "train.optimizer.args.eps' is ignored: SGD"),
+        ("type=AdamW args.momentum=0.9", "train.optimizer.args.momentum' is ignored: AdamW has"),
+        ("type=SGD args.momentum=0.9", None),
+        ("type=AdamW args.amsgrad=false args.eps=1e-7", None),
+    ],
+)
+def test_arguments_of_another_optimiser_are_told(given, told, caplog):
+    overrides = [f"train.optimizer.{text}" for text in given.split()]
+    loaded = spec.load("train", None, support.train_overrides(Path("d"), Path("o"), *overrides))
+    build_optimizer(loaded.experiment.train.optimizer, torch.nn.Linear(1, 1))
+    assert caplog.text.count("is ignored") == (told is not None)
+    assert (told or "") in caplog.text
 
 
 def test_the_optimisers_differ(scenes, tmp_path):

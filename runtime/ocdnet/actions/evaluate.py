@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ocdnet.actions.detection import model_file, postprocessor, tracked
+from ocdnet.actions.detection import model_file, postprocessor
 from ocdnet.actions.session import session
 from ocdnet.backends.open import check_fit, open_predictor, predict
 from ocdnet.config.spec import Loaded
@@ -13,6 +13,8 @@ from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.from_config import eval_preprocess
 from ocdnet.files import write_json
 from ocdnet.metrics import Counts, DetectionMetric, ImageMatch
+from ocdnet.progress import tracked
+from ocdnet.showcase import Showcase
 
 
 def run(loaded: Loaded) -> dict[str, Any]:
@@ -35,13 +37,14 @@ def run(loaded: Loaded) -> dict[str, Any]:
         predictor = open_predictor(path, loaded.experiment.model, config.num_gpus, config.gpu_ids)
         check_fit(predictor, preprocess, path)
         postprocess = postprocessor(config.post_processing, config.metric.args.is_output_polygon)
-        metric, images = DetectionMetric(), []
+        metric, showcase, images = DetectionMetric(), Showcase(), []
         pairs = predict(predictor, preprocess, annotations, _image_of, config.batch_size)
         for annotation, prediction in tracked(pairs, "evaluating", len(annotations)):
             prepared = prediction.prepared
             found = postprocess(prediction.probability, prepared.scale, prepared.image_size)
             match = metric.update(found.polygons, annotation.polygons, annotation.ignore)
             images.append(_image_row(annotation, match))
+            showcase.add(annotation, found.polygons, match)
         scores = _scores(metric.counts)
         here.status.write("RUNNING", "Test metrics generated.", scores)
         summary = {
@@ -53,6 +56,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
             "thresholds": {"thresh": postprocess.thresh, "box_thresh": postprocess.box_thresh},
             "results": str(here.folder / "results.json"),
         }
+        showcase.write(here.folder, metric.counts.hmean)
         write_json(here.folder / "results.json", summary | {"per_image": images})
         return summary
 

@@ -54,10 +54,12 @@ def run(loaded: Loaded) -> dict[str, Any]:
         mode = predictor.img_mode or loaded.experiment.dataset.validate_dataset.args.img_mode
         preprocess = Preprocess((config.width, config.height), mode)
         opset = _opset(config.opset_version)
+        LOG.info("Exporting %s: about a minute.", checkpoint)
         with replacing(target) as temporary:
             with _quiet(config.verbose):
                 _write(predictor.model, temporary, config, opset)
             _describe(temporary, preprocess, checkpoint, loaded.experiment.model.backbone)
+            LOG.info("Comparing the exported network with the checkpoint's.")
             difference = _parity(predictor, temporary, preprocess)
         here.status.write("RUNNING", f"Exported {target}.", {"max_difference": difference})
         return {

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.actions.detection import model_file, postprocessor, tracked
+from ocdnet.actions.detection import model_file, postprocessor
 from ocdnet.actions.session import session
 from ocdnet.backends.open import check_fit, open_predictor, predict
 from ocdnet.config.spec import Loaded
@@ -20,6 +20,7 @@ from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError
 from ocdnet.files import write_text
 from ocdnet.postprocess import Detections
+from ocdnet.progress import tracked
 from ocdnet.visualize import RED, draw_polygons, probability_image, write_image
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,29 @@ from ocdnet.config.spec import Loaded
 from ocdnet.errors import RunError, UserError
 from ocdnet.files import os_fault, write_text
 from ocdnet.ranks import is_rank_zero
-from ocdnet.status import StatusWriter
+from ocdnet.status import StatusWriter, WarningLines
 
 LOG = logging.getLogger("ocdnet")
+
+_NO_MEMORY = re.compile(
+    r"(out of|allocate|enough|insufficient) memory|(unable|failed) to allocate", re.IGNORECASE
+)
+"""What numpy, torch, OpenCV, ONNX Runtime and the system say when memory is short."""
+
+_WORKERS = "dataset.train_dataset.loader.num_workers"
+_TRAIN_LESS = (
+    "dataset.train_dataset.loader.batch_size, or the size of EastRandomCropData in "
+    "dataset.train_dataset.args.pre_processes"
+)
+_LESS = {
+    "train": _TRAIN_LESS,
+    "retrain": _TRAIN_LESS,
+    "evaluate": "evaluate.batch_size, or Resize2D's short_size in "
+    "dataset.validate_dataset.args.pre_processes",
+    "inference": "inference.batch_size, or inference.width and inference.height",
+    "export": "export.width and export.height",
+}
+"""What to lower so that an action needs less memory."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +64,21 @@ def session(loaded: Loaded) -> Iterator[Session]:
     if is_rank_zero():
         write_text(folder / "experiment.yaml", spec.to_yaml(spec.dump(loaded)))
     status = StatusWriter(folder / "status.json", enabled=is_rank_zero())
-    for notice in loaded.notices:
-        LOG.warning(notice)
     status.write("STARTED", f"Starting OCDNet {loaded.action}.")
+    warnings = WarningLines(status)
+    LOG.addHandler(warnings)
     try:
+        for notice in loaded.notices:
+            LOG.warning(notice)
         yield Session(folder, status)
     except BaseException as error:
-        failure = _explained(error)
+        failure = _explained(error, loaded.action)
         status.write("FAILURE", _told(failure))
         if failure is error:
             raise
         raise failure from error
+    finally:
+        LOG.removeHandler(warnings)
     status.write("SUCCESS", f"{loaded.action} finished successfully.")
 
 
@@ -63,25 +88,35 @@ def _told(failure: BaseException) -> str:
     return str(failure) or type(failure).__name__
 
 
-def _explained(error: BaseException) -> BaseException:
+def _explained(error: BaseException, action: str) -> BaseException:
     """A UserError where the user can mend the cause, else the error itself."""
     if isinstance(error, UserError):
         return error
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return RunError(
-            "out-of-memory",
-            "The machine ran out of memory",
-            got=str(error)[:200] or None,
-            hint="Lower the batch size or the image size.",
-        )
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return _out_of_memory(error, action)
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
         return RunError(
             "worker-died",
             "A process that prepares samples died",
             got=str(error)[:200],
-            hint="Most often memory ran out: lower loader.num_workers or the batch size; in a "
-            "container, raise --shm-size.",
+            hint=f"Most often memory ran out: lower {_WORKERS} or batch_size; in a container, "
+            "raise --shm-size.",
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return os_fault(error, Path(error.filename or "a file"))
     return error
+
+
+def _out_of_memory(error: BaseException, action: str) -> RunError:
+    device = "cuda" in str(error).lower()
+    more = ""
+    if action in ("train", "retrain"):
+        more = " Or set train.precision=bf16." if device else f" Or lower {_WORKERS}."
+    # An error of a data worker comes with its traceback, and ends with what happened.
+    lines = str(error).strip().splitlines()
+    return RunError(
+        "out-of-memory",
+        f"The {'GPU' if device else 'machine'} ran out of memory",
+        got=lines[-1][:200] if lines else None,
+        hint=f"Lower {_LESS.get(action, 'the batch size or the image size')}.{more}",
+    )

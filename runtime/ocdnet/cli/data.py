@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ocdnet.errors import Interrupted, UsageError
+from ocdnet.progress import counter
 
 
 @click.group()
@@ -58,7 +56,7 @@ def synth(out: Path, train: int, test: int, seed: int, size: str, **style: Any) 
     from ocdnet.data.synthetic import SceneStyle, write_dataset
 
     scenes = SceneStyle(size=_size(size), **style)
-    with _progress("rendering") as progress:
+    with counter("rendering") as progress:
         summary = write_dataset(out, {"train": train, "test": test}, scenes, seed, progress)
     click.echo(json.dumps(summary, indent=2))
 
@@ -89,7 +87,7 @@ def extract(archive: Path, out: Path, max_gb: int | None, max_files: int | None)
     from ocdnet.data.archives import extract as unpack
 
     try:
-        with _progress("unpacking") as progress:
+        with counter("unpacking") as progress:
             told = unpack(archive, out, max_gb=max_gb, max_files=max_files, progress=progress)
     except KeyboardInterrupt as error:
         raise Interrupted(
@@ -103,23 +101,3 @@ def _size(text: str) -> tuple[int, int]:
     if match is None:
         raise UsageError("bad-size", "--size can't be read", text, "WIDTHxHEIGHT, as in 640x480")
     return int(match[1]), int(match[2])
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, total) that shows a bar on a terminal, else a line every tenth."""
-    if not sys.stderr.isatty():  # and rich, a tenth of a second, is not imported
-        yield lambda done, total: _tell(label, done, total)
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
-    console = Console(stderr=True)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bars:
-        task = bars.add_task(label, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
-
-
-def _tell(label: str, done: int, total: int) -> None:
-    if done * 10 // total > (done - 1) * 10 // total:
-        click.echo(f"{label}: {done}/{total}", err=True)

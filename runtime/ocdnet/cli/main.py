@@ -15,6 +15,7 @@ from ocdnet.cli.data import data
 from ocdnet.cli.doctor import doctor
 from ocdnet.cli.plan import plan
 from ocdnet.cli.program import program
+from ocdnet.cli.report import report
 from ocdnet.cli.results import next_, status
 from ocdnet.cli.spec import spec
 from ocdnet.errors import Interrupted, UsageError, UserError
@@ -153,7 +154,7 @@ def _report(error: UserError) -> int:
 for _action in ACTIONS.values():
     if _action.run:
         cli.add_command(_action_command(_action))
-for _command in (plan, status, next_, doctor, spec, data):
+for _command in (plan, status, next_, report, doctor, spec, data):
     cli.add_command(_command)
 
 if __name__ == "__main__":

@@ -6,25 +6,62 @@ import contextlib
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ocdnet.cli.program import program
 from ocdnet.config import spec
+from ocdnet.config.spec import Loaded
+from ocdnet.errors import UserError
+from ocdnet.ranks import is_rank_zero
 from ocdnet.registry import Action
+from ocdnet.status import last_state
+
+LOG = logging.getLogger("ocdnet")
+_REPORTED = ("train", "evaluate")
 
 
 def run_action(action: Action, spec_file: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Load the spec and run the action; logs and whatever libraries print go to stderr.
 
+    Training and evaluation leave a report, also where they fail.
+
     Raises:
         UserError: as the action.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("ocdnet").setLevel(logging.INFO)
+    LOG.setLevel(logging.INFO)
     loaded = spec.load(action.name, spec_file, overrides)
     module, _, function = action.run.partition(":")
     with contextlib.redirect_stdout(sys.stderr):
         run = getattr(importlib.import_module(module), function)
-        result: dict[str, Any] = run(loaded)
+        with _reported(action, loaded):
+            result: dict[str, Any] = run(loaded)
     return result
+
+
+@contextlib.contextmanager
+def _reported(action: Action, loaded: Loaded) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        _report(action, loaded, after="FAILURE")
+        raise
+    _report(action, loaded, after="SUCCESS")
+
+
+def _report(action: Action, loaded: Loaded, after: str) -> None:
+    """Write the folder's page; a run whose page can't be written has not failed for that."""
+    folder = spec.results_dir(loaded.experiment, loaded.action)
+    ended = is_rank_zero() and last_state(folder / "status.json") == after
+    if action.section not in _REPORTED or not ended:
+        return  # what was refused, too, has no page: the folder may be another run's
+    from ocdnet.report.page import REPORT, write_report
+
+    try:
+        told = write_report(folder, folder / REPORT, program())
+    except UserError as error:
+        LOG.warning("No report: %s", error)
+        return
+    LOG.info("Report: %s", told["report"])

@@ -37,10 +37,8 @@ COMPAT = (
     Compat("dataset.validate_dataset.args.filter_keys", _FILTER, quiet=_FILTERS),
     Compat("dataset.validate_dataset.loader.collate_fn", _COLLATE, quiet=_COLLATE_NAMES),
     Compat("inference.show", "no windows are opened; see the pictures in the results folder"),
-    Compat("model.activation_checkpoint", "only memory would change, and that is not built yet"),
     Compat("model.pretrained", "starting weights are what model.pretrained_model_path names"),
     Compat("train.use_distributed_sampler", "several devices always read different samples"),
-    Compat("wandb.enable", "logging to Weights & Biases is not built yet"),
 )
 """Every key that is accepted for compatibility alone."""
 

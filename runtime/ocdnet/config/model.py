@@ -14,12 +14,24 @@ class ModelConfig:
     """The network: backbone, neck and head."""
 
     backbone: Annotated[
-        Literal["deformable_resnet18", "deformable_resnet50", "fan_tiny_8_p4_hybrid"], popular
+        Literal[
+            "deformable_resnet18",
+            "deformable_resnet50",
+            "fan_tiny_8_p4_hybrid",
+            "resnet18",
+            "resnet34",
+            "resnet50",
+            "resnet101",
+            "resnet152",
+            "mobilenet_v2",
+            "mobilenet_v3_large",
+        ],
+        popular,
     ] = "deformable_resnet18"
-    """Feature extractor."""
+    """Feature extractor; plain resnets and mobilenets take torchvision's ImageNet weights."""
 
     neck: Literal["FPN", "FANNeck"] = "FPN"
-    """Merges the backbone's levels; a FAN backbone takes FANNeck whatever is written."""
+    """Merges the backbone's maps: FANNeck after FAN, else FPN, whatever is written."""
 
     head: Literal["DBHead"] = "DBHead"
     """Predicts probability and threshold maps."""
@@ -40,7 +52,7 @@ class ModelConfig:
     """TAO's unused switch; see pretrained_model_path."""
 
     pretrained_model_path: str = ""
-    """Checkpoint whose weights training starts from."""
+    """Weights to start from: of ours, TAO, the DB release or a torchvision classifier."""
 
     load_pruned_graph: bool = False
     """Build the pruned network stored at pruned_graph_path."""
@@ -49,10 +61,10 @@ class ModelConfig:
     """Pruned model that prune wrote."""
 
     enlarge_feature_map_size: bool = False
-    """Keep a larger feature map (FAN backbones)."""
+    """Twice the resolution in every feature map; FAN backbones only."""
 
     activation_checkpoint: bool = False
-    """Recompute activations in the backward pass, to save memory."""
+    """Recompute activations in the backward pass: less memory, more time, the same numbers."""
 
     fuse_qkv_proj: bool = True
     """One projection for query, key and value (FAN backbones); pruning needs false."""
@@ -74,5 +86,13 @@ RULES = (
         "unsupported-value",
         "asks for quantization-aware training, which is not supported",
         "false",
+    ),
+    Never(
+        "model.enlarge_feature_map_size",
+        True,
+        "conflict",
+        "is for FAN backbones",
+        "false, or model.backbone=fan_tiny_8_p4_hybrid",
+        unless=Is("model.backbone", "fan_tiny_8_p4_hybrid"),
     ),
 )

@@ -180,6 +180,7 @@ class Never:
         code: slug of the error.
         why: what is wrong with it.
         expected: what it may be.
+        unless: not under this condition.
     """
 
     key: str
@@ -187,6 +188,7 @@ class Never:
     code: str
     why: str
     expected: str
+    unless: Is | None = None
 
     @property
     def says(self) -> str:
@@ -195,7 +197,8 @@ class Never:
 
     def problems(self, tree: Mapping[str, Any]) -> Iterator[Problem]:
         """An error of the rule's code where it holds the value."""
-        if Is(self.key, self.value).holds(tree):
+        excused = self.unless is not None and self.unless.holds(tree)
+        if Is(self.key, self.value).holds(tree) and not excused:
             yield SpecFieldError(
                 self.code,
                 self.key,
@@ -208,7 +211,10 @@ class Never:
         """The rule as keywords of a root schema."""
         kind = _TYPES[type(self.value)]
         leaf = {"type": kind, "not": {"type": kind, "enum": [self.value]}}
-        return _at(self.key, leaf, present=False)
+        refused = _at(self.key, leaf, present=False)
+        if self.unless is not None:
+            return {"if": {"not": self.unless.schema(defaults)}, "then": refused}
+        return refused
 
 
 Rule = Needed | Instead | NoArchive | Never

@@ -1,5 +1,6 @@
 """Section `train`: optimisation, schedule, checkpoints, devices."""
 
+from collections.abc import Iterator
 from dataclasses import field
 from typing import Annotated, Literal
 
@@ -20,6 +21,7 @@ from ocdnet.config.base import (
     search,
 )
 from ocdnet.config.shared import Metric, PostProcessing
+from ocdnet.tree.problems import Problem, SpecFieldError
 
 LossWeight = Annotated[int, Field(ge=1, le=1000)]
 """A whole weight; TAO has no upper bound, a search needs a finite one."""
@@ -70,10 +72,13 @@ class LrSchedulerArgs:
     warmup_epoch: Annotated[int, Field(ge=0)] = 3
     """Epochs of linear warm-up; at most num_epochs - 1 are used."""
 
+    per_step: Annotated[bool, extra] = False
+    """Move along the schedule's curve each step, not each epoch."""
+
 
 @dataclass(config=STRICT, kw_only=True)
 class LrScheduler:
-    """Learning-rate schedule: linear warm-up, then polynomial decay, stepped each epoch."""
+    """Learning-rate schedule: linear warm-up, then polynomial decay."""
 
     type: Literal["WarmupPolyLR"] = "WarmupPolyLR"
     """Name of the schedule."""
@@ -142,6 +147,9 @@ class TrainConfig:
     checkpoint_interval_unit: Literal["epoch", "step"] = "epoch"
     """Unit of checkpoint_interval."""
 
+    keep_checkpoints: Annotated[int, Field(ge=0), extra] = 0
+    """Newest model_epoch_*.pth that are kept, besides model_best.pth; 0: all."""
+
     resume_training_checkpoint_path: str = ""
     """Checkpoint to resume from."""
 
@@ -177,6 +185,9 @@ class TrainConfig:
     is_dry_run: bool = False
     """Run one batch of training and validation, to see that it works."""
 
+    accumulate_grad_batches: Annotated[Positive, extra] = 1
+    """Batches whose gradients are averaged for one step of the optimiser."""
+
     optimizer: Optimizer = field(default_factory=Optimizer)
 
     lr_scheduler: LrScheduler = field(default_factory=LrScheduler)
@@ -190,3 +201,14 @@ class TrainConfig:
     trainer: Trainer = field(default_factory=Trainer)
 
     cudnn: Cudnn = field(default_factory=Cudnn)
+
+    def problems(self) -> Iterator[Problem]:
+        """A GPU named twice."""
+        if len(set(self.gpu_ids)) < len(self.gpu_ids):
+            yield SpecFieldError(
+                "conflict",
+                "train.gpu_ids",
+                "'train.gpu_ids' names a GPU twice",
+                got=self.gpu_ids,
+                expected="each index once",
+            )

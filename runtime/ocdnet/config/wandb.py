@@ -1,4 +1,4 @@
-"""Section `wandb`: Weights & Biases logging."""
+"""Section `wandb`: logging to Weights & Biases."""
 
 from dataclasses import field
 
@@ -12,13 +12,13 @@ class WandbConfig:
     """Logging to Weights & Biases."""
 
     enable: bool = False
-    """Log to Weights & Biases."""
+    """Log to Weights & Biases; needs the package wandb and a login, or WANDB_MODE=offline."""
 
     project: str = "TAO Toolkit"
     """Project name."""
 
     entity: str = ""
-    """User or team."""
+    """User or team; empty: the login's own."""
 
     name: str = "TAO Toolkit Training"
     """Name of the run."""
@@ -30,7 +30,7 @@ class WandbConfig:
     """Tags of the run."""
 
     run_id: str = ""
-    """Id of the run, to continue it."""
+    """Id of a run to continue; empty: a new one."""
 
     reinit: bool = False
     """Allow several runs in one process."""
@@ -39,4 +39,4 @@ class WandbConfig:
     """Store the code with the run."""
 
     sync_tensorboard: bool = False
-    """Copy TensorBoard logs."""
+    """Copy the TensorBoard files, too; their curves then stand there twice."""

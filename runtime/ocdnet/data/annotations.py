@@ -1,22 +1,27 @@
-"""Reading datasets: split folders, datalists and ICDAR-style label files."""
+"""Reading datasets: split folders and datalists, held in a few arrays."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ocdnet.data.labels import Polygon, has_area, instances, read_text
 from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, file_names, is_archive, is_image
 from ocdnet.errors import DataError
 
-_COORDINATE_LIMIT = 1e7
-"""Sum of absolute coordinates that no image reaches: beyond it float32 loses pixels."""
+LABEL_NAMES = ("gt_{}.txt", "{}.txt", "truth_{}.txt", "poly_gt_{}.txt")
+"""Names of an image's label file, by its stem: ICDAR2015's, the plain one, Uber-Text's,
+Total-Text's. The first that exists is read."""
 
 _SPLIT_AFTER_IMAGE = re.compile(
     r"^(.*?(?:" + "|".join(re.escape(s) for s in sorted(IMAGE_SUFFIXES)) + r"))\s+(\S.*)$",
@@ -27,9 +32,6 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 _LOG = logging.getLogger("ocdnet")
 _LAYOUT = "a split folder with img/ and gt/, or a UTF-8 datalist file"
-
-Polygon = NDArray[np.float32]
-Labels = tuple[list[Polygon], list[str], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,158 +54,108 @@ class Annotation:
     texts: list[str]
 
 
-def parse_label_file(path: str | Path, ignore_tags: Sequence[str]) -> Labels:
-    """Read a label file: one instance a line, `x1,y1,...,xN,yN,transcription`.
+@dataclass(slots=True)
+class Census:
+    """What a dataset holds: images, text regions, and those of them that are ignored, by reason."""
 
-    The first eight fields must be finite numbers. The transcription is everything after the
-    coordinates, stripped: it may hold commas and quotes, be empty or absent (then it is `""`).
+    images: int = 0
+    regions: int = 0
+    tagged: int = 0
+    """Ignored, since the transcription is one of the ignore tags."""
+    flat: int = 0
+    """Ignored, since the polygon has no area."""
 
-    More than four points: a transcription may itself begin with numbers (`12,34`), so each
-    further pair of numbers is a point only while it lies near those before it: inside their
-    bounding box grown on each side by 1.5 times its longer side. The points of one word are
-    neighbours; a price taken for a point almost never falls there, and numbers like `000` are no
-    coordinates. What follows the last such pair is the transcription.
+    @property
+    def cared(self) -> int:
+        """Regions that train and count."""
+        return self.regions - self.tagged - self.flat
 
-    A byte order mark, CRLF ends and blank lines are accepted. An instance is ignored when its
-    transcription equals one of `ignore_tags` or when its polygon has no area.
+    def __str__(self) -> str:
+        ignored = self.regions - self.cared
+        why = f": {self.tagged} by ignore_tags, {self.flat} without area" if ignored else ""
+        return f"{self.images} images with {self.regions} text regions ({ignored} ignored{why})"
 
-    Returns:
-        Polygons (float32[N, 2] each, pixels of the original image), texts and ignore (bool[K]).
 
-    Raises:
-        DataError: the file is absent, not UTF-8, or a line can't be read (`file:line` is named).
+class Annotations(Sequence[Annotation]):
+    """The annotations of a dataset in a few flat buffers; an Annotation is made when asked for.
+
+    As Python objects, those of 100,000 images would take 400 MB, and in every worker again:
+    counting references to a shared page copies it.
+
+    Attributes:
+        census: of all annotations.
     """
-    lines = _read_text(Path(path), "label file").split("\n")
-    tags = frozenset(ignore_tags)
-    corners: list[float] = []
-    longer: dict[int, list[float]] = {}
-    texts: list[str] = []
-    ignore: list[bool] = []
-    for number, line in enumerate(lines, start=1):
-        if not line or line.isspace():
-            continue
-        values, text = _parse_line(line, path, number)
-        if len(values) > 8:
-            longer[len(texts)] = values
-        corners += values[:8]
-        texts.append(text)
-        ignore.append(text in tags or not _has_area(values))
-    # One array and K views of it: a fifth of the time of K arrays.
-    polygons = list(np.array(corners, dtype=np.float32).reshape(-1, 4, 2))
-    for index, values in longer.items():
-        polygons[index] = np.array(values, dtype=np.float32).reshape(-1, 2)
-    return polygons, texts, np.array(ignore, dtype=np.bool_)
+
+    def __init__(self) -> None:
+        self.census = Census()
+        self._points = array("f")
+        self._ignore = bytearray()
+        self._strings = bytearray()  # of each image: image, label, transcriptions
+        self._point_ends, self._string_ends = array("q", [0]), array("q", [0])
+        self._region_ends = array("q", [0])
+
+    def add(self, image: str, label: str, ignore_tags: frozenset[str]) -> None:
+        """Read a label file and append its annotation.
+
+        Raises:
+            DataError: as `parse_label_file`; then nothing is appended.
+        """
+        found = list(instances(label))
+        self._add_string(image)
+        self._add_string(label)
+        for values, text in found:
+            self._points.fromlist(values)
+            self._point_ends.append(len(self._points))
+            self._add_string(text)
+            tagged = text in ignore_tags
+            flat = not tagged and not has_area(values)
+            self._ignore.append(tagged or flat)
+            self.census.tagged += tagged
+            self.census.flat += flat
+        self._region_ends.append(len(self._ignore))
+        self.census.images += 1
+        self.census.regions += len(found)
+
+    def _add_string(self, text: str) -> None:
+        # Surrogates stand for the bytes of a file name that is not UTF-8.
+        self._strings += text.encode("utf-8", "surrogateescape")
+        self._string_ends.append(len(self._strings))
+
+    def __len__(self) -> int:
+        return len(self._region_ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Annotation: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Annotation]: ...
+    def __getitem__(self, index: int | slice) -> Annotation | list[Annotation]:
+        """One annotation, or a list of them for a slice."""
+        number = range(len(self))[index]
+        return self._one(number) if isinstance(number, int) else [self._one(i) for i in number]
+
+    def _one(self, index: int) -> Annotation:
+        first, last = self._region_ends[index : index + 2]
+        ends = self._string_ends[first + 2 * index : last + 2 * index + 3]
+        image, label, *texts = (
+            self._strings[start:end].decode("utf-8", "surrogateescape")
+            for start, end in pairwise(ends)
+        )
+        ends = self._point_ends[first : last + 1]
+        points = np.array(self._points[ends[0] : ends[-1]], np.float32).reshape(-1, 2)
+        cuts = np.array(ends[1:-1], np.int64) // 2 - ends[0] // 2
+        polygons = np.split(points, cuts) if texts else []
+        ignore = np.array(list(self._ignore[first:last]), np.bool_)
+        return Annotation(Path(image), Path(label), polygons, ignore, texts)
 
 
-def _parse_line(line: str, path: str | Path, number: int) -> tuple[list[float], str]:
-    """Coordinates (an even count, 8 or more) and the transcription of one line."""
-    fields = line.split(",", 8)
-    try:
-        values = [float(field) for field in fields[:8]]
-    except ValueError:
-        values = []
-    # A NaN makes the comparison false, like an infinity.
-    if len(values) < 8 or not sum(map(abs, values)) < _COORDINATE_LIMIT:
-        raise _bad_line(line, path, number)
-    rest = fields[8].strip() if len(fields) > 8 else ""
-    if "," not in rest or not (rest[0].isdigit() or rest[0] in "-+."):
-        return values, rest
-    return _extend(values, rest)
-
-
-def _extend(values: list[float], rest: str) -> tuple[list[float], str]:
-    """Move leading numbers of the transcription to the points where they continue the outline."""
-    fields = rest.split(",")
-    extra: list[float] = []
-    for field in fields:
-        try:
-            number = float(field)
-        except ValueError:
-            break
-        if field[:1] == "0" and field[1:2].isdigit():  # the thousands of 10,000
-            break
-        extra.append(number)
-    xs, ys = values[0::2], values[1::2]
-    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
-    taken = 0
-    for x, y in zip(extra[0::2], extra[1::2], strict=False):
-        growth = 1.5 * max(right - left, bottom - top)
-        near_x = left - growth <= x <= right + growth
-        if not (near_x and top - growth <= y <= bottom + growth):
-            break
-        left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-        taken += 2
-    return values + extra[:taken], ",".join(fields[taken:]).strip()
-
-
-def _has_area(values: Sequence[float]) -> bool:
-    """Whether the polygon x1, y1, x2, y2, ... encloses anything (shoelace formula)."""
-    doubled = 0.0
-    last_x, last_y = values[-2], values[-1]
-    for i in range(0, len(values), 2):
-        x, y = values[i], values[i + 1]
-        doubled += last_x * y - x * last_y
-        last_x, last_y = x, y
-    return abs(doubled) > 1e-6
-
-
-def _bad_line(line: str, path: str | Path, number: int) -> DataError:
-    fields = line.split(",")
-    count = 0
-    for field in fields:
-        try:
-            usable = abs(float(field)) < _COORDINATE_LIMIT
-        except ValueError:
-            usable = False
-        if not usable:
-            break
-        count += 1
-    where = f"{path}:{number}"
-    if count < min(len(fields), 8):
-        detail = f"field {count + 1} is not a coordinate: {fields[count].strip()[:40]!r}"
-    else:
-        detail = f"{count} coordinates are too few or too large"
-    return DataError(
-        "bad-label-line",
-        f"{where}: {detail}",
-        got=line.strip()[:120],
-        expected="x1,y1,x2,y2,x3,y3,x4,y4,transcription: four points or more, finite numbers",
-        hint=f"Mend line {number} of {path}, or remove it.",
-    )
-
-
-def _read_text(path: Path, what: str) -> str:
-    """The file's text without byte order mark, every line end a single line feed."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            "unreadable-file",
-            f"Cannot read the {what} {path}: {error.strerror}",
-            expected="a readable text file",
-        ) from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            "not-utf8",
-            f"{path}:{line}: the {what} is not UTF-8",
-            got=f"byte 0x{raw[error.start]:02x}",
-            expected="UTF-8 text",
-            hint=f"Convert it, e.g. iconv -f latin1 -t utf-8 {path}",
-        ) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def index_dataset(data_paths: Sequence[str | Path], ignore_tags: Sequence[str]) -> list[Annotation]:
+def index_dataset(data_paths: Sequence[str | Path], ignore_tags: Sequence[str]) -> Annotations:
     """Read every label of a dataset; images are only checked to exist.
 
-    Each entry of `data_paths` is a split folder (`img/`, `gt/`; labels `gt_<stem>.txt`, else
-    `<stem>.txt`; images in natural order) or a UTF-8 datalist (a line: image and label, paths
-    relative to the list, separated by a tab, else by the blanks after an image suffix). Entries
-    are concatenated in the order given. An image whose label file is empty is kept. Label files
-    that belong to no image are left out with a warning in the log.
+    Each entry of `data_paths` is a split folder (`img/`, `gt/`; labels by LABEL_NAMES; images in
+    natural order) or a UTF-8 datalist (a line: image and label, paths relative to the list,
+    separated by a tab, else by the blanks after an image suffix). Entries are concatenated in the
+    order given. An image whose label file is empty is kept. Label files that belong to no image,
+    and a dataset in which every region is ignored, are warned of in the log.
 
     Raises:
         DataError: a path is empty, absent, an archive or neither layout; an image or a label is
@@ -218,20 +170,21 @@ def index_dataset(data_paths: Sequence[str | Path], ignore_tags: Sequence[str]) 
             expected=_LAYOUT,
             hint="Set dataset.train_dataset.data_path or dataset.validate_dataset.data_path.",
         )
-    pairs = [pair for entry in data_paths for pair in _list_pairs(entry)]
-    if not pairs:
+    listed = [_list_pairs(entry) for entry in data_paths]
+    found, tags = Annotations(), frozenset(ignore_tags)
+    _collect(lambda pair: found.add(*pair, tags), (pair for pairs in listed for pair in pairs))
+    where, census = ", ".join(map(str, data_paths)), found.census
+    if not found:
         raise DataError(
             "empty-dataset",
-            f"No image was found in {', '.join(map(str, data_paths))}",
+            f"No image was found in {where}",
             got="0 images",
             expected=f"images ({' '.join(sorted(IMAGE_SUFFIXES))}) with label files",
         )
-    return _collect(lambda pair: _read_annotation(*pair, ignore_tags), pairs)
-
-
-def _read_annotation(image: Path, label: Path, ignore_tags: Sequence[str]) -> Annotation:
-    polygons, texts, ignore = parse_label_file(label, ignore_tags)
-    return Annotation(image, label, polygons, ignore, texts)
+    if census.regions and not census.cared:
+        text = "Every text region is ignored in %s: %s; ignore_tags is %s"
+        _LOG.warning(text, where, census, list(ignore_tags))
+    return found
 
 
 def _collect(read: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
@@ -252,7 +205,7 @@ def _collect(read: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
     return results
 
 
-def _list_pairs(entry: str | Path) -> list[tuple[Path, Path]]:
+def _list_pairs(entry: str | Path) -> Iterable[tuple[str, str]]:
     """Image and label paths of one data path."""
     path = Path(entry)
     if not str(entry).strip():
@@ -287,7 +240,7 @@ def _refuse_archive(path: Path) -> None:
         )
 
 
-def _list_folder(root: Path) -> list[tuple[Path, Path]]:
+def _list_folder(root: Path) -> Iterator[tuple[str, str]]:
     image_folder, label_folder = root / "img", root / "gt"
     for folder in (image_folder, label_folder):
         if not folder.is_dir():
@@ -299,27 +252,28 @@ def _list_folder(root: Path) -> list[tuple[Path, Path]]:
             )
     labels = {name for name in file_names(label_folder) if name.lower().endswith(".txt")}
     images = _image_names(image_folder)
-    used: set[str] = set()
 
-    def pair(name: str) -> tuple[Path, Path]:
+    def label_of(name: str) -> str:
         stem = name.rpartition(".")[0]
-        for label in (f"gt_{stem}.txt", f"{stem}.txt"):
+        for pattern in LABEL_NAMES:
+            label = pattern.format(stem)
             if label in labels:
-                used.add(label)
-                return image_folder / name, label_folder / label
+                return label
         raise DataError(
             "missing-label",
             f"The image {image_folder / name} has no label file",
-            got="neither name exists",
-            expected=f"{label_folder / f'gt_{stem}.txt'} or {stem}.txt",
+            got=f"none of {', '.join(pattern.format(stem) for pattern in LABEL_NAMES)}",
+            expected=str(label_folder / LABEL_NAMES[0].format(stem)),
             hint="An image without text needs an empty label file.",
         )
 
-    pairs = _collect(pair, images)
-    if left := labels - used:
+    used = _collect(label_of, images)
+    if left := labels.difference(used):
         text = "%d label file(s) in %s belong to no image and are left out, e.g. %s"
         _LOG.warning(text, len(left), label_folder, min(left))
-    return pairs
+    before_image, before_label = f"{image_folder}{os.sep}", f"{label_folder}{os.sep}"
+    pairs = zip(images, used, strict=True)
+    return ((before_image + image, before_label + label) for image, label in pairs)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -336,10 +290,10 @@ def _natural_key(name: str) -> list[str | int]:
     return [int(part) if i % 2 else part for i, part in enumerate(_DIGITS.split(name))]
 
 
-def _list_datalist(path: Path) -> list[tuple[Path, Path]]:
-    lines = enumerate(_read_text(path, "datalist").split("\n"), start=1)
+def _list_datalist(path: Path) -> list[tuple[str, str]]:
+    lines = enumerate(read_text(path, "datalist").split("\n"), start=1)
 
-    def pair(numbered: tuple[int, str]) -> tuple[Path, Path]:
+    def pair(numbered: tuple[int, str]) -> tuple[str, str]:
         number, line = numbered
         image, tab, label = line.partition("\t")
         match = None if tab else _SPLIT_AFTER_IMAGE.match(line.strip())
@@ -360,6 +314,6 @@ def _list_datalist(path: Path) -> list[tuple[Path, Path]]:
                     f"{path}:{number}: the {what} {file} does not exist",
                     expected="an existing file, relative to the list's folder",
                 )
-        return found
+        return str(found[0]), str(found[1])
 
     return _collect(pair, ((number, line) for number, line in lines if line.strip()))

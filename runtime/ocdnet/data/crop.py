@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1: pixel columns x0 .. x1 - 1 and rows y0 .. y1 - 1."""
 _Extents = NDArray[np.float64]
 
 
@@ -22,7 +23,7 @@ def choose_window(
     max_tries: int,
     min_side_ratio: float,
     rng: np.random.Generator,
-) -> Box:
+) -> Box | None:
     """A window of an image that cuts none of `polygons` and holds at least one of them.
 
     Cuts lie between two pixels, or on the image's border, where even text that leaves the image
@@ -36,8 +37,7 @@ def choose_window(
         rng: the sample's generator.
 
     Returns:
-        x0, y0, x1, y1: pixel columns x0 .. x1 - 1 and rows y0 .. y1 - 1. The whole image where
-        no window was found.
+        The window; None where none was found.
     """
     width, height = size
     boxes = _visible(polygons, size)
@@ -55,7 +55,7 @@ def choose_window(
         meets_y = (boxes[:, 1] < y1) & (boxes[:, 3] >= y0)
         if not len(boxes) or bool((meets_x & meets_y).any()):
             return x0, y0, x1, y1
-    return 0, 0, width, height
+    return None
 
 
 def free_bands(extents: _Extents, length: int) -> NDArray[np.int64]:

@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from ocdnet.config.dataset import DatasetConfig, Loader
-from ocdnet.data.annotations import Annotation, index_dataset
+from ocdnet.data.annotations import Annotations, index_dataset
+from ocdnet.data.crop_watch import CropWatch
 from ocdnet.data.dataset import (
     EvalBatch,
     EvalDataset,
@@ -23,6 +24,7 @@ from ocdnet.data.dataset import (
 )
 from ocdnet.data.from_config import eval_preprocess, train_transform
 from ocdnet.data.sampler import EpochSampler, ShardSampler
+from ocdnet.errors import DataError
 
 
 class DetectionData(pl.LightningDataModule):
@@ -32,8 +34,11 @@ class DetectionData(pl.LightningDataModule):
         config: the `dataset` section.
         seed: of the run; order and augmentation depend on it, the epoch and the index alone.
 
+    Attributes:
+        census: what the training data holds.
+
     Raises:
-        UserError: bad labels, paths or pre-processing steps.
+        UserError: bad labels, paths or pre-processing steps; no text to learn from.
     """
 
     def __init__(self, config: DatasetConfig, seed: int) -> None:
@@ -42,12 +47,13 @@ class DetectionData(pl.LightningDataModule):
         self.seed, self._train_loader, self._eval_loader = seed, train.loader, validate.loader
         transform = train_transform(train.args)
         annotations = index_dataset(train.data_path, train.args.ignore_tags)
+        _require_text(annotations, train.args.ignore_tags)
+        self.census = annotations.census
+        self._crops = CropWatch(transform)
         self.train_set = TrainDataset(annotations, transform, train.args.img_mode, seed)
         self.eval_set: EvalDataset | None = None
         if validate.data_path:
-            held_back: list[Annotation] = index_dataset(
-                validate.data_path, validate.args.ignore_tags
-            )
+            held_back = index_dataset(validate.data_path, validate.args.ignore_tags)
             self.eval_set = EvalDataset(held_back, eval_preprocess(validate.args))
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -94,8 +100,26 @@ class DetectionData(pl.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """Move the tensors; raise here what a worker could not read."""
+        """Move the tensors; raise here what a worker could not read, warn of useless crops."""
         batch = check_batch(batch)
         if isinstance(batch, EvalBatch):
             return dataclasses.replace(batch, images=batch.images.to(device, non_blocking=True))
+        if self.trainer.is_global_zero:
+            self._crops.see(batch["crops"], len(self.train_set) // self.trainer.world_size)
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+
+def _require_text(annotations: Annotations, ignore_tags: list[str]) -> None:
+    census = annotations.census
+    if census.cared:
+        return
+    raise DataError(
+        "nothing-to-learn",
+        "No text region of the training data is left to learn from",
+        got=str(census),
+        expected="regions whose transcription is none of "
+        f"dataset.train_dataset.args.ignore_tags {ignore_tags}",
+        hint="Label readable text with its transcription, or shorten ignore_tags."
+        if census.regions
+        else "The label files are empty: a line a text region.",
+    )

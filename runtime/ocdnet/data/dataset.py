@@ -28,8 +28,9 @@ class TrainDataset(torch.utils.data.Dataset):
     """Training samples by (epoch, index), as EpochSampler yields them.
 
     An item holds `image` uint8[h, w, 3] (not normalised: that is done on the device),
-    `shrink_map`, `shrink_mask`, `threshold_mask` uint8[h, w], `threshold_map` float32[h, w] and
-    `path`; or it is the UserError that reading it raised (see `check_batch`).
+    `shrink_map`, `shrink_mask`, `threshold_mask` uint8[h, w], `threshold_map` float32[h, w],
+    `path` and `crop`, a CropResult; or it is the UserError that reading it raised (see
+    `check_batch`).
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class TrainDataset(torch.utils.data.Dataset):
             "threshold_map": torch.from_numpy(targets.threshold_map),
             "threshold_mask": torch.from_numpy(targets.threshold_mask),
             "path": str(annotation.image),
+            "crop": sample.crop,
         }
 
 
@@ -111,15 +113,16 @@ class EvalBatch:
 
 
 def collate_train(items: Sequence[TrainItem | UserError]) -> TrainBatch | UserError:
-    """Stack training items: tensors of TrainDataset with a batch axis, and `paths`, a list."""
+    """Stack training items: the tensors with a batch axis, `paths` and `crops` as lists."""
     samples: list[TrainItem] = []
     for item in items:
         if isinstance(item, UserError):
             return item
         samples.append(item)
-    keys = [key for key in samples[0] if key != "path"]
+    keys = [key for key, value in samples[0].items() if isinstance(value, torch.Tensor)]
     batch: TrainBatch = {key: torch.stack([sample[key] for sample in samples]) for key in keys}
-    return batch | {"paths": [sample["path"] for sample in samples]}
+    lists = {f"{key}s": [sample[key] for sample in samples] for key in ("path", "crop")}
+    return batch | lists
 
 
 def collate_eval(items: Sequence[EvalItem | UserError]) -> EvalBatch | UserError:

@@ -30,7 +30,8 @@ Size = tuple[int, int] | int
 def read_image(path: str | Path, img_mode: str = "BGR") -> Image:
     """Decode an image file to uint8[H, W, 3]; GRAY repeats the grey value in three channels.
 
-    An EXIF orientation is not applied: labels refer to the pixels as stored.
+    A picture is turned upright as its EXIF orientation says: people label what a viewer shows them,
+    and cv2.imread, which TAO uses, does the same.
 
     Raises:
         DataError: the file is absent, empty or not a whole image.
@@ -41,11 +42,13 @@ def read_image(path: str | Path, img_mode: str = "BGR") -> Image:
     try:
         # Not cv2.imread: on Windows it cannot open non-ASCII paths.
         data = np.fromfile(path, dtype=np.uint8)
-        image = cv2.imdecode(data, colour | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(data, colour)
         reason = "not a whole image of a known format"
     except OSError as error:
         image, reason = None, str(error.strerror)
     except cv2.error as error:  # an empty file, or more pixels than OpenCV allows
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(error.err) from error
         image, reason = None, error.err
     if image is None:
         raise DataError(

@@ -97,6 +97,11 @@ class StepArgs:
             self._fail(key, value, expected)
         return int(value[0]), int(value[1])
 
+    def only(self, key: str, value: str) -> None:
+        """Accept one value: another choice of TAO's is not built."""
+        if self._get(key, value) != value:
+            self._fail(key, self._get(key, value), value)
+
     def is_list(self, key: str) -> bool:
         """Whether the value was written as a list."""
         return isinstance(self._args.get(key), (list, tuple))

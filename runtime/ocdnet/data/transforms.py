@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +17,9 @@ from ocdnet.data.preprocess import STRIDE, Size, pad_to
 from ocdnet.data.step_args import StepArgs, read_items, unknown
 from ocdnet.data.targets import Targets, make_targets
 from ocdnet.errors import SpecError
+
+_WORD_AT = (0.15, 0.85)
+"""Where in a WordCrop's window the word's centre may lie, as a share of its sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,51 @@ class RandomCrop:
     keep_ratio: bool
     min_side_ratio: float
 
-    def __call__(self, view: View, cared: Sequence[Polygon], rng: np.random.Generator) -> View:
-        """The view of the window, at most `size` large; `cared` lies on the view's canvas."""
+    def __call__(
+        self, view: View, cared: Sequence[Polygon], rng: np.random.Generator
+    ) -> tuple[View, bool]:
+        """The view of the window, at most `size` large, and whether a window was found.
+
+        `cared` lies on the view's canvas.
+        """
         window = choose_window(cared, view.size, self.max_tries, self.min_side_ratio, rng)
-        view = view.cropped(*window)
+        view = view.cropped(*(window or (0, 0, *view.size)))
         fx, fy = self.size[0] / view.size[0], self.size[1] / view.size[1]
         if self.keep_ratio:
             fx = fy = min(fx, fy)
-        return view.scaled(fx, fy)
+        return view.scaled(fx, fy), window is not None
+
+
+@dataclass(frozen=True, slots=True)
+class WordCrop:
+    """A window around a random readable word, at the canvas's own scale; ours, not TAO's.
+
+    EastRandomCropData scales windows of any extent to its size, which makes most words too small to
+    learn from on few images; this one keeps the scale that IaaAugment's Resize gave.
+
+    Attributes:
+        size: (width, height) of the result, in pixels of the canvas.
+    """
+
+    size: tuple[int, int]
+
+    def __call__(
+        self, view: View, cared: Sequence[Polygon], rng: np.random.Generator
+    ) -> tuple[View, bool]:
+        """The view of the window, and whether there was a word to put into it.
+
+        `cared` lies on the view's canvas.
+        """
+        centres = [(polygon.min(axis=0) + polygon.max(axis=0)) / 2 for polygon in cared]
+        inside = [c for c in centres if 0 <= c[0] < view.size[0] and 0 <= c[1] < view.size[1]]
+        centre = inside[rng.integers(len(inside))] if inside else rng.uniform((0, 0), view.size)
+        corner = []
+        for axis, side in enumerate(self.size):
+            length = min(side, view.size[axis])
+            start = round(float(centre[axis]) - length * rng.uniform(*_WORD_AT))
+            corner.append((min(max(start, 0), view.size[axis] - length), length))
+        (left, width), (top, height) = corner
+        return view.cropped(left, top, left + width, top + height), bool(inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +102,17 @@ class ShrinkMap:
     min_text_size: int
 
 
+class CropResult(NamedTuple):
+    """What a training crop came to, as `CropWatch` counts it."""
+
+    has_text: bool
+    """The image has a text region that is not ignored."""
+    found_window: bool
+    """A window was found; else the crop is the whole image."""
+    teaches: bool
+    """The crop's shrink map holds text."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainSample:
     """What a training step needs of one image.
@@ -72,12 +123,14 @@ class TrainSample:
         polygons: K arrays float32[N, 2] in pixels of `image`; none lies wholly outside,
             but a rotation can drive parts of one over the image's edge.
         ignore: bool[K].
+        crop: what the crop came to.
     """
 
     image: NDArray[np.uint8]
     targets: Targets
     polygons: list[Polygon]
     ignore: NDArray[np.bool_]
+    crop: CropResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +138,7 @@ class TrainTransform:
     """A compiled training list: all geometry in one matrix, one cv2.warpAffine per sample."""
 
     steps: tuple[Step, ...]
-    crop: RandomCrop
+    crop: RandomCrop | WordCrop
     border: BorderMap
     shrink: ShrinkMap
 
@@ -108,7 +161,7 @@ class TrainTransform:
         for step in self.steps:
             view = step(view, rng)
         cared = [polygon for polygon, skip in zip(polygons, ignore, strict=True) if not skip]
-        view = self.crop(view, view.move(cared), rng)
+        view, found_window = self.crop(view, view.move(cared), rng)
         moved = view.move(polygons)
         kept = [index for index, polygon in enumerate(moved) if _meets(polygon, view.size)]
         moved, ignore = [moved[index] for index in kept], ignore[kept]
@@ -116,7 +169,8 @@ class TrainTransform:
         # A text that a rotation drove over the image's edge would reach into the padding.
         targets.shrink_map[view.size[1] :] = 0
         targets.shrink_map[:, view.size[0] :] = 0
-        return TrainSample(self._draw(image, view), targets, moved, ignore)
+        result = CropResult(bool(cared), found_window, bool(targets.shrink_map.any()))
+        return TrainSample(self._draw(image, view), targets, moved, ignore, result)
 
     def _draw(self, image: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
         drawn = cv2.warpAffine(image, view.matrix[:2], view.size, flags=cv2.INTER_LINEAR)
@@ -165,6 +219,7 @@ _AUGMENTATIONS: dict[str, Callable[[StepArgs], Step]] = {
     ),
 }
 _TRAIN_STEPS = ("IaaAugment", "EastRandomCropData", "MakeBorderMap", "MakeShrinkMap")
+_OURS = ("WordCrop",)
 
 
 @dataclass
@@ -172,7 +227,7 @@ class _TrainList:
     """What has been read of a training list."""
 
     steps: list[Step] = field(default_factory=list)
-    crop: RandomCrop | None = None
+    crop: RandomCrop | WordCrop | None = None
     border: BorderMap | None = None
     shrink: ShrinkMap | None = None
 
@@ -183,9 +238,13 @@ def compile_train(
     """Compile a training list of `{type, args}`.
 
     Known types: IaaAugment (args: a list of Fliplr p; Affine rotate, p; Resize size, p;
-    GaussianBlur sigma, p), EastRandomCropData (size, max_tries, keep_ratio, min_crop_side_ratio),
-    MakeBorderMap (shrink_ratio, thresh_min, thresh_max), MakeShrinkMap (shrink_ratio,
-    min_text_size). The last three are required, once each; IaaAugment stands before the crop.
+    GaussianBlur sigma, p), EastRandomCropData (size, max_tries, keep_ratio, min_crop_side_ratio;
+    require_original_image, without effect as in TAO), MakeBorderMap (shrink_ratio, thresh_min,
+    thresh_max), MakeShrinkMap (shrink_ratio, min_text_size, shrink_type: pyclipper). The last three
+    are required, once each; IaaAugment stands before the crop. Since the crop scales its window to
+    a fixed size, Resize changes which windows are likely and how sharp they are, not how large
+    their text is: so it is in TAO. WordCrop (size) of ours, in place of EastRandomCropData, keeps
+    the scale.
 
     Raises:
         SpecError: an unknown type or argument, a wrong value, a step missing, double or out of
@@ -193,8 +252,8 @@ def compile_train(
     """
     found = _TrainList()
     for here, kind, args in read_items(pre_processes, where):
-        if kind not in _TRAIN_STEPS:
-            raise unknown("step", f"{here}.type", kind, _TRAIN_STEPS)
+        if kind not in (*_TRAIN_STEPS, *_OURS):
+            raise unknown("step", f"{here}.type", kind, (*_TRAIN_STEPS, *_OURS))
         if kind == "IaaAugment":
             if found.crop is not None:
                 raise _misplaced(here, "IaaAugment after EastRandomCropData")
@@ -224,9 +283,9 @@ def _read_augmentation(where: str, kind: str, raw: Any) -> Step:
 
 def _read_once(found: _TrainList, kind: str, where: str, args: StepArgs) -> None:
     """Read a step that may stand in the list once."""
-    name = {"EastRandomCropData": "crop", "MakeBorderMap": "border", "MakeShrinkMap": "shrink"}
-    if getattr(found, name[kind]) is not None:
-        raise _misplaced(where, f"a second {kind}")
+    name = {"MakeBorderMap": "border", "MakeShrinkMap": "shrink"}.get(kind, "crop")
+    if getattr(found, name) is not None:
+        raise _misplaced(where, "a second crop" if kind in _OURS else f"a second {kind}")
     if kind == "EastRandomCropData":
         found.crop = RandomCrop(
             size=args.size("size", (640, 640), STRIDE),
@@ -234,6 +293,9 @@ def _read_once(found: _TrainList, kind: str, where: str, args: StepArgs) -> None
             keep_ratio=args.flag("keep_ratio", True),
             min_side_ratio=args.number("min_crop_side_ratio", 0.1, 0, 1),
         )
+        args.flag("require_original_image", False)
+    elif kind == "WordCrop":
+        found.crop = WordCrop(size=args.size("size", (320, 320), STRIDE))
     elif kind == "MakeBorderMap":
         found.border = BorderMap(
             shrink_ratio=args.number("shrink_ratio", 0.4, 0.01, 0.99),
@@ -245,6 +307,7 @@ def _read_once(found: _TrainList, kind: str, where: str, args: StepArgs) -> None
             shrink_ratio=args.number("shrink_ratio", 0.4, 0.01, 0.99),
             min_text_size=args.whole("min_text_size", 8, 0),
         )
+        args.only("shrink_type", "pyclipper")
     args.finish()
 
 

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-
-from torch import nn
+from itertools import pairwise
 
 from ocdnet.config.model import ModelConfig
-from ocdnet.errors import EnvironmentFault
-from ocdnet.models.backbones import resnet
+from ocdnet.models.backbones import fan, mobilenet, resnet
+from ocdnet.models.backbones.base import Backbone
 from ocdnet.models.dbnet import DBNet
+from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.fpn import FPN
 from ocdnet.models.head import DBHead
+from ocdnet.ranks import is_rank_zero
 
-BACKBONES: dict[str, Callable[[], nn.Module]] = {
+LOG = logging.getLogger("ocdnet")
+
+BACKBONES: dict[str, Callable[[ModelConfig], Backbone]] = {
     "deformable_resnet18": resnet.deformable_resnet18,
     "deformable_resnet50": resnet.deformable_resnet50,
+    "fan_tiny_8_p4_hybrid": fan.fan_tiny_8_p4_hybrid,
+    "resnet18": resnet.resnet18,
+    "resnet34": resnet.resnet34,
+    "resnet50": resnet.resnet50,
+    "resnet101": resnet.resnet101,
+    "resnet152": resnet.resnet152,
+    "mobilenet_v2": mobilenet.mobilenet_v2,
+    "mobilenet_v3_large": mobilenet.mobilenet_v3_large,
 }
-"""Backbone name -> constructor; a backbone declares `out_channels` of its four maps."""
+"""Backbone name -> constructor from the `model` section."""
 
 
 def build_model(config: ModelConfig) -> DBNet:
     """The untrained network that `model` describes.
 
-    Raises:
-        EnvironmentFault: the backbone is a valid TAO name that this release does not build.
+    The neck follows from the backbone's strides, whatever `model.neck` says, as in TAO.
     """
-    constructor = BACKBONES.get(config.backbone)
-    if constructor is None:
-        raise EnvironmentFault(
-            "backbone-not-built",
-            "model.backbone is not available in this release",
-            got=config.backbone,
-            expected=" or ".join(sorted(BACKBONES)),
-            hint="set model.backbone=deformable_resnet18",
-        )
-    backbone = constructor()
-    neck = FPN(backbone.out_channels, config.inner_channels)
-    return DBNet(backbone, neck, DBHead(neck.out_channels, config.k))
+    backbone = BACKBONES[config.backbone](config)
+    backbone.activation_checkpoint = config.activation_checkpoint
+    pyramid = all(coarse == 2 * fine for fine, coarse in pairwise(backbone.strides))
+    neck = (
+        FPN(backbone.out_channels, config.inner_channels)
+        if pyramid
+        else FANNeck(backbone.out_channels)
+    )
+    name = "FPN" if pyramid else "FANNeck"
+    if config.neck != name and is_rank_zero():
+        LOG.info("The backbone %s takes the neck %s, not %s.", config.backbone, name, config.neck)
+    head = DBHead(neck.out_channels, config.k, backbone.strides[0])
+    return DBNet(backbone, neck, head)

@@ -12,41 +12,51 @@ class DBHead(nn.Module):
     Args:
         in_channels: channels of the neck's output.
         k: amplification of the step function; the paper's 50.
+        stride: image pixels for one step of the neck's output, 2 or 4.
     """
 
-    def __init__(self, in_channels: int, k: int = 50) -> None:
+    def __init__(self, in_channels: int, k: int = 50, stride: int = 4) -> None:
         super().__init__()
         self.k = k
-        self.binarize = _branch(in_channels)
-        self.thresh = _branch(in_channels)
+        self.binarize = _branch(in_channels, stride)
+        self.thresh = _branch(in_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """float[B, C, H/4, W/4] -> maps at network resolution.
+        """float[B, C, H/stride, W/stride] -> maps at network resolution.
 
         Training: float32[B, 3, H, W] = shrink logits, threshold in 0..1, binary in 0..1.
         Evaluation: float32[B, 1, H, W], the probability of (shrunk) text.
         """
-        # Full precision whatever autocast says: sigmoid(50 x) saturates at half precision.
-        with torch.autocast(device_type=x.device.type, enabled=False):
-            x = x.float()
+        # bfloat16 has float32's range: its convolutions may stay in it, at half the step's time on
+        # a CPU. float16 has not. The maps are of full precision always: sigmoid(50 x) saturates.
+        kind = x.device.type
+        wide = x.dtype == torch.bfloat16 and torch.is_autocast_enabled(kind)
+        with torch.autocast(device_type=kind, dtype=torch.bfloat16, enabled=wide):
+            x = x if wide else x.float()
             logits = self.binarize(x)
-            if not self.training:
+            threshold = self.thresh(x) if self.training else None
+        with torch.autocast(device_type=kind, enabled=False):
+            logits = logits.float()
+            if threshold is None:
                 return logits.sigmoid()
-            threshold = self.thresh(x).sigmoid()
+            threshold = threshold.float().sigmoid()
             binary = torch.sigmoid(self.k * (logits.sigmoid() - threshold))
             return torch.cat((logits, threshold, binary), dim=1)
 
 
-def _branch(in_channels: int) -> nn.Sequential:
-    """3x3 convolution, then two stride-2 transposed convolutions to full resolution; no sigmoid."""
+def _branch(in_channels: int, stride: int) -> nn.Sequential:
+    """3x3 convolution, then stride-2 transposed convolutions to full resolution; no sigmoid."""
     width = in_channels // 4
+    doubling = [
+        nn.ConvTranspose2d(width, width, 2, stride=2),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    ]
     branch = nn.Sequential(
         nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
-        nn.ConvTranspose2d(width, width, 2, stride=2),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
+        *(doubling if stride == 4 else ()),
         nn.ConvTranspose2d(width, 1, 2, stride=2),
     )
     for layer in branch:

@@ -74,15 +74,15 @@ def progress(told: StatusLines) -> Progress:
     state: State = run[-1]["status"]
     if state == "RUNNING" and any(_FINISHED.match(_message(line)) for line in run):
         state = "SUCCESS"  # TAO never writes it
-    epochs = [line for line in run if _count(line, "epoch") is not None]
+    epochs = [line for line in run if epoch_in(line, "epoch") is not None]
     last = epochs[-1] if epochs else {}
     return Progress(
         action=_action(run[0]),
         state=state,
-        epoch=_count(last, "epoch"),
-        epochs=_count(last, "max_epoch"),
-        seconds_per_epoch=_seconds(last.get("time_per_epoch")),
-        seconds_left=_seconds(last.get("eta")),
+        epoch=epoch_in(last, "epoch"),
+        epochs=epoch_in(last, "max_epoch"),
+        seconds_per_epoch=seconds_in(last.get("time_per_epoch")),
+        seconds_left=seconds_in(last.get("eta")),
         kpis={name: value for line in run for name, value in _kpis(line).items()},
         best=_best(lines) if told.whole else None,
         message=_message(run[-1]) or None,
@@ -106,7 +106,7 @@ def _best(lines: Sequence[Line]) -> Best | None:
     """Of the epochs that were validated (the scores come a line before the epoch's own)."""
     best, fresh = None, None
     for line in lines:
-        epoch = _count(line, "epoch")
+        epoch = epoch_in(line, "epoch")
         if epoch is None:
             if _message(line).startswith("Eval metrics"):
                 fresh = _kpis(line).get("hmean")
@@ -122,7 +122,7 @@ def _message(line: Line) -> str:
     return shortened(message) if isinstance(message, str) else ""
 
 
-def _count(line: Line, name: str) -> int | None:
+def epoch_in(line: Line, name: str) -> int | None:
     """An epoch of a line, which counts from 0, as people count."""
     value = line.get(name)
     known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
@@ -130,12 +130,17 @@ def _count(line: Line, name: str) -> int | None:
 
 
 def _kpis(line: Line) -> dict[str, float]:
-    """A line's numbers. TAO writes some as text, and some names with a capital."""
+    found = numbers_in(line)
+    return {name: found[name] for name in KPIS if name in found}
+
+
+def numbers_in(line: Line) -> dict[str, float]:
+    """A line's finite kpis. TAO writes some as text, and some names with a capital."""
     kpi = line.get("kpi")
     if not isinstance(kpi, Mapping):
         return {}
     found = {str(name).lower(): number(value) for name, value in kpi.items()}
-    return {name: value for name in KPIS if (value := found.get(name)) is not None}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def number(value: Any) -> float | None:
@@ -149,7 +154,7 @@ def number(value: Any) -> float | None:
     return result if math.isfinite(result) else None
 
 
-def _seconds(value: Any) -> float | None:
+def seconds_in(value: Any) -> float | None:
     """Seconds of Python's `[D days, ]H:MM:SS[.ffffff]`."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:

@@ -13,6 +13,8 @@ from ocdnet.policy.notes import Notes
 Given = Callable[[str], Any]
 
 _WARMUP = "train.lr_scheduler.args.warmup_epoch"
+_FEW = 2000
+"""Training images below which TAO's crop is not the best choice (references/tuning.md)."""
 _BATCH = "dataset.train_dataset.loader.batch_size"
 
 
@@ -87,6 +89,8 @@ def batch(tree: Mapping[str, Any], images: int | None, notes: Notes) -> None:
     size = tree["dataset"]["train_dataset"]["loader"]["batch_size"]
     if images and isinstance(size, int):
         check_batch_size(images, size * devices, notes)
+    if images and images < _FEW:
+        notes.because(f"{images} training images are few: references/tuning.md has a recipe.")
     if devices > 1:
         notes.warn(
             f"{_BATCH} is per GPU: {size} on each of {devices}, {size * devices} a step; "

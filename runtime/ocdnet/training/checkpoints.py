@@ -11,10 +11,19 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from ocdnet.config.train import TrainConfig
+from ocdnet.errors import RunError
 from ocdnet.files import replacing
 
 BEST = "model_best.pth"
 LATEST = "ocd_model_latest.pth"
+EPOCHS = "model_epoch_*_step_*.pth"
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove the unfinished files of a run that was killed while it wrote checkpoints."""
+    for path in folder.glob(".*.pth.*tmp"):
+        path.unlink(missing_ok=True)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -24,21 +33,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
         """Write a whole checkpoint or none; raises as `replacing`."""
-        # Lightning's own way goes by memory and the system's temporary folder: slower, and another
-        # disk that may be full.
-        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:
-                # torch covers what the disk said with an error of its own.
-                if isinstance(error.__context__, OSError):
-                    raise error.__context__ from None
-                raise
+        try:
+            _write(checkpoint, Path(path))
+        except RunError as error:
+            if error.code == "disk-full":
+                error.hint = (
+                    f"Free some space, then resume from {LATEST}; train.keep_checkpoints=N keeps "
+                    "the newest N checkpoints only."
+                )
+            raise
 
     def load_checkpoint(self, path: Any, map_location: Any = None, **_: Any) -> dict[str, Any]:
         """Read a checkpoint with `weights_only`, whatever the caller asks."""
         loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=True)
         return loaded
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    # Lightning's own way goes by memory and the system's temporary folder: slower, and another
+    # disk that may be full.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError as error:
+            # torch covers what the disk said, or the user's Ctrl-C, with an error of its own.
+            if isinstance(error.__context__, OSError | KeyboardInterrupt):
+                raise error.__context__ from None
+            raise
 
 
 class EpochCheckpoints(Checkpoint):
@@ -49,21 +70,32 @@ class EpochCheckpoints(Checkpoint):
 
     Args:
         folder: where to write.
-        interval: epochs or steps between checkpoints; the last epoch's is always written.
-        unit: "epoch" or "step".
+        config: the `train` section: interval, its unit, how many are kept. The last epoch's is
+            always written, and neither the newest nor what the run was resumed from deleted.
         validates: whether hmean is measured.
     """
 
-    def __init__(self, folder: Path, interval: int, unit: str, validates: bool) -> None:
-        self.folder, self.interval, self.unit = folder, interval, unit
+    def __init__(self, folder: Path, config: TrainConfig, validates: bool) -> None:
+        self.folder, self.keep = folder, config.keep_checkpoints
+        self.interval, self.unit = config.checkpoint_interval, config.checkpoint_interval_unit
+        self._step, self._start = 0, Path()
         self.metric, self.sign = ("hmean", 1) if validates else ("train_loss", -1)
         self.best: float | None = None
         self.best_epoch: int | None = None
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count on from the step that is resumed."""
+        self._step = trainer.global_step
+        if trainer.ckpt_path:  # now, as it may be the link to the latest
+            self._start = Path(trainer.ckpt_path).resolve()
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Save within an epoch where the interval counts steps."""
+        stepped, self._step = trainer.global_step > self._step, trainer.global_step
         last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if self.unit == "step" and trainer.global_step % self.interval == 0 and not last_batch:
+        due = self.unit == "step" and trainer.global_step % self.interval == 0
+        # Gradients gathered for a step to come would be lost: save where there are none.
+        if due and stepped and not last_batch:
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -100,6 +132,16 @@ class EpochCheckpoints(Checkpoint):
             link.unlink(missing_ok=True)
             link.symlink_to(name)
             link.replace(self.folder / LATEST)
+            self._delete_old()
+
+    def _delete_old(self) -> None:
+        if not self.keep:
+            return
+        # By age, not by name: a run resumed from before its last epoch finds later ones there.
+        by_age = sorted(self.folder.glob(EPOCHS), key=lambda path: path.stat().st_mtime_ns)
+        for path in by_age[: -self.keep]:
+            if path.resolve() != self._start:
+                path.unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far, for a resumed run."""

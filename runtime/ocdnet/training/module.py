@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from ocdnet.checkpoint import SPEC_KEY
-from ocdnet.config.train import Optimizer, TrainConfig
+from ocdnet.config.train import TrainConfig
 from ocdnet.data.dataset import EvalBatch, TrainBatch
 from ocdnet.data.preprocess import MEAN
-from ocdnet.errors import RunError
+from ocdnet.errors import RunError, SpecError
 from ocdnet.metrics import Counts, DetectionMetric
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
+from ocdnet.training import ema
+from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
+from ocdnet.training.progress import steps_per_epoch
 from ocdnet.training.schedule import warmup_poly_factor
 
 
@@ -51,14 +55,32 @@ class DetectionModule(pl.LightningModule):
         return self.model((images.permute(0, 3, 1, 2) - self.mean) / 255)
 
     def on_train_start(self) -> None:
-        """Set the learning rate: of a run resumed within an epoch Lightning starts no epoch."""
+        """Set what a checkpoint has brought back to what the spec says now.
+
+        A run resumed within an epoch needs its learning rate: Lightning starts no epoch for it.
+        """
+        for group in self.trainer.optimizers[0].param_groups:
+            group.update(optimizer_arguments(self.config.optimizer))
         self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
         """Set the epoch's learning rate."""
-        factor = warmup_poly_factor(
-            self.current_epoch, self.config.num_epochs, self.config.lr_scheduler.args.warmup_epoch
-        )
+        self._set_rate(self.current_epoch)
+
+    def on_train_batch_start(self, batch: TrainBatch, batch_idx: int) -> None:
+        """Seed what the network draws, and set the step's learning rate where it has its own.
+
+        Dropout then depends on seed, epoch, batch and rank alone: a resumed run draws the same.
+        """
+        key = [self.config.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        if self.config.lr_scheduler.args.per_step:
+            step = batch_idx // self.trainer.accumulate_grad_batches
+            self._set_rate(self.current_epoch + step / steps_per_epoch(self.trainer))
+
+    def _set_rate(self, epoch: float) -> None:
+        warmup = self.config.lr_scheduler.args.warmup_epoch
+        factor = warmup_poly_factor(epoch, self.config.num_epochs, warmup)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.config.optimizer.args.lr * factor
 
@@ -88,14 +110,30 @@ class DetectionModule(pl.LightningModule):
             batch_size=len(batch["paths"]),
             sync_dist=True,
         )
+        self.log_dict(
+            {
+                "lr": self.trainer.optimizers[0].param_groups[0]["lr"],
+                "shrink_loss": terms.shrink.detach(),
+                "threshold_loss": terms.threshold.detach(),
+                "binary_loss": terms.binary.detach(),
+            },
+            on_step=True,
+            on_epoch=True,
+            batch_size=len(batch["paths"]),
+            sync_dist=True,
+        )
         return terms.total
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the validation before."""
         self.metric = DetectionMetric()
 
-    def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
-        """Find text in one batch and count it against the labels, in pixels of the originals."""
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, list[Any]]:
+        """Find text in one batch and count it against the labels, in pixels of the originals.
+
+        Returns:
+            For callbacks, of each image: `found`, its polygons, and `matches`, an ImageMatch.
+        """
         probability = self(batch.images)[:, 0].float().cpu().numpy()
         rows = zip(
             probability,
@@ -105,9 +143,13 @@ class DetectionModule(pl.LightningModule):
             batch.annotations,
             strict=True,
         )
+        scored: dict[str, list[Any]] = {"found": [], "matches": []}
         for image, (width, height), scale, image_size, annotation in rows:
             found = self.postprocess(image[:height, :width], scale, image_size)
-            self.metric.update(found.polygons, annotation.polygons, annotation.ignore)
+            match = self.metric.update(found.polygons, annotation.polygons, annotation.ignore)
+            scored["found"].append(found.polygons)
+            scored["matches"].append(match)
+        return scored
 
     def on_validation_epoch_end(self) -> None:
         """Log hmean, precision and recall of the counts pooled over all ranks."""
@@ -132,19 +174,15 @@ class DetectionModule(pl.LightningModule):
         """Let the checkpoint say how it was made."""
         checkpoint[SPEC_KEY] = self.spec
 
-
-def build_optimizer(config: Optimizer, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD, each with the arguments it knows."""
-    args = config.args
-    if config.type == "SGD":
-        return torch.optim.SGD(
-            model.parameters(), args.lr, momentum=args.momentum, weight_decay=args.weight_decay
-        )
-    kind = torch.optim.AdamW if config.type == "AdamW" else torch.optim.Adam
-    return kind(
-        model.parameters(),
-        args.lr,
-        eps=args.eps,
-        weight_decay=args.weight_decay,
-        amsgrad=args.amsgrad,
-    )
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the weights to go on from; raises SpecError where no epoch is left to train."""
+        done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        if done > self.config.num_epochs:
+            raise SpecError(
+                "too-few-epochs",
+                "The checkpoint to resume from is further than 'train.num_epochs'",
+                got=self.config.num_epochs,
+                expected=f"at least {done}, the epochs that it has seen",
+                hint=f"Train longer: train.num_epochs={done + 1} or more.",
+            )
+        ema.part(checkpoint)

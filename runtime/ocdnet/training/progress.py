@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,13 @@ from ocdnet.status import StatusWriter
 
 LOG = logging.getLogger("ocdnet")
 QUIET_SECONDS = 30.0
+SCORES = ("hmean", "precision", "recall")
+LOSS_TERMS = ("shrink_loss", "threshold_loss", "binary_loss")
+
+
+def steps_per_epoch(trainer: pl.Trainer) -> int:
+    """Optimiser steps of an epoch; the last one may have fewer batches to its name."""
+    return max(1, math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches))
 
 
 class StatusLines(Callback):
@@ -41,7 +49,7 @@ class StatusLines(Callback):
         """Report the epoch: loss, pace, time left."""
         seconds = time.monotonic() - self._epoch_started
         epoch, last = trainer.current_epoch, (trainer.max_epochs or 1) - 1
-        steps = max(1, int(trainer.num_training_batches))
+        steps = steps_per_epoch(trainer)
         loss = float(trainer.callback_metrics["train_loss"])
         self.status.write(
             "RUNNING",
@@ -54,7 +62,9 @@ class StatusLines(Callback):
             time_per_step=str(timedelta(seconds=seconds / steps)),
             eta=str(timedelta(seconds=seconds * (last - epoch))),
         )
-        self.status.write("RUNNING", "Train metrics generated.", {"train_loss": loss})
+        kpi = {"train_loss": loss, **_measured(trainer.callback_metrics, LOSS_TERMS)}
+        kpi["lr"] = trainer.optimizers[0].param_groups[0]["lr"]  # as logged it is rounded
+        self.status.write("RUNNING", "Train metrics generated.", kpi)
         scores = _scores(trainer.callback_metrics)
         told = "  ".join(f"{name}: {value:.4f}" for name, value in scores.items())
         LOG.info("epoch %d/%d  %s  (%.0f s)", epoch + 1, last + 1, told, seconds)
@@ -66,7 +76,7 @@ class ProgressLines(Callback):
 
     def __init__(self) -> None:
         self._told = self._started = 0.0
-        self._steps = 0
+        self._batches = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock: of a run resumed within an epoch Lightning starts no epoch."""
@@ -75,7 +85,7 @@ class ProgressLines(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._told = self._started = time.monotonic()
-        self._steps = 0
+        self._batches = 0
 
     def on_train_batch_end(
         self,
@@ -87,17 +97,17 @@ class ProgressLines(Callback):
     ) -> None:
         """Tell step, loss and pace, unless it was told a moment ago."""
         now = time.monotonic()
-        self._steps += 1
+        self._batches += 1
         if now - self._told < QUIET_SECONDS:
             return
         self._told = now
-        pace = (now - self._started) / self._steps
+        pace = (now - self._started) / self._batches * trainer.accumulate_grad_batches
         LOG.info(
             "epoch %d/%d  step %d/%d  train_loss_step: %.3f  %.2f s a step",
             trainer.current_epoch + 1,
             trainer.max_epochs or 0,
-            batch_idx + 1,
-            int(trainer.num_training_batches),
+            math.ceil((batch_idx + 1) / trainer.accumulate_grad_batches),
+            steps_per_epoch(trainer),
             float(trainer.callback_metrics.get("train_loss_step", float("nan"))),
             pace,
         )
@@ -128,6 +138,8 @@ def progress_callback(terminal: bool) -> Callback:
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        name: float(metrics[name]) for name in ("hmean", "precision", "recall") if name in metrics
-    }
+    return _measured(metrics, SCORES)
+
+
+def _measured(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
+    return {name: float(metrics[name]) for name in names if name in metrics}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 def warmup_poly_factor(
-    epoch: int, num_epochs: int, warmup_epochs: int, power: float = 0.9
+    epoch: float, num_epochs: int, warmup_epochs: int, power: float = 0.9
 ) -> float:
-    """Factor of the base learning rate in `epoch` (from 0) of `num_epochs`.
+    """Factor of the base learning rate at `epoch` (from 0; a step is a fraction) of `num_epochs`.
 
     Linear from 1/3 to 1 over `warmup_epochs`, then `(remaining / decaying) ** power`, as TAO's
     WarmupPolyLR. Being a function of the epoch alone it needs no state: a resumed run, also one

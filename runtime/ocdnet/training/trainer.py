@@ -6,18 +6,24 @@ import logging
 import random
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 
 from ocdnet.config.train import TrainConfig
 from ocdnet.devices import gpu_indices
 from ocdnet.status import StatusWriter
 from ocdnet.training.checkpoints import AtomicCheckpointIO, EpochCheckpoints
+from ocdnet.training.ema import WeightAverage
+from ocdnet.training.pictures import MapPictures, WorstAndBest
 from ocdnet.training.progress import StatusLines, TimeLimit, progress_callback
 
 LOG = logging.getLogger("ocdnet")
+_LOGGED_STEPS = 10
+"""Steps between two points of a curve."""
 _PRECISION = {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}
 
 
@@ -30,7 +36,11 @@ def seed_everything(seed: int) -> int:
 
 
 def build_trainer(
-    config: TrainConfig, folder: Path, status: StatusWriter, validates: bool
+    config: TrainConfig,
+    folder: Path,
+    status: StatusWriter,
+    validates: bool,
+    loggers: Sequence[Logger] = (),
 ) -> pl.Trainer:
     """The Trainer of one run.
 
@@ -39,6 +49,7 @@ def build_trainer(
         folder: where checkpoints go.
         status: the run's status file.
         validates: whether there is validation data.
+        loggers: where curves and pictures go; see `run_loggers`.
 
     Raises:
         EnvironmentFault: the devices asked for are not here.
@@ -52,8 +63,11 @@ def build_trainer(
         progress_callback(sys.stderr.isatty()),
     ]
     if not config.is_dry_run:
-        interval, unit = config.checkpoint_interval, config.checkpoint_interval_unit
-        callbacks.append(EpochCheckpoints(folder, interval, unit, validates))
+        callbacks.append(EpochCheckpoints(folder, config, validates))
+        callbacks += [WorstAndBest(folder)] if validates else []
+        callbacks += [MapPictures()] if validates and loggers else []
+    if config.model_ema:
+        callbacks.append(WeightAverage(config.model_ema_decay))
     if config.max_minutes is not None:
         callbacks.append(TimeLimit(config.max_minutes))
     return pl.Trainer(
@@ -65,13 +79,15 @@ def build_trainer(
         max_epochs=config.num_epochs,
         check_val_every_n_epoch=config.validation_interval,
         num_sanity_val_steps=0,
+        accumulate_grad_batches=config.accumulate_grad_batches,
         gradient_clip_val=config.trainer.clip_grad_norm or None,
         # The sampler shards by itself, whatever train.use_distributed_sampler says.
         use_distributed_sampler=False,
         fast_dev_run=config.is_dry_run,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
-        logger=False,
+        logger=list(loggers) or False,
+        log_every_n_steps=_LOGGED_STEPS,
         enable_model_summary=False,
         enable_checkpointing=not config.is_dry_run,
         enable_progress_bar=sys.stderr.isatty(),

@@ -80,6 +80,7 @@ def _failures(tree: Mapping[str, Any]) -> Iterator[str]:
         container, _ = _holder(tree, f"{place}.img_mode")
         if container.get("img_mode") == "GRAY":
             yield f"{place}.img_mode: GRAY fails on every image"
+    yield from _foreign(tree)
     train = tree.get("train", {})
     if train:
         if train["precision"] == "bf16":
@@ -98,6 +99,18 @@ def _failures(tree: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}.metric.args.is_output_polygon: true crashes"
         if section.get("polygon"):
             yield f"{name}.polygon: true crashes on many images"
+
+
+def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Choices of ours that it does not know."""
+    backbone = tree.get("model", {}).get("backbone", "")
+    if backbone.startswith("mobilenet_"):
+        yield f"model.backbone: {backbone} is not one of its backbones"
+    steps, name = _holder(tree, "dataset.train_dataset.args.pre_processes")
+    if any(
+        isinstance(step, Mapping) and step.get("type") == "WordCrop" for step in steps.get(name, [])
+    ):
+        yield "dataset.train_dataset.args.pre_processes: WordCrop is not one of its steps"
 
 
 def _holder(tree: Mapping[str, Any], key: str) -> tuple[Any, str]:

@@ -1,6 +1,6 @@
 """ResNet backbones (arXiv 1512.03385), plain or with deformable convolutions in stages 2 to 4.
 
-Module names are TAO's, so its checkpoints load by key.
+Module names are TAO's and torchvision's, so their weights load by key.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import math
 
 from torch import Tensor, nn
 
+from ocdnet.config.model import ModelConfig
+from ocdnet.models.backbones.base import Backbone
 from ocdnet.models.deform_conv import ModulatedDeformConv2d
 
 
@@ -94,7 +96,7 @@ class Bottleneck(SpatialConv):
         return self.relu(self.bn3(self.conv3(out)) + shortcut)
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """Feature pyramid source: four maps at strides 4, 8, 16 and 32.
 
     Args:
@@ -134,7 +136,8 @@ class ResNet(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+            for block in stage:
+                x = self.run(block, x)
             features.append(x)
         return tuple(features)
 
@@ -150,11 +153,36 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(child.bias)
 
 
-def deformable_resnet18() -> ResNet:
+def deformable_resnet18(_: ModelConfig) -> ResNet:
     """ResNet-18 with deformable convolutions in stages 2 to 4 (11.6 M parameters)."""
     return ResNet(BasicBlock, (2, 2, 2, 2), deformable=True)
 
 
-def deformable_resnet50() -> ResNet:
+def deformable_resnet50(_: ModelConfig) -> ResNet:
     """ResNet-50 with deformable convolutions in stages 2 to 4 (24.4 M parameters)."""
     return ResNet(Bottleneck, (3, 4, 6, 3), deformable=True)
+
+
+def resnet18(_: ModelConfig) -> ResNet:
+    """ResNet-18 (11.2 M parameters)."""
+    return ResNet(BasicBlock, (2, 2, 2, 2), deformable=False)
+
+
+def resnet34(_: ModelConfig) -> ResNet:
+    """ResNet-34 (21.3 M parameters)."""
+    return ResNet(BasicBlock, (3, 4, 6, 3), deformable=False)
+
+
+def resnet50(_: ModelConfig) -> ResNet:
+    """ResNet-50 (23.5 M parameters)."""
+    return ResNet(Bottleneck, (3, 4, 6, 3), deformable=False)
+
+
+def resnet101(_: ModelConfig) -> ResNet:
+    """ResNet-101 (42.5 M parameters)."""
+    return ResNet(Bottleneck, (3, 4, 23, 3), deformable=False)
+
+
+def resnet152(_: ModelConfig) -> ResNet:
+    """ResNet-152 (58.1 M parameters)."""
+    return ResNet(Bottleneck, (3, 8, 36, 3), deformable=False)

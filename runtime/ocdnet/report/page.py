@@ -1,0 +1,72 @@
+"""From a results folder to its page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ocdnet.files import write_text
+from ocdnet.policy.results import jobs
+from ocdnet.report import charts
+from ocdnet.report.pictures import Album
+from ocdnet.report.sections import Section, section
+from ocdnet.version import VERSION
+
+REPORT = "report.html"
+"""Name of the page in a results folder."""
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+_PICTURE_BYTES = 2_400_000
+_MOST_JOBS = 20
+
+
+def write_report(root: Path, out: Path, program: str) -> dict[str, Any]:
+    """Write one page of HTML about the jobs in a folder; it needs no network and runs no script.
+
+    Args:
+        root: a run's results folder, or one action's own.
+        out: the file to write.
+        program: the start of a command line for the commands in it, quoted for a shell.
+
+    Returns:
+        report (the file), jobs (action, folder, state, hmean where it is known), bytes.
+
+    Raises:
+        DataError: the folder does not exist, can't be read, or holds no job.
+        UserError: the file can't be written, as `ocdnet.files.replacing`.
+    """
+    album = Album(_PICTURE_BYTES)
+    found = jobs(root)
+    sections = [section(job, root, program, album) for job in found[:_MOST_JOBS]]
+    page = _rendered(root, sections, left_out=len(found) - len(sections))
+    write_text(out, page)
+    return {
+        "report": str(out),
+        "jobs": [_row(part) for part in sections],
+        "bytes": len(page.encode()),
+    }
+
+
+def _rendered(root: Path, sections: list[Section], left_out: int) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=True,  # names of files and what labels say are anybody's
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        root=root,
+        sections=sections,
+        left_out=left_out,
+        charts=charts,
+        version=VERSION,
+        written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+def _row(part: Section) -> dict[str, str]:
+    row = {"action": part.title, "folder": part.folder, "state": part.state}
+    return row | ({"hmean": part.hmean} if part.hmean else {})

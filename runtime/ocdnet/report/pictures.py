@@ -1,0 +1,78 @@
+"""The worst and the best images with what was found in them, small enough to stand in a page."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ocdnet.data.preprocess import read_image
+from ocdnet.errors import UserError
+from ocdnet.showcase import Sample
+from ocdnet.visualize import draw_roles, encoded, fitted
+
+_LONGEST = 960
+_QUALITY = 65
+_COUNTED = {"missed": "missed", "false": "false alarms", "right": "right", "ignored": "ignored"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of a page.
+
+    Attributes:
+        name: of the file.
+        path: of the file.
+        caption: its scores and counts.
+        uri: the drawn image as a data URI; None where it can't be shown.
+        why_not: why it can't.
+    """
+
+    name: str
+    path: str
+    caption: str
+    uri: str | None = None
+    why_not: str = ""
+
+
+class Album:
+    """Draws pictures until a page's share of bytes is used up.
+
+    Args:
+        left: bytes that the pictures' data URIs may take in all.
+    """
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def pictures(self, samples: list[Sample]) -> list[Picture]:
+        """The pictures of some samples, in order."""
+        return [self._picture(sample) for sample in samples]
+
+    def _picture(self, sample: Sample) -> Picture:
+        path = Path(sample.image)
+        counts = [f"{sample.count(role)} {text}" for role, text in _COUNTED.items()]
+        caption = f"hmean {sample.hmean:.3f}: " + ", ".join(counts)
+        uri, why_not = None, "The page is full."
+        if self.left > 0:
+            try:
+                uri, why_not = _uri(path, sample), ""
+            except (UserError, ValueError) as error:  # ValueError: a path that can't be one
+                why_not = error.message if isinstance(error, UserError) else "No such image."
+        if uri is not None and len(uri) > self.left:
+            uri, why_not, self.left = None, "The page is full.", 0
+        self.left -= len(uri or "")
+        return Picture(path.name, str(path), caption, uri, why_not)
+
+
+def _uri(path: Path, sample: Sample) -> str:
+    """The image with its polygons, reduced; raises UserError where it can't be read."""
+    image, factor = fitted(read_image(path), _LONGEST)
+    polygons = {
+        role: [np.array(polygon).reshape(-1, 2) * factor for polygon in group]
+        for role, group in sample.polygons.items()
+    }
+    data = encoded(draw_roles(image, polygons, thickness=1), ".webp", _QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,303 @@
+"""What a page tells of one job."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from ocdnet.policy.following import FollowUp, follow_ups
+from ocdnet.policy.outputs import is_file
+from ocdnet.policy.progress import number, shortened
+from ocdnet.policy.results import RESULTS, STATUS, TRAINING, Job, total_epochs
+from ocdnet.registry import ACTIONS
+from ocdnet.report.charts import Chart, chart
+from ocdnet.report.history import SCORES, Epoch, History, history
+from ocdnet.report.pictures import Album, Picture
+from ocdnet.report.settings import Settings, settings
+from ocdnet.showcase import Samples, read_samples
+
+_CURVES: tuple[tuple[str, Mapping[str, str]], ...] = (
+    ("Scores on the validation images", {name: name for name in SCORES}),
+    ("Training loss", {"train_loss": "total"}),
+    (
+        "Terms of the loss, not weighted",
+        {
+            "shrink_loss": "shrink map",
+            "threshold_loss": "threshold map",
+            "binary_loss": "binary map",
+        },
+    ),
+    ("Learning rate", {"lr": "learning rate"}),
+)
+_COLUMNS = (*SCORES, "train_loss", "shrink_loss", "threshold_loss", "binary_loss", "lr")
+_STATES = {
+    "SUCCESS": "finished",
+    "FAILURE": "failed",
+    "RUNNING": "running",
+    "STARTED": "started",
+}
+_MOST_FILES, _MOST_ROWS = 40, 20
+_MOST_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts below their headers; the first of a row names it."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of one kind."""
+
+    title: str
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One job's part of a page; what is not known is empty.
+
+    Attributes:
+        title: the action.
+        folder: where it wrote.
+        state: how it stands, in a word.
+        hmean: the best that it reached, as text.
+        facts: what is known of it, by name.
+        error: why it failed, with the remedy.
+        charts: curves over the epochs.
+        epochs: what each epoch measured.
+        images: the images with the lowest scores.
+        about_pictures: which model the galleries show.
+        galleries: the worst and the best images.
+        warnings: what it warned of, and what could not be read.
+        settings: what it was told.
+        files: what it wrote, with sizes.
+        commands: what runs it again, and what may follow.
+    """
+
+    title: str
+    folder: str
+    state: str
+    hmean: str = ""
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    error: str = ""
+    charts: list[Chart] = field(default_factory=list)
+    epochs: Table | None = None
+    images: Table | None = None
+    about_pictures: str = ""
+    galleries: list[Gallery] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    settings: Settings | None = None
+    files: Table | None = None
+    commands: list[tuple[str, str]] = field(default_factory=list)
+
+
+def section(job: Job, root: Path, program: str, album: Album) -> Section:
+    """The part of a page that shows a job.
+
+    Args:
+        job: one of `jobs(root)`.
+        root: the results folder that the page is of.
+        program: the start of a command line, quoted for a shell.
+        album: draws the pictures.
+    """
+    told = history(job.folder / STATUS)
+    result = _result(job.folder / RESULTS)
+    samples = read_samples(job.folder)
+    scores = {**_numbers(result), **job.progress.kpis}
+    best = job.best.value if job.best and job.best.metric == "hmean" else scores.get("hmean")
+    curves = [chart(title, told.epochs, names) for title, names in _CURVES]
+    return Section(
+        title=job.action or "unknown",
+        folder=str(job.folder),
+        state=_state(job),
+        hmean="" if best is None else f"{best:.4f}",
+        facts=list(_facts(job, told, result)),
+        error=job.progress.error or "",
+        charts=[curve for curve in curves if curve],
+        epochs=_epochs(told.epochs, job),
+        images=_images(result.get("per_image")),
+        about_pictures=_about(samples),
+        galleries=_galleries(samples, album),
+        warnings=[*told.warnings, *job.notes, *_cut(told)],
+        settings=settings(job),
+        files=_files(job.folder),
+        commands=list(_commands(job, root, program)),
+    )
+
+
+def _state(job: Job) -> str:
+    if job.perhaps_killed:
+        return "silent, perhaps killed"
+    return _STATES.get(job.progress.state or "", "unknown")
+
+
+def _facts(job: Job, told: History, result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    progress, total = job.progress, total_epochs(job) if job.action in TRAINING else None
+    if job.best:
+        yield f"best {job.best.metric}", f"{job.best.value:.4f} in epoch {job.best.epoch}"
+    elif job.action not in TRAINING:
+        yield from ((name, f"{value:.4f}") for name, value in _numbers(result).items())
+    counts = result.get("counts")
+    if isinstance(counts, Mapping):
+        found, texts, kept = (counts.get(name) for name in ("matched", "gt_care", "det_care"))
+        yield "found", f"{found} of {texts} texts, in {kept} detections"
+    if total:
+        yield "epochs", f"{progress.epoch or 0} of {total}"
+    seconds = [epoch.seconds for epoch in told.epochs if epoch.seconds is not None]
+    if seconds:
+        yield (
+            "time",
+            f"{_duration(sum(seconds))}, {_duration(sum(seconds) / len(seconds))} an epoch",
+        )
+    if told.started:
+        yield "ran", f"{told.started} – {told.ended}"  # noqa: RUF001 - a span
+    for name in ("images", "checkpoint", "best_checkpoint", "thresholds"):
+        if name in result and not isinstance(result[name], list):
+            yield name.replace("_", " "), _text(result[name])
+
+
+def _text(value: Any) -> str:
+    """A value of an untrusted file in a few words."""
+    if isinstance(value, Mapping):
+        return shortened(", ".join(f"{name} {part}" for name, part in value.items()))
+    return shortened(str(value))
+
+
+def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
+    found = {name: number(result.get(name)) for name in SCORES}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _epochs(epochs: Sequence[Epoch], job: Job) -> Table | None:
+    names = [name for name in _COLUMNS if any(name in epoch.values for epoch in epochs)]
+    if not names:
+        return None
+    best = job.best.epoch if job.best else None
+    rows = [
+        [
+            f"{epoch.number}{' (best)' if epoch.number == best else ''}",
+            *(_value(epoch.values.get(name), name in SCORES) for name in names),
+            "" if epoch.seconds is None else _duration(epoch.seconds),
+        ]
+        for epoch in epochs
+    ]
+    return Table(["epoch", *(name.replace("_", " ") for name in names), "time"], rows)
+
+
+def _value(value: float | None, score: bool) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if score else f"{value:.4g}"
+
+
+def _images(rows: Any) -> Table | None:
+    """The images of the lowest scores, of those that an evaluation tells of."""
+    if not isinstance(rows, list):
+        return None
+    known = [
+        row for row in rows if isinstance(row, Mapping) and number(row.get("hmean")) is not None
+    ]
+    known.sort(key=lambda row: (float(row["hmean"]), -(number(row.get("gt_care")) or 0)))
+    names = (*SCORES, "matched", "gt_care", "det_care")
+    table = [
+        [
+            shortened(str(row.get("image", ""))),
+            *(_value(number(row.get(name)), name in SCORES) for name in names),
+        ]
+        for row in known[:_MOST_ROWS]
+    ]
+    return Table(["image", *SCORES, "found", "texts", "detections"], table) if table else None
+
+
+def _about(samples: Samples | None) -> str:
+    if samples is None:
+        return ""
+    when = "" if samples.epoch is None else f" of epoch {samples.epoch + 1}"
+    return f"The model{when}, hmean {samples.hmean:.4f} on {samples.images} images."
+
+
+def _galleries(samples: Samples | None, album: Album) -> list[Gallery]:
+    if samples is None:
+        return []
+    kinds = (("Worst images", samples.worst), ("Best images", samples.best))
+    return [Gallery(title, album.pictures(shown)) for title, shown in kinds if shown]
+
+
+def _cut(told: History) -> list[str]:
+    return [] if told.whole else ["status.json is large: epochs in its middle are not shown."]
+
+
+def _result(path: Path) -> Mapping[str, Any]:
+    """A results.json, empty where there is none that is one."""
+    try:
+        if not is_file(path) or path.stat().st_size > _MOST_BYTES:
+            return {}
+        result = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return result if isinstance(result, dict) else {}
+
+
+def _files(folder: Path) -> Table | None:
+    """The folder's files by name, links as what they are, with sizes."""
+    rows: list[list[str]] = []
+    more = 0
+    try:
+        with os.scandir(folder) as entries:
+            # The checkpoints, of which there may be many, at the end.
+            ordered = sorted(entries, key=lambda e: (e.name.startswith("model_epoch_"), e.name))
+            for entry in ordered:
+                if entry.name.startswith(".") or len(rows) >= _MOST_FILES:
+                    more += not entry.name.startswith(".")
+                    continue
+                rows.append([entry.name, _size(entry)])
+    except OSError:
+        return None
+    rows += [[f"and {more} more", ""]] if more else []
+    return Table(["file", "size"], rows) if rows else None
+
+
+def _size(entry: os.DirEntry[str]) -> str:
+    if entry.is_symlink():
+        return f"link to {shortened(os.readlink(entry.path))}"  # noqa: PTH115 - an entry's path
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    size = float(entry.stat(follow_symlinks=False).st_size)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"
+
+
+def _commands(job: Job, root: Path, program: str) -> Iterator[tuple[str, str]]:
+    """What each is for, and the line for a shell."""
+    action = ACTIONS.get(job.action or "")
+    if action is not None and job.experiment and action.section in ("train", "evaluate"):
+        spec = shlex.quote(str(job.folder / "experiment.yaml"))
+        anew = f"{action.section}.results_dir=NEW_FOLDER"
+        yield "The same again", f"{program} {action.section} -e {spec} {anew}"
+    for following in follow_ups(job, root, program):
+        yield _purpose(following), following.command
+    if (job.folder / "lightning_logs").is_dir():
+        logs = shlex.quote(str(job.folder / "lightning_logs"))
+        yield "Curves and pictures of every validation", f"tensorboard --logdir {logs}"
+
+
+def _purpose(following: FollowUp) -> str:
+    needs = f" (add {', '.join(following.needs)})" if following.needs else ""
+    return f"Next: {following.action}{needs}"
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

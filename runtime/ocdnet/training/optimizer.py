@@ -1,0 +1,35 @@
+"""The spec's optimiser, with the arguments that it knows."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+import torch
+
+from ocdnet.config.train import Optimizer
+
+LOG = logging.getLogger("ocdnet")
+_ADAM = ("lr", "weight_decay", "eps", "amsgrad")
+_KINDS = {
+    "Adam": (torch.optim.Adam, _ADAM),
+    "AdamW": (torch.optim.AdamW, _ADAM),
+    "SGD": (torch.optim.SGD, ("lr", "weight_decay", "momentum")),
+}
+
+
+def optimizer_arguments(config: Optimizer) -> dict[str, Any]:
+    """The arguments of the spec that its optimiser takes."""
+    return {name: getattr(config.args, name) for name in _KINDS[config.type][1]}
+
+
+def build_optimizer(config: Optimizer, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Adam, AdamW or SGD over all parameters; an argument of another one is told and ignored."""
+    given = optimizer_arguments(config)
+    for field in dataclasses.fields(config.args):
+        value = getattr(config.args, field.name)
+        if field.name not in given and value != field.default:
+            key = f"train.optimizer.args.{field.name}"
+            LOG.warning("%r is ignored: %s has no such argument", key, config.type)
+    return _KINDS[config.type][0](model.parameters(), **given)

@@ -1,0 +1,116 @@
+"""Which folder a run may write to, and which checkpoint it may go on from."""
+
+from __future__ import annotations
+
+import filecmp
+import logging
+import shutil
+from pathlib import Path
+
+from torch import nn
+
+from ocdnet.checkpoint import Checkpoint, load_exactly, read_checkpoint
+from ocdnet.config.experiment import Experiment
+from ocdnet.errors import DataError, SpecError
+from ocdnet.files import replacing
+from ocdnet.status import last_state
+from ocdnet.training.checkpoints import BEST, EPOCHS, LATEST
+from ocdnet.training.optimizer import optimizer_arguments
+
+LOG = logging.getLogger("ocdnet")
+_RESULTS = "results.json"
+
+
+def refuse_used(folder: Path, start: Path | None) -> None:
+    """See that a run does not write over another one.
+
+    A new run may follow a dry run, or one that failed without a checkpoint.
+
+    Args:
+        folder: where the run will write.
+        start: the checkpoint it goes on from: one of this folder's, or the folder holds no run.
+
+    Raises:
+        SpecError: `folder` holds another run.
+    """
+    if start is not None and start.resolve().parent == folder.resolve():
+        return
+    held = sorted(path.name for path in [*folder.glob(EPOCHS), *folder.glob(_RESULTS)])
+    brought = start is not None and _same(start.parent / BEST, folder / BEST)
+    if (folder / BEST).exists() and not brought:
+        held.insert(0, BEST)
+    state = last_state(folder / "status.json") if start is None else None
+    if not held and state in (None, "FAILURE", "SUCCESS"):
+        return
+    latest = folder / LATEST
+    raise SpecError(
+        "results-dir-in-use",
+        f"{folder} already holds a run",
+        got=held[0] if held else f"status.json saying {state}",
+        expected="a folder without one",
+        hint=(
+            f"Set another results_dir, or go on: train.resume_training_checkpoint_path={latest}"
+            if latest.exists()
+            else "Set another results_dir."
+        ),
+    )
+
+
+def _same(left: Path, right: Path) -> bool:
+    return left.is_file() and right.is_file() and filecmp.cmp(left, right, shallow=False)
+
+
+def check_resumable(path: Path, experiment: Experiment, model: nn.Module) -> None:
+    """See that training can go on from a checkpoint, with this spec and this network.
+
+    Raises:
+        DataError: no checkpoint, weights alone, another network, another optimiser.
+    """
+    checkpoint = read_checkpoint(path)
+    if not checkpoint.full:
+        raise DataError(
+            "not-resumable",
+            f"{path} holds weights, but no state of the optimiser to resume from",
+            expected="a model_epoch_<EEE>_step_<SSSSS>.pth",
+            hint=f"To start from these weights: model.pretrained_model_path={path}",
+        )
+    backbone = experiment.model.backbone
+    if checkpoint.backbone not in (None, backbone):
+        raise DataError(
+            "checkpoint-mismatch",
+            f"{path} was trained with another backbone",
+            got=backbone,
+            expected=checkpoint.backbone,
+            hint=f"Set model.backbone={checkpoint.backbone}",
+        )
+    load_exactly(model, checkpoint, backbone)
+    _check_optimizer(checkpoint, experiment)
+    LOG.info("Resuming training from checkpoint: %s", path)
+
+
+def _check_optimizer(checkpoint: Checkpoint, experiment: Experiment) -> None:
+    """What an optimiser remembers fits its own kind alone; its numbers may be changed."""
+    now = experiment.train.optimizer
+    then = checkpoint.spec["train"]["optimizer"]
+    changed = {"type": now.type} | (
+        {"args.amsgrad": now.args.amsgrad} if "amsgrad" in optimizer_arguments(now) else {}
+    )
+    before = {"type": then["type"], "args.amsgrad": then["args"]["amsgrad"]}
+    for name, value in changed.items():
+        if value != before[name]:
+            raise DataError(
+                "checkpoint-mismatch",
+                f"{checkpoint.path} was trained with another train.optimizer.{name}",
+                got=value,
+                expected=before[name],
+                hint=f"Set train.optimizer.{name}={before[name]}, or start anew from its weights: "
+                f"model.pretrained_model_path={checkpoint.path}",
+            )
+
+
+def bring_best(start: Path, folder: Path) -> None:
+    """Copy the best so far into the folder of a run that goes on in another one."""
+    best = start.parent / BEST
+    if best.is_file() and not (folder / BEST).exists():
+        with replacing(folder / BEST) as temporary:
+            shutil.copyfile(best, temporary)
