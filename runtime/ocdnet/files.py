@@ -48,6 +48,17 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
+def link(path: Path, target: Path) -> None:
+    """Make `path` a symbolic link to `target`, in place of what it was."""
+    beside = path.with_name(f".{path.name}.tmp")
+    try:
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(target)
+        beside.replace(path)
+    except OSError as error:
+        raise os_fault(error, path) from error
+
+
 def os_fault(error: OSError, path: Path) -> UserError:
     """The user's view of an operating-system error at a path that we write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

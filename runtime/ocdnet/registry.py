@@ -10,6 +10,10 @@ ROOT_KEYS = ("results_dir", "encryption_key", "model_name")
 """Keys outside every section, which all actions read."""
 
 
+SEARCH = "automl"
+"""The command that searches train's parameters, and its folder: no action, it has no spec."""
+
+
 @dataclass(frozen=True)
 class Action:
     """One action of the skill.

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from ocdnet.cli.automl import automl
 from ocdnet.cli.data import data
 from ocdnet.cli.doctor import doctor
 from ocdnet.cli.plan import plan
@@ -154,7 +155,7 @@ def _report(error: UserError) -> int:
 for _action in ACTIONS.values():
     if _action.run:
         cli.add_command(_action_command(_action))
-for _command in (plan, status, next_, report, doctor, spec, data):
+for _command in (automl, plan, status, next_, report, doctor, spec, data):
     cli.add_command(_command)
 
 if __name__ == "__main__":

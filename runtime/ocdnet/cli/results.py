@@ -15,6 +15,7 @@ from ocdnet.cli.program import program
 from ocdnet.errors import Exit
 from ocdnet.policy.following import FollowUp, follow_ups, resumption
 from ocdnet.policy.results import Job, jobs
+from ocdnet.policy.searches import STATES
 
 _MOST_CHARACTERS = 5000
 _MOST_NAMES = 5
@@ -109,6 +110,7 @@ def _row(job: Job) -> dict[str, Any]:
         "silent_for": _duration(silent),
         "kpis": {name: round(value, 6) for name, value in progress.kpis.items()},
         "best": vars(job.best) if job.best else None,
+        **_search(job),
         "message": None if progress.error else progress.message,
         "error": progress.error,
         "perhaps_killed": job.perhaps_killed,
@@ -118,6 +120,23 @@ def _row(job: Job) -> dict[str, Any]:
     }
     known = {name: value for name, value in row.items() if value not in (None, False, {}, [])}
     return {"action": job.action, "folder": str(job.folder), "state": progress.state, **known}
+
+
+def _search(job: Job) -> dict[str, Any]:
+    """What a search came to: its trials, the best of them, and the one at work."""
+    told = job.search
+    if told is None:
+        return {}
+    best, work = told.best, job.trial if job.running else None
+    counts = {state: told.count(state) for state in STATES if told.count(state)}
+    return {
+        "metric": told.metric,
+        "trials": counts | ({"of": told.total} if told.total else {}),
+        "best_trial": best
+        and {"trial": best.number, told.metric: best.value, "settings": dict(best.settings)},
+        "baseline": told.baseline.value if told.baseline else None,
+        "trial_at_work": work and {"epoch": work.epoch or 0, "epochs": work.epochs},
+    }
 
 
 def _files(job: Job) -> dict[str, Any]:
@@ -185,6 +204,8 @@ def _progress_line(row: Mapping[str, Any]) -> str:
     parts = [f"{row['action'] or row['folder']}: {row['state'] or 'state unknown'}"]
     if "epoch" in row:
         parts.append(f"epoch {row['epoch']}/{row.get('epochs', '?')}")
+    if "best_trial" in row:
+        parts.append(f"best trial {row['best_trial']['trial']}")
     parts += [f"{name} {value:.4g}" for name, value in row.get("kpis", {}).items()]
     parts += [f"{name} {row[name]}" for name in ("eta", "error") if name in row]
     return "  ".join(parts)

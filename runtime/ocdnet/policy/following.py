@@ -11,10 +11,12 @@ from typing import Any
 from ocdnet.errors import DataError
 from ocdnet.policy.expected import free_results_dir
 from ocdnet.policy.notes import Notes
+from ocdnet.policy.outputs import BEST_SPEC, is_file
 from ocdnet.policy.parents import Context, resolve
-from ocdnet.policy.results import EXPERIMENT, TRAINING, Job, named
+from ocdnet.policy.results import EXPERIMENT, SECTIONS, TRAINING, Job, named
+from ocdnet.policy.searches import Searched
 from ocdnet.policy.texts import inline_yaml
-from ocdnet.registry import ACTIONS
+from ocdnet.registry import SEARCH
 
 _RESUME_KEY = "train.resume_training_checkpoint_path"
 # By what a job did: the built actions that take its files, and the key that takes them.
@@ -68,6 +70,8 @@ def follow_ups(job: Job, root: Path, program: str) -> list[FollowUp]:
 def resumption(job: Job, program: str) -> FollowUp | None:
     """How to go on with a training run that ended early; None where it can't be."""
     halted = job.progress.state == "FAILURE" or job.perhaps_killed
+    if job.action == SEARCH and halted and job.experiment:
+        return _search_again(job, program)
     if job.action not in TRAINING or not halted or not job.experiment:
         return None
     notes = Notes()
@@ -96,7 +100,7 @@ def _following(job: Job, root: Path, program: str) -> Iterator[FollowUp]:
     resumed = resumption(job, program)
     if resumed is not None:
         yield resumed
-    kind = "train" if job.action in TRAINING else job.action
+    kind = "train" if job.action in (*TRAINING, SEARCH) else job.action
     for action, key in _FOLLOWERS.get(kind or "", {}).items():
         notes = Notes()
         context = Context(action=action, parent=job.folder, results_dir="", notes=notes)
@@ -105,6 +109,43 @@ def _following(job: Job, root: Path, program: str) -> Iterator[FollowUp]:
         except DataError:
             continue
         yield _follow_up(action, key, taken, job, root, program, notes)
+    if job.search is not None and is_file(job.folder / BEST_SPEC):
+        yield _train_longer(job, job.search, program)
+
+
+def _search_again(job: Job, program: str) -> FollowUp:
+    """The search once more: it goes on where it was cut off."""
+    told = job.search.told if job.search else {}
+    words = [program, SEARCH, "-e", shlex.quote(str(job.folder / EXPERIMENT))]
+    words += ["--metric", job.search.metric] if job.search else []
+    for name in ("trials", "epochs", "minutes", "sampler", "pruner", "study"):
+        if name in told:
+            words += [f"--{name}", shlex.quote(str(told[name]))]
+    words += [f"--search {shlex.quote(str(key))}" for key in told.get("asked", ())]
+    words += [f"--fix {shlex.quote(str(key))}" for key in told.get("fixed", ())]
+    return FollowUp(
+        action=SEARCH,
+        takes=None,
+        why="The same search goes on: finished trials are not repeated.",
+        command=" ".join(words),
+        needs=("--storage URL",) if "study" in told else (),
+    )
+
+
+def _train_longer(job: Job, search: Searched, program: str) -> FollowUp:
+    """A training with the best trial's settings."""
+    best, notes = search.best, Notes()
+    folder = free_results_dir(str(named(job.folder).parent), "train", notes)
+    spec = str(job.folder / BEST_SPEC)
+    words = [program, "train", "-e", shlex.quote(spec), _override("results_dir", folder)]
+    number = best.number if best else "?"
+    return FollowUp(
+        action="train",
+        takes=spec,
+        why=f"The settings of trial {number}, to train longer with; its model is ready as it is.",
+        command=" ".join(words),
+        needs=("train.num_epochs=EPOCHS",),
+    )
 
 
 def _follow_up(
@@ -130,7 +171,7 @@ def _follow_up(
         )
     if data_key and not _given(job.experiment, data_key):
         needs.append(f"{data_key}={placeholder}")
-    inside = job.folder.name not in ACTIONS and job.folder.samefile(root)
+    inside = job.folder.name not in SECTIONS and job.folder.samefile(root)
     base = named(job.folder if inside else job.folder.parent)
     folder = free_results_dir(str(base), action, notes)
     pairs = [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 BEST = "model_best.pth"
 LATEST = "ocd_model_latest.pth"
+BEST_SPEC = "best_spec.yaml"
 ENGINE_SUFFIXES = (".engine", ".trt")
 _EPOCH = re.compile(r"model_epoch_(\d{1,6})_step_(\d{1,9})\.pth", re.ASCII)
 _MOST = 100_000

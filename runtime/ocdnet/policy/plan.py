@@ -32,7 +32,6 @@ from ocdnet.tree.tao import rendered
 
 _RESULTS = "results"
 _SECRETS = ("encryption_key",)
-_SECTIONS = {action.section for action in ACTIONS.values()}
 _ENGINE = "gen_trt_engine.tensorrt"
 _TRAIN = "dataset.train_dataset.data_path"
 _RESUME = "train.resume_training_checkpoint_path"
@@ -185,7 +184,7 @@ def _results(action: str, request: Request, draft: Draft, notes: Notes) -> dict[
 def _root(parent: Path) -> Path:
     """The results folder that a parent is, or lies in."""
     named = results.named(parent)
-    return named.parent if named.name in _SECTIONS else named
+    return named.parent if named.name in results.SECTIONS else named
 
 
 def _models(

@@ -15,14 +15,16 @@ from typing import Any
 from ocdnet.errors import DataError, UserError
 from ocdnet.policy.outputs import Outputs, is_file, outputs
 from ocdnet.policy.progress import Best, Progress, number, progress, shortened
-from ocdnet.registry import ACTIONS
+from ocdnet.policy.searches import Searched, searched
+from ocdnet.registry import ACTIONS, SEARCH
 from ocdnet.status import StatusLines, read_status
 
 STATUS, EXPERIMENT, RESULTS = "status.json", "experiment.yaml", "results.json"
 TRAINING = ("train", "retrain")
 LEAST_SILENCE = 600.0
 """Seconds without a line before a run may be taken for killed."""
-_SECTIONS = frozenset(action.section for action in ACTIONS.values())
+SECTIONS = frozenset([*(action.section for action in ACTIONS.values()), SEARCH])
+"""Names of the folders that jobs write to."""
 _MOST_ENTRIES, _MOST_FOLDERS = 100_000, 1000
 _MOST_RESULT_BYTES = 2_000_000
 _UNKNOWN = "an action's own folder with status.json, experiment.yaml or a model in it"
@@ -39,6 +41,8 @@ class Job:
         outputs: its files.
         best: its best epoch, by results.json or status.json; None where neither tells.
         ours: whether results.json says that this project's train made it.
+        search: of a search, what it came to so far.
+        trial: of a search, its trial that told last.
         silent_for: seconds since its status.json changed, None without one.
         notes: what could not be read.
     """
@@ -49,6 +53,8 @@ class Job:
     outputs: Outputs
     best: Best | None = None
     ours: bool = False
+    search: Searched | None = None
+    trial: Progress | None = None
     silent_for: float | None = None
     notes: tuple[str, ...] = ()
 
@@ -60,7 +66,8 @@ class Job:
     @property
     def perhaps_killed(self) -> bool:
         """Whether it is unfinished and silent for over ten minutes and three epochs."""
-        longest = max(LEAST_SILENCE, 3 * (self.progress.seconds_per_epoch or 0))
+        pace = (self.trial or self.progress).seconds_per_epoch or 0
+        longest = max(LEAST_SILENCE, 3 * pace)
         return self.unfinished and (self.silent_for or 0) > longest
 
     @property
@@ -124,6 +131,8 @@ def jobs(root: Path) -> list[Job]:
             found += [] if job is None else [job]
     if len(found) > 1 and found[0].folder == root and found[0].progress.state is None:
         del found[0]  # files that the jobs below wrote beside their folders
+    if found and found[0].folder == root and found[0].search is not None:
+        del found[1:]  # its trials, of which it tells
     if not found:
         raise DataError(
             "no-job",
@@ -132,7 +141,7 @@ def jobs(root: Path) -> list[Job]:
             expected=f"{_UNKNOWN}, here or one level below",
             hint="Give the results_dir of a run, or the folder of one of its actions.",
         )
-    order = [*ACTIONS, None]
+    order = [SEARCH, *ACTIONS, None]
     return sorted(found, key=lambda job: (order.index(job.action), job.silent_for or 0))
 
 
@@ -184,7 +193,7 @@ def _job(folder: Path) -> Job | None:
     notes: list[str] = []
     status = _status(folder / STATUS, notes)
     told = progress(status)
-    named = folder.name if folder.name in _SECTIONS else None
+    named = folder.name if folder.name in SECTIONS else None
     try:
         files = outputs(folder, below=(told.action or named) in ("export", "gen_trt_engine"))
     except OSError as error:
@@ -194,6 +203,8 @@ def _job(folder: Path) -> Job | None:
     if told.state is None and not files.names and not started:
         return None
     result = _result(folder / RESULTS)
+    trial = _latest_trial(folder, notes) if told.action == SEARCH else None
+    changed = max(status.changed, trial.changed if trial else 0.0)
     return Job(
         folder=folder,
         action=told.action or named or _by_files(files),
@@ -201,9 +212,21 @@ def _job(folder: Path) -> Job | None:
         outputs=files,
         best=_best(result, told.best),
         ours=result.get("action") in TRAINING,
-        silent_for=max(0.0, time.time() - status.changed) if status.changed else None,
+        search=searched(result),
+        trial=progress(trial) if trial else None,
+        silent_for=max(0.0, time.time() - changed) if changed else None,
         notes=tuple(notes),
     )
+
+
+def _latest_trial(folder: Path, notes: list[str]) -> StatusLines | None:
+    """The status of the trial of a search that told last; None before the first."""
+    found = [
+        status
+        for path in islice(folder.glob(f"trial_*/{STATUS}"), _MOST_FOLDERS)
+        if (status := _status(path, notes)).lines
+    ]
+    return max(found, key=lambda status: status.changed, default=None)
 
 
 def _status(path: Path, notes: list[str]) -> StatusLines:

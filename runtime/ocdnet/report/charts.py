@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ocdnet.report.history import Epoch
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 40
-_MOST_DOTS = 60
+_MOST_DOTS, _MOST_POINTS = 60, 500
 _SMALLEST, _LARGEST = 1e-12, 1e12
+
+Place = Callable[[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart over the epochs, WIDTH x HEIGHT, its plot between the margins.
+    """A chart of WIDTH x HEIGHT, its plot between the margins.
 
     Attributes:
         title: what it shows.
+        x_label: what it shows it over.
         summary: the same in a sentence, for who does not see it.
         curves: its lines.
         x_ticks: place and text of the marks below.
@@ -42,6 +45,7 @@ class Chart:
     """
 
     title: str
+    x_label: str
     summary: str
     curves: list[Curve]
     x_ticks: list[tuple[float, str]]
@@ -66,21 +70,98 @@ def chart(title: str, epochs: Sequence[Epoch], names: Mapping[str, str]) -> Char
     y_ticks = ticks(0.0, largest if largest > _SMALLEST else 0.0)
     top = y_ticks[-1]
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = (x - first) / (last - first) if last > first else 0.5
-        return (
-            round(LEFT + across * (WIDTH - LEFT - RIGHT), 1),
-            round(HEIGHT - BOTTOM - max(0.0, y / top) * (HEIGHT - TOP - BOTTOM), 1),
-        )
-
+    place = _placer((first, last), (0.0, top))
     marks = sorted({first, *(x for x in ticks(first, last, whole=True) if first <= x <= last)})
     return Chart(
         title=title,
+        x_label="epoch",
         summary=f"{title} over epochs {first} to {last}. {_ends(series)}",
         curves=[_curve(label, points, place) for label, points in series.items()],
         x_ticks=[(place(x, 0)[0], f"{x:.0f}") for x in marks],
         y_ticks=[(place(first, y)[1], f"{y:g}") for y in y_ticks],
     )
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Points of one kind in a scatter chart.
+
+    Attributes:
+        label: its name in the legend.
+        points: x, y and what a point is.
+        joined: whether a line joins them.
+    """
+
+    label: str
+    points: Sequence[tuple[float, float, str]]
+    joined: bool = False
+
+
+def scatter(
+    title: str, x_label: str, kinds: Sequence[Dots], names: Sequence[str] = (), *, log: bool = False
+) -> Chart | None:
+    """Points over x, their y between the least and the largest; None without points.
+
+    Args:
+        title: what it shows.
+        x_label: what x is.
+        kinds: at most three, each with its colour.
+        names: of the values 0, 1, 2 ... of x, where x counts choices.
+        log: whether x has a logarithmic axis; points at or below zero are left out then.
+    """
+    kept = [(kind, [_scaled(p, log) for p in kind.points if _fits(p, log)]) for kind in kinds]
+    points = [point for _, some in kept for point in some]
+    if not points:
+        return None
+    first, last = min(x for x, _, _ in points), max(x for x, _, _ in points)
+    if names:
+        first, last = -0.5, len(names) - 0.5
+    y_ticks = ticks(min(y for _, y, _ in points), max(y for _, y, _ in points))
+    place = _placer((first, last), (y_ticks[0], y_ticks[-1]))
+    if names:
+        marks = [(float(at), name) for at, name in enumerate(names)]
+    elif log:
+        marks = [(float(at), f"1e{at}") for at in range(math.ceil(first), math.floor(last) + 1)]
+    else:
+        marks = [(x, f"{x:g}") for x in ticks(first, last) if first <= x <= last]
+    return Chart(
+        title=title,
+        x_label=x_label,
+        summary=f"{title} over {x_label}: {len(points)} points.",
+        curves=[_dotted(kind, some, place) for kind, some in kept],
+        x_ticks=[(place(x, y_ticks[0])[0], text) for x, text in marks],
+        y_ticks=[(place(first, y)[1], f"{y:g}") for y in y_ticks],
+    )
+
+
+def _fits(point: tuple[float, float, str], log: bool) -> bool:
+    x, y, _ = point
+    return abs(x) < _LARGEST and abs(y) < _LARGEST and (x > _SMALLEST or not log)
+
+
+def _scaled(point: tuple[float, float, str], log: bool) -> tuple[float, float, str]:
+    return (math.log10(point[0]), *point[1:]) if log else point
+
+
+def _placer(xs: tuple[float, float], ys: tuple[float, float]) -> Place:
+    """From a value's x and y to pixels of the chart."""
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (x - xs[0]) / (xs[1] - xs[0]) if xs[1] > xs[0] else 0.5
+        up = max(0.0, (y - ys[0]) / (ys[1] - ys[0]))
+        return (
+            round(LEFT + across * (WIDTH - LEFT - RIGHT), 1),
+            round(HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1),
+        )
+
+    return place
+
+
+def _dotted(kind: Dots, points: Sequence[tuple[float, float, str]], place: Place) -> Curve:
+    places = [place(x, y) for x, y, _ in points]
+    joined = " ".join(f"{x:g},{y:g}" for x, y in places) if kind.joined else ""
+    dots = [] if kind.joined else [(*at, p[2]) for at, p in zip(places, points, strict=True)]
+    return Curve(kind.label, joined, dots[:_MOST_POINTS])
 
 
 def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
@@ -110,8 +191,8 @@ def _ends(series: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     )
 
 
-def _curve(label: str, points: Sequence[tuple[int, float]], place: object) -> Curve:
-    places = [place(x, y) for x, y in points]  # type: ignore[operator]
+def _curve(label: str, points: Sequence[tuple[int, float]], place: Place) -> Curve:
+    places = [place(x, y) for x, y in points]
     dots = [
         (*at, f"{label}, epoch {x}: {y:.4g}") for at, (x, y) in zip(places, points, strict=True)
     ]

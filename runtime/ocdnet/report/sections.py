@@ -19,6 +19,7 @@ from ocdnet.registry import ACTIONS
 from ocdnet.report.charts import Chart, chart
 from ocdnet.report.history import SCORES, Epoch, History, history
 from ocdnet.report.pictures import Album, Picture
+from ocdnet.report.search import SearchPart, search_part
 from ocdnet.report.settings import Settings, settings
 from ocdnet.showcase import Samples, read_samples
 
@@ -75,6 +76,9 @@ class Section:
         error: why it failed, with the remedy.
         charts: curves over the epochs.
         epochs: what each epoch measured.
+        shares: of a search, each parameter, its share in the outcome as text, and in percent.
+        about_shares: what the shares say.
+        trials: of a search, each trial.
         images: the images with the lowest scores.
         about_pictures: which model the galleries show.
         galleries: the worst and the best images.
@@ -92,6 +96,9 @@ class Section:
     error: str = ""
     charts: list[Chart] = field(default_factory=list)
     epochs: Table | None = None
+    shares: list[tuple[str, str, float]] = field(default_factory=list)
+    about_shares: str = ""
+    trials: Table | None = None
     images: Table | None = None
     about_pictures: str = ""
     galleries: list[Gallery] = field(default_factory=list)
@@ -112,7 +119,8 @@ def section(job: Job, root: Path, program: str, album: Album) -> Section:
     """
     told = history(job.folder / STATUS)
     result = _result(job.folder / RESULTS)
-    samples = read_samples(job.folder)
+    of_search = search_part(job.search) if job.search else SearchPart()
+    samples = read_samples(_model_folder(job))
     scores = {**_numbers(result), **job.progress.kpis}
     best = job.best.value if job.best and job.best.metric == "hmean" else scores.get("hmean")
     curves = [chart(title, told.epochs, names) for title, names in _CURVES]
@@ -121,10 +129,13 @@ def section(job: Job, root: Path, program: str, album: Album) -> Section:
         folder=str(job.folder),
         state=_state(job),
         hmean="" if best is None else f"{best:.4f}",
-        facts=list(_facts(job, told, result)),
+        facts=[*of_search.facts, *_facts(job, told, result)],
         error=job.progress.error or "",
-        charts=[curve for curve in curves if curve],
+        charts=[*of_search.charts, *(curve for curve in curves if curve)],
         epochs=_epochs(told.epochs, job),
+        shares=of_search.shares,
+        about_shares=of_search.about_shares,
+        trials=Table(of_search.headers, of_search.rows) if of_search.rows else None,
         images=_images(result.get("per_image")),
         about_pictures=_about(samples),
         galleries=_galleries(samples, album),
@@ -133,6 +144,12 @@ def section(job: Job, root: Path, program: str, album: Album) -> Section:
         files=_files(job.folder),
         commands=list(_commands(job, root, program)),
     )
+
+
+def _model_folder(job: Job) -> Path:
+    """Where the pictures of the job's model are: of a search in its best trial's folder."""
+    best = job.outputs.best
+    return best.resolve().parent if job.search and best else job.folder
 
 
 def _state(job: Job) -> str:

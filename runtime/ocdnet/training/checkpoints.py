@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ocdnet.config.train import TrainConfig
 from ocdnet.errors import RunError
-from ocdnet.files import replacing
+from ocdnet.files import link, replacing
 
 BEST = "model_best.pth"
 LATEST = "ocd_model_latest.pth"
@@ -128,10 +128,7 @@ class EpochCheckpoints(Checkpoint):
         name = f"model_epoch_{trainer.current_epoch:03d}_step_{trainer.global_step:05d}.pth"
         trainer.save_checkpoint(self.folder / name)
         if trainer.is_global_zero:
-            link = self.folder / f".{LATEST}.tmp"
-            link.unlink(missing_ok=True)
-            link.symlink_to(name)
-            link.replace(self.folder / LATEST)
+            link(self.folder / LATEST, Path(name))
             self._delete_old()
 
     def _delete_old(self) -> None:

@@ -1,0 +1,1 @@
+"""`ocdnet automl`: a search over the train schema, each trial a training of its own."""

@@ -1,0 +1,173 @@
+"""One trial as a process of its own: whatever befalls it befalls it alone."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocdnet.errors import Exit, UserError
+from ocdnet.report.history import Epoch, history
+from ocdnet.status import last_state
+
+TRAIN = (sys.executable, "-m", "ocdnet.cli.main", "train")
+"""What trains; the spec and its overrides follow."""
+STATUS = "status.json"
+LOG, PRINTED = "log.txt", "train.json"
+_LOCK = ".lock"
+_POLL_SECONDS = 0.3
+_GRACE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a training process ended.
+
+    Attributes:
+        epochs: what each epoch measured.
+        code: its exit code; 0 where it finished.
+        stopped: why it was told to end; empty where it ended by itself.
+        error: what it failed of.
+    """
+
+    epochs: list[Epoch]
+    code: int
+    stopped: str = ""
+    error: UserError | None = None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[int | None]:
+    """A lock on a trial's folder, as a file descriptor; None where another holds it.
+
+    The training inherits it, so that it is free only when neither searcher nor training lives.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield handle
+    finally:
+        os.close(handle)
+
+
+def train(
+    arguments: Sequence[str],
+    folder: Path,
+    lock: int,
+    environment: Mapping[str, str],
+    watch: Callable[[list[Epoch]], str],
+) -> Ended:
+    """Train in a process, and look at its status file until it ends.
+
+    Args:
+        arguments: the command line.
+        folder: its results folder; log.txt in it takes what it tells, train.json what it prints.
+        lock: the folder's lock.
+        environment: its environment.
+        watch: given all epochs so far, now and again; says why the process should end, if so.
+    """
+    with (folder / LOG).open("ab") as log, (folder / PRINTED).open("wb") as printed:
+        process = subprocess.Popen(  # noqa: S603 - our own command line
+            list(arguments),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=log,
+            pass_fds=(lock,),
+            start_new_session=True,  # Ctrl-C is the searcher's: it ends its trainings in order
+        )
+        try:
+            stopped = _watched(process, folder, watch)
+        finally:
+            _end(process)
+    epochs = epochs_of(folder)
+    if stopped and process.returncode == 0:
+        stopped = ""  # it was through before it heard
+    failed = process.returncode != 0 and not stopped
+    return Ended(
+        epochs, process.returncode, stopped, _error(folder, process.returncode) if failed else None
+    )
+
+
+def epochs_of(folder: Path) -> list[Epoch]:
+    """What a training's epochs measured so far."""
+    return history(folder / STATUS).epochs
+
+
+def finished(folder: Path) -> bool:
+    """Whether a training came to its end."""
+    return last_state(folder / STATUS) == "SUCCESS"
+
+
+def _watched(
+    process: subprocess.Popen[bytes], folder: Path, watch: Callable[[list[Epoch]], str]
+) -> str:
+    seen: tuple[int, int] | None = None
+    epochs: list[Epoch] = []
+    while process.poll() is None:
+        now = _changed(folder / STATUS)
+        if now != seen:
+            seen, epochs = now, epochs_of(folder)
+        why = watch(epochs)
+        if why:
+            return why
+        time.sleep(_POLL_SECONDS)
+    return ""
+
+
+def _changed(path: Path) -> tuple[int, int] | None:
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_mtime_ns, info.st_size
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let it save and say that it was interrupted; then no longer."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def _error(folder: Path, code: int) -> UserError:
+    """What the process said of its failure; of one that was killed, that it was."""
+    told = _printed_error(folder / PRINTED)
+    if told is None:
+        told = {
+            "code": "trial-died",
+            "message": f"The training was ended by signal {-code}"
+            if code < 0
+            else f"The training ended with exit code {code}",
+            "hint": f"See {folder / LOG}. Most often memory ran out."
+            if code < 0
+            else f"See {folder / LOG}.",
+        }
+    error = UserError(**told)
+    error.exit_code = Exit(code) if code in set(Exit) else Exit.RUN
+    return error
+
+
+def _printed_error(path: Path) -> dict[str, Any] | None:
+    try:
+        error = json.loads(path.read_bytes())["error"]
+        return {name: error.get(name) for name in ("code", "message", "got", "expected", "hint")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,104 @@
+"""`ocdnet automl`: a hyperparameter search on this machine, or with others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+_EPILOG = """\b
+Examples:
+  ocdnet automl -e spec.yaml --trials 20
+  ocdnet automl -e spec.yaml --minutes 480 --metric hmean --search train.loss.alpha
+  ocdnet automl -e spec.yaml --trials 40 --workers 4            # a GPU for each worker
+  ocdnet automl -e spec.yaml --trials 40 --study words \\
+    --storage postgresql+psycopg://user@host/automl             # the same on every machine
+
+\b
+The first trial is the spec as it is. What is searched, and where: `automl_enabled` and `search` in
+schemas/train.schema.json. The same command again goes on with a search that was killed, or joins
+one that is at work; finished trials are never repeated.
+
+\b
+Writes RESULTS_DIR/automl/: trial_<NNN>/ (a training each), model_best.pth (link to the best
+trial's), best_spec.yaml, results.json, status.json, report.html. `ocdnet status`, `ocdnet next` and
+`ocdnet report` know them.
+
+\b
+Exit codes: as of train. 0: the budget is spent, or trials run elsewhere still (counts.running)."""
+
+
+@click.command(epilog=_EPILOG)
+@click.option(
+    "-e",
+    "--experiment_spec_file",
+    "--experiment-spec-file",
+    "spec_file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A train spec: what every trial starts from.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    help="Trials in all.  [default: 10, where no other limit is given]",
+)
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of all trials together.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Time of this command; trials still running then are ended, and do not count as whole.",
+)
+@click.option(
+    "--metric",
+    type=click.Choice(["train_loss", "hmean"]),
+    default="train_loss",
+    show_default=True,
+    help="train_loss is minimized, hmean maximized.",
+)
+@click.option(
+    "--search", "asked", multiple=True, metavar="KEY", help="Also search this key; repeatable."
+)
+@click.option(
+    "--fix", "fixed", multiple=True, metavar="KEY", help="Leave this key as it is; repeatable."
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["tpe", "random"]),
+    default="tpe",
+    show_default=True,
+    help="Where values come from.",
+)
+@click.option(
+    "--pruner",
+    type=click.Choice(["asha", "hyperband", "none"]),
+    default="asha",
+    show_default=True,
+    help="What ends trials that are behind.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Trials at a time here; with GPUs each has one of its own.",
+)
+@click.option(
+    "--storage",
+    envvar="OCDNET_AUTOML_STORAGE",
+    metavar="URL",
+    help="Database that several machines share (or OCDNET_AUTOML_STORAGE).  "
+    "[default: a journal in the results]",
+)
+@click.option("--study", metavar="NAME", help="Name of the search in that database.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def automl(**given: Any) -> None:
+    """Search for better hyperparameters: each trial is a training of its own.
+
+    Overrides are dotted spec keys with YAML values, as for train.
+    """
+    from ocdnet.cli.main import print_json
+    from ocdnet.cli.searching import run_search
+
+    print_json(run_search(**given))
