@@ -31,7 +31,7 @@ Examples:
 \b
 JSON keys: action, request, automl_policy, train_datasets, eval_datasets, inference_dataset,
 calibration_datasets, parent, checkpoint, results_dir, set (keys and values), spec, platform,
-image, claims, write, full."""
+trials, metric, image, claims, write, full."""
 
 
 @click.command(epilog=_EPILOG)
@@ -56,6 +56,8 @@ image, claims, write, full."""
 @click.option(
     "--platform", metavar="NAME", help="local (default), docker, tao-docker, slurm, kubernetes."
 )
+@click.option("--trials", type=int, metavar="N", help="Of an AutoML search.  [default: 10]")
+@click.option("--metric", metavar="NAME", help="What judges trials: train_loss (default), hmean.")
 @click.option("--image", help="Your own container image.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME:/PATH", help="Kubernetes volume.")
 @click.option("--write", metavar="DIR", help="Write the spec, and scripts, to this folder.")

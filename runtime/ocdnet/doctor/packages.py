@@ -19,13 +19,14 @@ _BASE = "base"
 _COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "train": (("train",),),
     "export": (("train", "export"),),
+    "automl": (("train", "automl"),),
     "evaluate": (("train",), ("deploy",)),
     "inference": (("train",), ("deploy",)),
     "data synth": (("data",),),
 }
 """The extras that a command needs beside the base packages: any one of several sets."""
 
-_COMMON = (_BASE, "train", "export")
+_COMMON = (_BASE, "train", "export", "automl")
 """What an installation is expected to hold."""
 
 

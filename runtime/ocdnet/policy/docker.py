@@ -25,7 +25,7 @@ def bundled(job: Job, _program: str, notes: Notes) -> Launch:
     gpus = _sees_gpus(job, notes)
     options = ['--user "$(id -u):$(id -g)"', "--env HOME=/tmp"]
     # The entry point is `ocdnet` in our images; naming it makes the user's own image work, too.
-    command = f"--entrypoint ocdnet {image} {job.command}"
+    command = f"--entrypoint ocdnet {image} {job.verb}"
     return Launch([*build, *_run(job, gpus, options, command, notes)], image=image)
 
 
@@ -78,7 +78,7 @@ def _run(job: Job, gpus: bool, options: list[str], command: str, notes: Notes) -
     words += [f"--mount {quote(_mount(mount))}" for mount in mounted]
     folders = missing_folders(mounted)
     make = [f"mkdir -p {' '.join(map(quote, folders))}"] if folders else []
-    return [*make, f"{' '.join(words)} {command} -e {quote(spec)}"]
+    return [*make, f"{' '.join(words)} {command} -e {quote(spec)}{job.flags}"]
 
 
 def _mount(mount: Mount) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ocdnet.policy.notes import Notes
-from ocdnet.registry import ACTIONS
+from ocdnet.registry import ACTIONS, SEARCH
 
 _TRAINED = (
     "model_best.pth",
@@ -16,10 +16,17 @@ _TRAINED = (
     "ocd_model_latest.pth",
     "results.json (best_epoch)",
 )
+_FOUND = (
+    "model_best.pth (the best trial's)",
+    "best_spec.yaml",
+    "trial_<NNN>/ (a training each)",
+    "results.json",
+)
 _SCORES = ("results.json (hmean, precision, recall)",)
 _PREDICTIONS = ("<stem>.txt", "<stem>_result.jpg", "<stem>_pred.jpg")
 _FILES: dict[str, tuple[str, ...]] = {
     "train": _TRAINED,
+    SEARCH: _FOUND,
     "resume": _TRAINED,
     "retrain": _TRAINED,
     "evaluate": _SCORES,
@@ -59,7 +66,7 @@ def section_of(action: str) -> str:
 
 def folder_of(action: str, tree: Mapping[str, Any]) -> Path:
     """Folder of the job's results: `<section>.results_dir`, else `<results_dir>/<section>`."""
-    section = section_of(action)
+    section = SEARCH if action == SEARCH else section_of(action)
     own = (tree.get(section) or {}).get("results_dir")
     return Path(own) if own else Path(tree.get("results_dir") or "results") / section
 
@@ -104,8 +111,15 @@ def _artifact(action: str, tree: Mapping[str, Any]) -> list[str]:
     return [str(own.get("trt_engine"))]
 
 
-def summary(action: str, kind: str, tree: Mapping[str, Any], platform: str) -> str:
-    """The plan in one sentence, for the user to confirm."""
+def summary(action: str, trials: int | None, tree: Mapping[str, Any], where: str | None) -> str:
+    """The plan in one sentence, for the user to confirm.
+
+    Args:
+        action: what is planned.
+        trials: of an AutoML search; None: it is no search.
+        tree: the complete spec.
+        where: the platform; None where another skill decides it.
+    """
     what = _DOES[action]
     if action in _MODEL:
         section, _, name = _MODEL[action].partition(".")
@@ -113,10 +127,11 @@ def summary(action: str, kind: str, tree: Mapping[str, Any], platform: str) -> s
     else:
         train, model = tree.get("train") or {}, tree.get("model") or {}
         what += f" {model.get('backbone')} for {epochs(train.get('num_epochs'))}"
-        what += " in each trial of an AutoML search" if kind == "automl" else ""
+        what += f" in each of {trials} trials of an AutoML search" if trials else ""
     data = _data(action, tree)
-    where = "" if kind == "automl" else f", on {platform}"
-    return f"{what}{data}; results in {folder_of(action, tree)}{where}."
+    at = f", on {where}" if where else ""
+    folder = folder_of(SEARCH if trials and where else action, tree)
+    return f"{what}{data}; results in {folder}{at}."
 
 
 def epochs(count: Any) -> str:

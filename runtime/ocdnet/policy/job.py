@@ -6,9 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from ocdnet.policy.notes import Notes
+from ocdnet.registry import SEARCH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,7 @@ class Job:
         claims: kubernetes volumes, `NAME:/mount/path`.
         num_gpus: GPUs on each machine.
         num_nodes: machines.
+        search: flags of `ocdnet automl`, where that runs the job; empty: its command does.
         gpus_asked: whether more than TAO's default of one GPU is asked for.
         tao_images: NVIDIA's images for training and for deploying.
     """
@@ -50,18 +53,34 @@ class Job:
     claims: tuple[str, ...] = ()
     num_gpus: int = 1
     num_nodes: int = 1
+    search: tuple[str, ...] = ()
     gpus_asked: bool = False
     tao_images: tuple[str, str]
 
     @property
+    def verb(self) -> str:
+        """The subcommand that is called."""
+        return SEARCH if self.search else self.command
+
+    @property
+    def flags(self) -> str:
+        """What follows the spec on its command line, with a space before."""
+        return "".join(f" {quote(flag)}" for flag in self.search)
+
+    @property
     def nodes(self) -> int:
         """Machines that take part: only training spreads."""
-        return self.num_nodes if self.command == "train" else 1
+        return self.num_nodes if self.command == "train" and not self.search else 1
+
+    @property
+    def gpus(self) -> int:
+        """GPUs on each machine: only training takes several."""
+        return self.num_gpus if self.command == "train" else 1
 
     @property
     def processes(self) -> int:
-        """Processes on each machine, one a GPU: only training has several."""
-        return self.num_gpus if self.command == "train" else 1
+        """Processes on each machine, one a GPU; a search starts its own."""
+        return 1 if self.search else self.gpus
 
     @property
     def section(self) -> Mapping[str, Any]:
@@ -93,6 +112,8 @@ class Launch:
 def gpu_overrides(job: Job, notes: Notes) -> list[str]:
     """Overrides that name the GPUs as a scheduler numbers them: from 0, whichever they are."""
     section, name = job.section, job.command
+    if job.search:
+        return []  # each worker's trials have one GPU, whatever the spec says
     if section.get("gpu_id"):
         changes = [f"{name}.gpu_id=0"]
     elif section.get("gpu_ids", [0]) != list(range(len(section.get("gpu_ids", [0])))):

@@ -47,11 +47,11 @@ def manifest(job: Job, _program: str, notes: Notes) -> Launch:
         "job.k8s.yaml.j2",
         name=_name(job),
         image=job.image,
-        command=["ocdnet", job.command, "-e", _SPEC, *gpu_overrides(job, notes)],
+        command=["ocdnet", job.verb, "-e", _SPEC, *job.search, *gpu_overrides(job, notes)],
         spec=yaml_io.dump(yaml_io.styled(dict(job.spec))),
         spec_file=_SPEC,
         nodes=job.nodes,
-        gpus=job.processes,
+        gpus=job.gpus,
         user=user,
         group=group,
         claims=bool(claims),
@@ -75,7 +75,7 @@ def _check_mountable(places: Iterable[str]) -> None:
 
 
 def _gpus(job: Job) -> str:
-    return "1 GPU" if job.processes == 1 else f"{job.processes} GPUs"
+    return "1 GPU" if job.gpus == 1 else f"{job.gpus} GPUs"
 
 
 def _name(job: Job) -> str:

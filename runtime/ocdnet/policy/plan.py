@@ -26,7 +26,7 @@ from ocdnet.policy.notes import Notes
 from ocdnet.policy.outputs import epoch_of
 from ocdnet.policy.platforms import Launch, launch
 from ocdnet.policy.request import Request
-from ocdnet.registry import ACTIONS
+from ocdnet.registry import ACTIONS, SEARCH
 from ocdnet.tree import nodes, yaml_io
 from ocdnet.tree.tao import rendered
 
@@ -57,15 +57,22 @@ def build(request: Request, skill: Skill, program: str) -> dict[str, Any]:
     if action == "default_specs":
         return _default_specs(request, heard, program, notes)
     kind = routing.choose(action, request.automl_policy, heard.automl_policy, skill, notes)
-    if kind == "automl" and request.platform == "local":
+    by = routing.runner(action, request.platform, notes) if kind == "automl" else ""
+    here = by == routing.HERE
+    if kind == "automl" and not here and request.platform == "local":
         request = replace(request, platform="docker")  # trials run in containers: absolute paths
-    draft, tree, extract = _spec(action, request, skill, program, notes)
+    draft, tree, extract = _spec(action, request, skill, program, notes, here)
     route: dict[str, Any] = {"kind": kind}
     if kind == "automl":
-        route = routing.automl_route(action, tree, skill, "add --automl-policy off")
+        route = routing.automl_route(
+            action, tree, skill, by=by, trials=request.trials, metric=request.metric
+        )
+    elif request.trials or request.metric:
+        notes.warn("--trials and --metric are of an AutoML search, which this is not.")
+    trials = route["budget"]["automl_max_recommendations"] if kind == "automl" else None
     told = {
         "action": action,
-        "summary": summary(action, kind, tree, request.platform),
+        "summary": summary(action, trials, tree, request.platform if here or not trials else None),
         "route": route,
         "why": notes.why,
         "spec_overrides": _masked(drafting.differences(draft, tree)),
@@ -76,9 +83,10 @@ def build(request: Request, skill: Skill, program: str) -> dict[str, Any]:
         for change in changes:
             notes.warn(change)
     target = Path(request.write) / f"{action}.yaml" if request.write and ready else None
-    job = _job(action, request, skill, draft, tree, target)
+    flags = _search_flags(route, tree, notes) if here else ()
+    job = _job(action, request, skill, draft, tree, target, flags)
     how = Launch(image=str(skill.info["container_image"]))
-    if kind == "direct":
+    if kind == "direct" or here:
         how = launch(job, program, notes) if ready else Launch()
     written = _write(target, tree, how.files) if target else []
     if request.write and not target:
@@ -90,11 +98,23 @@ def build(request: Request, skill: Skill, program: str) -> dict[str, Any]:
         "image": how.image,
         "commands": how.commands,
         "files": written,
-        "outputs": outputs(action, tree),
+        "outputs": outputs(SEARCH if here else action, tree),
         "warnings": notes.warnings,
         "missing": [asdict(question) for question in notes.missing],
         "not_understood": list(heard.unused),
     }
+
+
+def _search_flags(route: dict[str, Any], tree: dict[str, Any], notes: Notes) -> tuple[str, ...]:
+    """What `ocdnet automl` is told beside the spec."""
+    flags = ["--trials", str(route["budget"]["automl_max_recommendations"])]
+    if route["metric"] != routing.METRIC:
+        flags += ["--metric", route["metric"]]
+    count = tree["train"]["num_gpus"]
+    if isinstance(count, int) and count > 1:
+        flags += ["--workers", str(count)]
+        notes.because(f"train.num_gpus is {count}: as many trials at a time, a GPU each.")
+    return tuple(flags)
 
 
 def _action(request: Request, heard: words.Words, notes: Notes) -> str:
@@ -130,13 +150,16 @@ def _action(request: Request, heard: words.Words, notes: Notes) -> str:
 
 
 def _spec(
-    action: str, request: Request, skill: Skill, program: str, notes: Notes
+    action: str, request: Request, skill: Skill, program: str, notes: Notes, here: bool
 ) -> tuple[Draft, dict[str, Any], list[dict[str, str]]]:
-    """The checked spec of an action: its draft, every key, and the archives to unpack first."""
+    """The checked spec of an action: its draft, every key, and the archives to unpack first.
+
+    `here`: `ocdnet automl` searches with it.
+    """
     name = "train" if action == "resume" else action
     file = Path(request.spec) if request.spec else None
     draft = drafting.draft(name, skill, file, request.overrides)
-    changes = _results(action, request, draft, notes)
+    changes = _results(SEARCH if here else action, request, draft, notes)
     model, found = _models(action, request, skill, draft, changes, notes)
     changes |= model
     if found is not None:
@@ -145,7 +168,7 @@ def _spec(
             changes |= _same_folder(found, request, draft)
     data = _data(action, request, skill, draft, program, notes)
     changes |= data.overrides
-    changes |= _settings(action, draft, changes, data, notes)
+    changes |= _settings(action, draft, changes, data, here, notes)
     tree = draft.complete(changes)
     inferred = skill.info["spec_params"][name]
     models = {key for key, function in inferred.items() if function == "parent_model"}
@@ -169,7 +192,7 @@ def _data(
 
 def _results(action: str, request: Request, draft: Draft, notes: Notes) -> dict[str, Any]:
     """Where the job writes: what is given, else beside the parent's results; never over a run."""
-    section = section_of(action)
+    section = SEARCH if action == SEARCH else section_of(action)
     if action == "resume" and request.results_dir is None:
         return {}  # the run's own folder, once the checkpoint is known
     given = request.results_dir or draft.value("results_dir")
@@ -249,7 +272,7 @@ def _same_folder(job: results.Job, request: Request, draft: Draft) -> dict[str, 
 
 
 def _settings(
-    action: str, draft: Draft, changes: dict[str, Any], data: Datasets, notes: Notes
+    action: str, draft: Draft, changes: dict[str, Any], data: Datasets, here: bool, notes: Notes
 ) -> dict[str, Any]:
     """The values that follow from others; none where the schema that bounds them is missing."""
     if draft.schema is None:
@@ -258,7 +281,8 @@ def _settings(
     follow = settings.gpus(section, tree, draft.value, notes)
     if section == "train":
         follow |= settings.training(tree, draft.value, notes)
-        settings.batch(draft.complete(changes | follow), data.images.get(_TRAIN), notes)
+        tree_now = draft.complete(changes | follow)
+        settings.batch(tree_now, data.images.get(_TRAIN), here, notes)
         if action == "resume":
             path = nodes.value_at(tree, _RESUME)
             settings.resumed(tree, epoch_of(Path(path)), draft.value, notes)
@@ -279,6 +303,7 @@ def _job(
     draft: Draft,
     tree: dict[str, Any],
     target: Path | None,
+    search: tuple[str, ...],
 ) -> Job:
     entry, section = skill.info["actions"][draft.name], tree.get(section_of(action)) or {}
     count = section.get("num_gpus", 1)
@@ -301,6 +326,7 @@ def _job(
         claims=request.claims,
         num_gpus=count,
         num_nodes=section.get("num_nodes", 1),
+        search=search,
         gpus_asked=count > 1 or section.get("gpu_ids", [0]) != [0],
         tao_images=tao_images,
     )

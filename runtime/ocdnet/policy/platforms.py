@@ -50,7 +50,7 @@ def launch(job: Job, program: str, notes: Notes) -> Launch:
 
 def _local(job: Job, program: str, _notes: Notes) -> Launch:
     spec = job.template if job.spec_file is None else job.spec_file
-    words = [f"{program} {job.command} -e {quote(str(spec))}"]
+    words = [f"{program} {job.verb} -e {quote(str(spec))}{job.flags}"]
     if job.spec_file is None:
         words += [quote(f"{key}={inline_yaml(value)}") for key, value in job.overrides.items()]
     return Launch([" ".join(words)])

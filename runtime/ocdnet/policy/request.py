@@ -17,6 +17,8 @@ Policy = Literal["on", "off"]
 
 ACTIONS = (*registry.ACTIONS, "resume", "default_specs")
 """What can be planned."""
+METRICS = ("train_loss", "hmean")
+_MOST_TRIALS = 10_000
 PLATFORMS = ("local", "docker", "tao-docker", "slurm", "kubernetes")
 MAX_TEXT = 10_000
 """Characters of free text."""
@@ -55,6 +57,8 @@ class Request:
         claims: volumes of a cluster, `NAME:/mount/path`.
         write: folder to write the spec to.
         full: whether the plan holds the whole spec.
+        trials: of an AutoML search; None: the usual number.
+        metric: what judges them, one of `METRICS`; None: train_loss.
 
     Raises:
         UsageError: `unknown-action`, `bad-choice`, `bad-policy`, `request-too-long`, `bad-text`
@@ -78,6 +82,8 @@ class Request:
     claims: tuple[str, ...] = ()
     write: str | None = None
     full: bool = False
+    trials: int | None = None
+    metric: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.text) > MAX_TEXT:
@@ -87,6 +93,12 @@ class Request:
         if self.automl_policy is not None:
             object.__setattr__(self, "automl_policy", policy_value(self.automl_policy))
         choice("platform", self.platform, PLATFORMS)
+        if self.metric is not None:
+            choice("metric", self.metric, METRICS)
+        if self.trials is not None and not 1 <= self.trials <= _MOST_TRIALS:
+            raise UsageError(
+                "bad-choice", "trials is no number of trials", self.trials, f"1 to {_MOST_TRIALS}"
+            )
         if self.checkpoint is not None and not re.fullmatch(r"[0-9]{1,6}", self.checkpoint):
             choice("checkpoint", self.checkpoint, ("best", "latest"), also="an epoch's number")
         for name in _LINES:
@@ -209,6 +221,12 @@ def _epoch(key: str, value: Any) -> str:
     return _text(key, value)
 
 
+def _count(key: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(key, value, "a whole number")
+    return value
+
+
 def _flag(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise _wrong_type(key, value, "true or false")
@@ -291,6 +309,8 @@ _READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "claim": ("claims", _texts),
     "write": ("write", _text),
     "full": ("full", _flag),
+    "trials": ("trials", _count),
+    "metric": ("metric", _text),
 }
 """JSON key: the field it fills, and what reads it."""
 

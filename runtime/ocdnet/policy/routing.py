@@ -18,6 +18,10 @@ INSTALL = "npx skills add https://github.com/NVIDIA/skills --skill tao-run-autom
 METRIC, LOG_ALIAS, MONITOR = "train_loss", "train_loss_epoch", "hmean"
 RECOMMENDATIONS = 10
 """Trials of a search whose budget the user does not name."""
+DIRECTIONS = {METRIC: "minimize", MONITOR: "maximize"}
+_ALIASES = {METRIC: LOG_ALIAS, MONITOR: MONITOR}
+HERE, BY_SKILL = "ocdnet automl", "skill"
+"""What runs a search: the plan's commands, or another skill."""
 
 
 def choose(
@@ -76,32 +80,56 @@ def _effective(given: Policy | None, in_words: Policy | None, notes: Notes) -> P
     return given or in_words
 
 
-def automl_route(action: str, tree: dict[str, Any], skill: Skill, direct: str) -> dict[str, Any]:
-    """What to hand to the AutoML skill, and what to do where it is not installed.
+def runner(action: str, platform: str, notes: Notes) -> str:
+    """What runs a search: the AutoML skill where it is installed, else `ocdnet automl`.
+
+    That one starts trainings anew, and NVIDIA's image does not hold it.
+    """
+    found = _installed()
+    if found or action != "train" or platform == "tao-docker":
+        return BY_SKILL
+    notes.because(f"{AUTOML_SKILL} is not installed here: `{HERE}` runs the search.")
+    return HERE
+
+
+def automl_route(
+    action: str,
+    tree: dict[str, Any],
+    skill: Skill,
+    *,
+    by: str,
+    trials: int | None,
+    metric: str | None,
+) -> dict[str, Any]:
+    """What runs the search, and what to hand to the AutoML skill.
 
     Args:
         action: train, retrain or resume.
         tree: the complete spec.
         skill: whose schema says what is searched in which range.
-        direct: the command that plans the same run without AutoML.
+        by: HERE or BY_SKILL.
+        trials: how many; None: RECOMMENDATIONS.
+        metric: what judges them; None: METRIC.
 
     Returns:
         The plan's `route`.
     """
     schema = skill.schema("retrain" if action == "retrain" else "train")
     found = _installed()
-    absent = {"install": INSTALL, "or_direct": direct}
+    absent = {"install": INSTALL, "or_direct": "add --automl-policy off"}
+    metric = metric or METRIC
     return {
         "kind": "automl",
+        "runner": by,
         "skill": AUTOML_SKILL,
         "skill_dir": str(skill.root),
-        "metric": METRIC,
-        "log_alias": LOG_ALIAS,
-        "direction": "minimize",
+        "metric": metric,
+        "log_alias": _ALIASES[metric],
+        "direction": DIRECTIONS[metric],
         "monitor": MONITOR,
         "budget": {
             "algorithm": "bayesian",
-            "automl_max_recommendations": RECOMMENDATIONS,
+            "automl_max_recommendations": trials or RECOMMENDATIONS,
             "epochs_each": tree["train"]["num_epochs"],
         },
         "custom_param_ranges": {
@@ -109,7 +137,7 @@ def automl_route(action: str, tree: dict[str, Any], skill: Skill, direct: str) -
             for key in schema["automl_default_parameters"]
         },
         "skill_found_at": found,
-        **({} if found else absent),
+        **({} if found or by == HERE else absent),
     }
 
 

@@ -82,10 +82,17 @@ def gpus(section: str, tree: Mapping[str, Any], given: Given, notes: Notes) -> d
     return changes
 
 
-def batch(tree: Mapping[str, Any], images: int | None, notes: Notes) -> None:
-    """Say what the batch size means on several devices, and against the number of images."""
+def batch(tree: Mapping[str, Any], images: int | None, alone: bool, notes: Notes) -> None:
+    """Say what the batch size means on several devices, and against the number of images.
+
+    Args:
+        tree: the complete spec.
+        images: to train on; None where that is not known.
+        alone: whether each training has one device, as the trials of a search have.
+        notes: told.
+    """
     train = tree["train"]
-    devices = train["num_gpus"] * train["num_nodes"]
+    devices = 1 if alone else train["num_gpus"] * train["num_nodes"]
     size = tree["dataset"]["train_dataset"]["loader"]["batch_size"]
     if images and isinstance(size, int):
         check_batch_size(images, size * devices, notes)

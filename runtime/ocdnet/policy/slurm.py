@@ -20,7 +20,7 @@ def batch(job: Job, program: str, notes: Notes) -> Launch:
     if job.spec_file is None:
         return Launch()
     notes.warn("Slurm: all paths, and the skill itself, must lie on disks that the nodes share.")
-    words = [f"{program} {job.command} -e {quote(str(job.written))}"]
+    words = [f"{program} {job.verb} -e {quote(str(job.written))}{job.flags}"]
     words += map(quote, gpu_overrides(job, notes))
     results = os.path.abspath(job.results_dir)  # noqa: PTH100 - Path.absolute keeps ..
     text = fill(
@@ -29,6 +29,7 @@ def batch(job: Job, program: str, notes: Notes) -> Launch:
         log=_sbatch_path(results) + "/slurm-%j.out",
         nodes=job.nodes,
         processes=job.processes,
+        gpus=job.gpus,
         cpus=_cpus(job),
         folder=str(Path.cwd()) if has_relative(job) else None,
         command=" ".join(words),

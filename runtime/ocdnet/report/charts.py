@@ -110,6 +110,7 @@ def scatter(
         log: whether x has a logarithmic axis; points at or below zero are left out then.
     """
     kept = [(kind, [_scaled(p, log) for p in kind.points if _fits(p, log)]) for kind in kinds]
+    kept = [(kind, points) for kind, points in kept if points]
     points = [point for _, some in kept for point in some]
     if not points:
         return None

@@ -165,7 +165,7 @@ def _facts(job: Job, told: History, result: Mapping[str, Any]) -> Iterator[tuple
     elif job.action not in TRAINING:
         yield from ((name, f"{value:.4f}") for name, value in _numbers(result).items())
     counts = result.get("counts")
-    if isinstance(counts, Mapping):
+    if isinstance(counts, Mapping) and "matched" in counts:
         found, texts, kept = (counts.get(name) for name in ("matched", "gt_care", "det_care"))
         yield "found", f"{found} of {texts} texts, in {kept} detections"
     if total:
