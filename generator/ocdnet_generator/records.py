@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ocdnet.registry import ACTIONS
+from ocdnet.policy.searches import METRICS, STATES
+from ocdnet.registry import ACTIONS, SEARCH
 from ocdnet_generator.schemas import DIALECT
 
 Node = dict[str, Any]
@@ -53,6 +54,8 @@ def status() -> Node:
                 "time_per_epoch": _DURATION,
                 "time_per_step": _DURATION,
                 "eta": _DURATION | {"description": "Time left, at the pace of the last epoch."},
+                "trial": _COUNT | {"description": "Trial of a search just ended, from 0."},
+                "max_trial": _COUNT | {"description": "The search's trials - 1."},
             },
             ("date", "time", "status", "verbosity", "message"),
         ),
@@ -62,13 +65,14 @@ def status() -> Node:
 
 
 def results() -> Node:
-    """Schema of results.json, which train and evaluate write."""
+    """Schema of results.json, which train, evaluate and automl write."""
     return {
         "$schema": DIALECT,
         "title": "results.json",
         "description": "What a finished run reached, and the files that hold it.",
         **_closed(
-            _TRAIN | _EVALUATE | {"action": {"type": "string", "enum": sorted(_WRITERS)}}, ()
+            _TRAIN | _EVALUATE | _AUTOML | {"action": {"type": "string", "enum": sorted(_WRITERS)}},
+            (),
         ),
         "required": ["action"],
         "allOf": [
@@ -76,7 +80,7 @@ def results() -> Node:
                 "if": {"properties": {"action": {"type": "string", "enum": [action]}}},
                 "then": {
                     "properties": dict.fromkeys(fields, True),
-                    "required": list(fields),
+                    "required": [name for name in fields if name not in _OPTIONAL.get(action, ())],
                     "additionalProperties": False,
                 },
             }
@@ -139,7 +143,85 @@ _EVALUATE: Node = {
     },
 }
 
+_VALUE = {"type": "number", "description": "Of the metric."}
+_SETTINGS = {"type": "object", "description": "Dotted key and value of what is searched."}
+_NAMES = {"type": "array", "items": {"type": "string"}}
+_TRIAL: Node = {
+    "trial": _COUNT | {"description": "Counted from 0."},
+    "state": {"type": "string", "enum": list(STATES)},
+    "value": _VALUE,
+    "settings": _SETTINGS,
+    "folder": _TEXT | {"description": "Its training's results."},
+    **_KPI,
+}
+_BRIEF = {
+    "anyOf": [
+        _closed(
+            {k: v for k, v in _TRIAL.items() if k not in ("precision", "recall")},
+            ("trial", "state", "settings"),
+        ),
+        {"type": "null"},
+    ]
+}
+_AUTOML: Node = {
+    "action": _TEXT,
+    "results_dir": _TEXT,
+    "metric": {"type": "string", "enum": list(METRICS), "description": "What judges trials."},
+    "direction": {"type": "string", "enum": ["minimize", "maximize"]},
+    "states": {
+        "description": "How many trials are in which state.",
+        **_closed(dict.fromkeys(STATES, _COUNT)),
+    },
+    "best": {"description": "The whole trial with the best value.", **_BRIEF},
+    "baseline": {"description": "The trial of the spec as it was.", **_BRIEF},
+    "importance": {
+        "type": "object",
+        "additionalProperties": _UNIT,
+        "description": "Share of each parameter in what tells good trials from others.",
+    },
+    "search": {
+        "description": "What was asked for.",
+        **_closed(
+            {
+                "searched": _NAMES,
+                "asked": _NAMES,
+                "fixed": _NAMES,
+                "trials": _COUNT,
+                "epochs": _COUNT,
+                "minutes": {"type": "number", "minimum": 0},
+                "sampler": {"type": "string", "enum": ["tpe", "random"]},
+                "pruner": {"type": "string", "enum": ["asha", "hyperband", "none"]},
+                "storage": _TEXT,
+                "study": _TEXT,
+            },
+            ("searched", "sampler", "pruner"),
+        ),
+    },
+    "trials": {
+        "type": "array",
+        "description": "Every trial that has begun; not in what the command prints.",
+        "items": _closed(
+            _TRIAL
+            | {
+                "baseline": {"type": "boolean"},
+                "epochs": _COUNT,
+                "seconds": {"type": "number", "minimum": 0},
+                "host": _TEXT,
+                "error": _TEXT,
+                "stopped": {"type": "string", "enum": ["pruned", "budget"]},
+            },
+            ("trial", "state", "baseline", "settings", "epochs"),
+        ),
+    },
+    "best_spec": _TEXT | {"description": "The best trial's spec, ready to train with."},
+    "best_checkpoint": _TRAIN["best_checkpoint"],
+}
+_OPTIONAL = {SEARCH: ("best_spec", "best_checkpoint", "trials")}
+"""What a search has once it has found something, and in its file alone."""
+
 _WRITERS = {
+    SEARCH: _AUTOML,
+} | {
     name: _EVALUATE if action.section == "evaluate" else _TRAIN
     for name, action in ACTIONS.items()
     if action.section in ("train", "evaluate")

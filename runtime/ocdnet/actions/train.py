@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,6 +19,7 @@ from ocdnet.config import spec
 from ocdnet.config.experiment import Experiment
 from ocdnet.config.model import ModelConfig
 from ocdnet.config.spec import Loaded
+from ocdnet.config.train import TrainConfig
 from ocdnet.data.datamodule import DetectionData
 from ocdnet.errors import EnvironmentFault, RunError
 from ocdnet.files import write_json
@@ -27,6 +29,7 @@ from ocdnet.ranks import is_rank_zero
 from ocdnet.training.checkpoints import BEST, EPOCHS, EpochCheckpoints, clear_leftovers
 from ocdnet.training.loggers import run_loggers
 from ocdnet.training.module import DetectionModule
+from ocdnet.training.progress import StepTimes
 from ocdnet.training.resume import bring_best, check_resumable, refuse_used
 from ocdnet.training.trainer import build_trainer, seed_everything
 
@@ -72,7 +75,8 @@ def run(loaded: Loaded) -> dict[str, Any]:
         trainer = build_trainer(train, here.folder, here.status, validates, loggers)
         _fit(trainer, module, data, resume)
         if train.is_dry_run:
-            return {"action": loaded.action, "dry_run": True, "results_dir": str(here.folder)}
+            told = {"action": loaded.action, "dry_run": True, "results_dir": str(here.folder)}
+            return told | {"timing": _timing(trainer, data, train)}
         result = _result(trainer, here.folder, loaded.action)
         if is_rank_zero():
             write_json(here.folder / "results.json", result)
@@ -141,6 +145,26 @@ def _result(trainer: pl.Trainer, folder: Path, action: str) -> dict[str, Any]:
         "checkpoints": sorted(path.name for path in folder.glob(EPOCHS)),
         "last_metrics": metrics,
     }
+
+
+def _timing(trainer: pl.Trainer, data: DetectionData, config: TrainConfig) -> dict[str, float]:
+    """From the few batches of a dry run to the seconds of an epoch and of the run."""
+    times = next(one for one in trainer.callbacks if isinstance(one, StepTimes))
+    steps, batches = data.batches(trainer.world_size)
+    step, validation = _typical(times.train), batches * _typical(times.validate)
+    epoch = steps * step + validation / config.validation_interval
+    return {
+        "step_seconds": round(step, 3),
+        "steps_per_epoch": steps,
+        "validation_seconds": round(validation, 1),
+        "epoch_seconds": round(epoch, 1),
+        "run_seconds": round(config.num_epochs * epoch, 1),
+    }
+
+
+def _typical(times: list[float]) -> float:
+    """The median, less the first, which warms up; that one where there is no other."""
+    return median(times[1:] or times or [0.0])
 
 
 def _refuse_unbuilt(experiment: Experiment) -> None:

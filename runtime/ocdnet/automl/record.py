@@ -120,7 +120,7 @@ class Record:
             "results_dir": str(search.folder),
             "metric": search.metric,
             "direction": search.direction,
-            "counts": {name: states.count(name) for name in (COMPLETE, PRUNED, FAILED, RUNNING)},
+            "states": {name: states.count(name) for name in (COMPLETE, PRUNED, FAILED, RUNNING)},
             "best": self._brief(found),
             "baseline": self._brief(base),
             "importance": self._importance(),

@@ -65,14 +65,14 @@ def run(
     try:
         _Searcher(search, study, record, gpus, command).work()
         result = record.write()
-        if result["best"] is None and not result["counts"]["running"]:
-            raise _nothing_found(result["counts"])
+        if result["best"] is None and not result["states"]["running"]:
+            raise _nothing_found(result["states"])
     except BaseException as error:
         record.write()
         interrupted = isinstance(error, KeyboardInterrupt)
         status.write("FAILURE", "interrupted" if interrupted else str(error))
         raise
-    elsewhere = result["counts"]["running"]
+    elsewhere = result["states"]["running"]
     if elsewhere:
         told = f"A worker is done; trials that run elsewhere: {elsewhere}."
         LOG.info(told)
@@ -82,11 +82,11 @@ def run(
     return result
 
 
-def _nothing_found(counts: Mapping[str, int]) -> UserError:
+def _nothing_found(states: Mapping[str, int]) -> UserError:
     return RunError(
         "no-trial-finished",
         "No trial was trained to its end",
-        got=", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no trial",
+        got=", ".join(f"{count} {state}" for state, count in states.items() if count) or "no trial",
         expected="at least one within the budget",
         hint="Run the same command again with a larger budget: it goes on.",
     )

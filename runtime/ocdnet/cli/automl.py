@@ -26,7 +26,7 @@ trial's), best_spec.yaml, results.json, status.json, report.html. `ocdnet status
 `ocdnet report` know them.
 
 \b
-Exit codes: as of train. 0: the budget is spent, or trials run elsewhere still (counts.running)."""
+Exit codes: as of train. 0: the budget is spent, or trials run elsewhere still (states.running)."""
 
 
 @click.command(epilog=_EPILOG)

@@ -61,9 +61,14 @@ trials, metric, image, claims, write, full."""
 @click.option("--image", help="Your own container image.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME:/PATH", help="Kubernetes volume.")
 @click.option("--write", metavar="DIR", help="Write the spec, and scripts, to this folder.")
+@click.option(
+    "--estimate", is_flag=True, help="Time a few steps of training here: how long will it take?"
+)
 @click.option("--full", is_flag=True, help="Print the whole spec, too.")
-def plan(**flags: Any) -> None:
+def plan(*, estimate: bool, **flags: Any) -> None:
     """Plan a request: route, complete spec, commands, open questions. Launches nothing.
+
+    But --estimate, which trains a few steps on this machine (half a minute) and keeps nothing.
 
     Without flags but --platform, --write and --full the request is read as JSON from stdin. Prints
     one JSON object (schemas/plan.schema.json); exits with 0 where questions are open, too: see
@@ -81,7 +86,12 @@ def plan(**flags: Any) -> None:
         request = _with_flags(from_json(_stdin()), given)
     else:
         request = Request(**given)
-    document = build(request, Skill(skill_dir()), program())
+    skill = Skill(skill_dir())
+    document = build(request, skill, program())
+    if estimate:
+        from ocdnet.cli.estimate import with_estimate
+
+        document = with_estimate(document, skill.template_path("train"))
     click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 

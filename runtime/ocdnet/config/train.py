@@ -183,7 +183,7 @@ class TrainConfig:
     """Decay of that average."""
 
     is_dry_run: bool = False
-    """Run one batch of training and validation, to see that it works."""
+    """Run three batches of training and validation, to see that it works and how long it takes."""
 
     accumulate_grad_batches: Annotated[Positive, extra] = 1
     """Batches whose gradients are averaged for one step of the optimiser."""

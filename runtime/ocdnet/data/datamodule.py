@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -83,6 +84,15 @@ class DetectionData(pl.LightningDataModule):
             len(self.eval_set), self.trainer.global_rank, self.trainer.world_size
         )
         return self._loader(self.eval_set, sampler, self._eval_loader, collate_eval)
+
+    def batches(self, ranks: int) -> tuple[int, int]:
+        """Training and validation batches of an epoch on each of several ranks."""
+        held_back = len(self.eval_set) if self.eval_set is not None else 0
+        train, validate = self._train_loader.batch_size, self._eval_loader.batch_size
+        return (
+            math.ceil(len(self.train_set) / (train * ranks)),
+            math.ceil(held_back / (validate * ranks)),
+        )
 
     def _loader(self, dataset: Any, sampler: Any, config: Loader, collate: Any) -> DataLoader[Any]:
         workers = worker_count(config.num_workers, self.trainer.num_devices)

@@ -113,6 +113,41 @@ class ProgressLines(Callback):
         )
 
 
+class StepTimes(Callback):
+    """How long a batch takes, loading included; the first of each kind warms up.
+
+    Attributes:
+        train: seconds of each training batch.
+        validate: of each validation batch.
+    """
+
+    def __init__(self) -> None:
+        self.train: list[float] = []
+        self.validate: list[float] = []
+        self._last = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._last = time.monotonic()
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._last = time.monotonic()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Take the time since the batch before."""
+        self._lap(self.train)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """Take the time since the batch before."""
+        self._lap(self.validate)
+
+    def _lap(self, times: list[float]) -> None:
+        now = time.monotonic()
+        times.append(now - self._last)
+        self._last = now
+
+
 class TimeLimit(Callback):
     """Ends training, as a success, where another epoch as long as the last would not fit."""
 

@@ -19,11 +19,13 @@ from ocdnet.status import StatusWriter
 from ocdnet.training.checkpoints import AtomicCheckpointIO, EpochCheckpoints
 from ocdnet.training.ema import WeightAverage
 from ocdnet.training.pictures import MapPictures, WorstAndBest
-from ocdnet.training.progress import StatusLines, TimeLimit, progress_callback
+from ocdnet.training.progress import StatusLines, StepTimes, TimeLimit, progress_callback
 
 LOG = logging.getLogger("ocdnet")
 _LOGGED_STEPS = 10
 """Steps between two points of a curve."""
+_DRY_BATCHES = 3
+"""Of a dry run; the first warms up, and the others tell how long one takes."""
 _PRECISION = {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}
 
 
@@ -62,7 +64,9 @@ def build_trainer(
         StatusLines(status),
         progress_callback(sys.stderr.isatty()),
     ]
-    if not config.is_dry_run:
+    if config.is_dry_run:
+        callbacks.append(StepTimes())
+    else:
         callbacks.append(EpochCheckpoints(folder, config, validates))
         callbacks += [WorstAndBest(folder)] if validates else []
         callbacks += [MapPictures()] if validates and loggers else []
@@ -83,7 +87,7 @@ def build_trainer(
         gradient_clip_val=config.trainer.clip_grad_norm or None,
         # The sampler shards by itself, whatever train.use_distributed_sampler says.
         use_distributed_sampler=False,
-        fast_dev_run=config.is_dry_run,
+        fast_dev_run=_DRY_BATCHES if config.is_dry_run else False,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         logger=list(loggers) or False,

@@ -1,0 +1,81 @@
+"""How long a planned training will take: a few of its steps, timed on this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocdnet.policy.texts import inline_yaml
+
+_SECONDS = 600.0
+
+
+def with_estimate(document: dict[str, Any], template: Path) -> dict[str, Any]:
+    """The plan with an `estimate`, or with a warning that says why there is none.
+
+    Args:
+        document: a plan.
+        template: of its action; what is timed where no spec was written.
+    """
+    why_not = _why_not(document)
+    if why_not is None:
+        click.echo("Timing a few steps of training ...", err=True)
+        timing = _timed(document, template)
+        if "error" not in timing:
+            return document | {"estimate": _estimate(document["route"], timing)}
+        why_not = timing["error"]
+    return document | {"warnings": [*document["warnings"], f"No estimate of time: {why_not}"]}
+
+
+def _why_not(document: Mapping[str, Any]) -> str | None:
+    if document["action"] not in ("train", "resume", "retrain"):
+        return "only training is timed."
+    if any(question["blocking"] for question in document["missing"]):
+        return "questions are open."
+    if document["extract"]:
+        return "the data must be unpacked first."
+    return None
+
+
+def _timed(document: Mapping[str, Any], template: Path) -> dict[str, Any]:
+    """`timing` of a dry run of the spec; `error` where that failed."""
+    spec = document["spec_file"] or str(template)
+    changes = {} if document["spec_file"] else dict(document["spec_overrides"])
+    with tempfile.TemporaryDirectory(prefix="ocdnet-estimate-") as folder:
+        changes |= {"train.is_dry_run": True, "train.results_dir": folder, "wandb.enable": False}
+        overrides = [f"{key}={inline_yaml(value)}" for key, value in changes.items()]
+        command = [sys.executable, "-m", "ocdnet.cli.main", "train", "-e", spec, *overrides]
+        try:
+            done = subprocess.run(  # noqa: S603 - our own command
+                command, capture_output=True, text=True, check=False, timeout=_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            return {"error": f"a few steps took over {_SECONDS / 60:.0f} minutes."}
+    try:
+        printed = json.loads(done.stdout)
+    except ValueError:
+        return {"error": f"`train` ended with exit code {done.returncode}."}
+    if "error" in printed:
+        return {"error": printed["error"]["message"] + ". " + (printed["error"]["hint"] or "")}
+    return dict(printed["timing"])
+
+
+def _estimate(route: Mapping[str, Any], timing: Mapping[str, float]) -> dict[str, Any]:
+    """Seconds of a step, an epoch, a run and all of it, and the last in words."""
+    trials = route["budget"]["automl_max_recommendations"] if route["kind"] == "automl" else 1
+    seconds = trials * timing["run_seconds"]
+    told = {name: timing[name] for name in ("step_seconds", "epoch_seconds", "run_seconds")}
+    text = str(timedelta(minutes=math.ceil(seconds / 60)))[:-3]
+    words = f"About {text} h on this machine"
+    if trials > 1:
+        words += f" for {trials} trials one after the other; trials that are behind end early"
+    return told | {"total_seconds": round(seconds, 1), "in_words": f"{words}."}
