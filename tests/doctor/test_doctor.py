@@ -163,7 +163,7 @@ def test_missing_extras_come_with_the_command(tools, monkeypatch, launched):
     root = Path(install.__file__).parents[2]
     assert checks["train"]["mend"] == (
         f"uv venv --python '>=3.11' {launched} && "
-        f"uv pip install --python {launched}/bin/python '{root}[train,export]'"
+        f"uv pip install --python {launched}/bin/python '{root}[train,export,automl]'"
     )
 
 

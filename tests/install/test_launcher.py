@@ -131,7 +131,7 @@ def test_a_named_environment_without_python(skill, clean, tmp_path):
     code, error = error_of(run(skill, "--version", env=clean | {"OCDNET_VENV": str(folder)}))
     assert (code, error["code"], error["got"]) == (5, "bad-venv", str(folder))
     words = shlex.split(error["hint"])
-    assert {str(folder), f"{skill.resolve()}[train,export]"} <= set(words)
+    assert {str(folder), f"{skill.resolve()}[train,export,automl]"} <= set(words)
 
 
 def test_an_environment_that_does_not_start(skill, clean, tmp_path):

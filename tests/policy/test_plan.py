@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from ocdnet.cli.automl import automl
 from ocdnet.config import spec
 from ocdnet.errors import DataError, SpecError, UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
@@ -83,7 +84,7 @@ def asked(document):
 class TestSchema:
     def test_every_field_is_described(self, split, tmp_path):
         written = plan(action="train", train_datasets=(split,), automl_policy="off", full=True)
-        assert set(SCHEMA["properties"]) == set(written)
+        assert set(SCHEMA["properties"]) == {*written, "estimate"}
         assert set(SCHEMA["required"]) == set(written) - {"spec"}
 
     @pytest.mark.parametrize("field", SCHEMA["required"])
@@ -208,7 +209,8 @@ class TestFromAParent:
         assert "4 epochs are done" in document["missing"][0]["question"]
 
     def test_an_earlier_run_is_never_written_over(self, run, split):
-        again = plan(action="train", train_datasets=(split,), results_dir=str(run))
+        given = {"automl_policy": "off", "results_dir": str(run)}
+        again = plan(action="train", train_datasets=(split,), **given)
         assert again["spec_overrides"]["results_dir"] == f"{run}-2"
         assert any("holds an earlier job" in warning for warning in again["warnings"])
 
@@ -234,12 +236,6 @@ class TestFromAParent:
 
 
 class TestSettings:
-    def test_automl_gets_absolute_paths_since_its_trials_run_elsewhere(self, split):
-        Path("words").symlink_to(split)
-        document = plan(action="train", train_datasets=("words",))
-        (path,) = document["spec_overrides"]["dataset.train_dataset.data_path"]
-        assert Path(path).is_absolute()
-
     def test_no_interval_is_longer_than_the_run(self, split):
         sets = ("train.num_epochs=5", "train.validation_interval=10", "train.checkpoint_interval=7")
         document = plan(action="train", train_datasets=(split,), overrides=sets)
@@ -253,7 +249,8 @@ class TestSettings:
         assert (train["num_epochs"], *intervals) == (10, 1, 1)
 
     def test_gpu_ids_follow_num_gpus_and_the_batch_is_per_gpu(self, split):
-        document = plan(action="train", train_datasets=(split,), overrides=("train.num_gpus=4",))
+        given = {"overrides": ("train.num_gpus=4",), "automl_policy": "off"}
+        document = plan(action="train", train_datasets=(split,), **given)
         assert document["spec_overrides"]["train.gpu_ids"] == [0, 1, 2, 3]
         assert any("16 on each of 4, 64 a step" in warning for warning in document["warnings"])
 
@@ -290,6 +287,110 @@ class TestSettings:
     def test_pruning_says_what_the_number_means(self, run):
         document = plan(action="prune", parent=str(run), overrides=("prune.ch_sparsity=0.3",))
         assert any("30% of the channels" in why for why in document["why"])
+
+
+class TestAutoML:
+    @pytest.fixture
+    def installed(self):
+        """NVIDIA's AutoML skill in the project's folder."""
+        skill = Path(".agents/skills/tao-run-automl")
+        skill.mkdir(parents=True)
+        (skill / "SKILL.md").touch()
+        return skill
+
+    def test_without_nvidia_s_skill_it_runs_here(self, split):
+        document = plan(action="train", train_datasets=(split,), write="run")
+        assert document["route"]["runner"] == "ocdnet automl"
+        assert document["commands"] == ["ocdnet automl -e run/train.yaml --trials 10"]
+        assert document["outputs"]["folder"] == "results/automl"
+        assert "10 trials of an AutoML search" in document["summary"]
+        assert any("is not installed here" in why for why in document["why"])
+        assert "install" not in document["route"]
+
+    def test_with_nvidia_s_skill_it_is_handed_over(self, installed, split):
+        Path("words").symlink_to(split)
+        document = plan(action="train", train_datasets=("words",), results_dir="/out", write="run")
+        route = document["route"]
+        assert (route["runner"], route["skill_found_at"]) == ("skill", str(installed.absolute()))
+        assert document["commands"] == []
+        # Its trials run elsewhere, each in a folder of its own.
+        (path,) = document["spec_overrides"]["dataset.train_dataset.data_path"]
+        assert Path(path).is_absolute()
+        assert "results_dir" not in document["spec_overrides"]
+        assert "/out" not in Path("run/train.yaml").read_text()
+
+    def test_nvidia_s_image_has_no_search_of_ours(self, split):
+        document = plan(action="train", train_datasets=(split,), platform="tao-docker")
+        assert document["route"]["runner"] == "skill"
+        assert "npx skills add" in document["route"]["install"]
+        assert document["route"]["or_direct"] == "add --automl-policy off"
+
+    def test_what_is_handed_to_nvidia_s_image_holds_no_key_of_ours(self, split):
+        sets = ("train.keep_checkpoints=2",)
+        given = {"train_datasets": (split,), "platform": "tao-docker", "overrides": sets}
+        document = plan(action="train", **given)
+        assert "train.keep_checkpoints" not in document["spec_overrides"]
+        assert any("keep_checkpoints" in warning for warning in document["warnings"])
+
+    @pytest.mark.parametrize("action", ["resume", "retrain"])
+    def test_only_a_new_training_is_searched_here(self, run, split, action):
+        touch(run / "prune", "pruned_0.3.pth")
+        parent = {"resume": run / "train", "retrain": run / "prune"}[action]
+        sets = ("train.num_epochs=9",)
+        given = {"train_datasets": (split,), "automl_policy": "on", "overrides": sets}
+        document = plan(action=action, parent=str(parent), **given)
+        assert document["route"]["runner"] == "skill"
+
+    def test_budget_and_metric_are_the_user_s(self, split, test_split):
+        given = {"train_datasets": (split,), "eval_datasets": (test_split,)}
+        document = plan(action="train", trials=25, metric="hmean", write="run", **given)
+        route = document["route"]
+        assert route["budget"]["automl_max_recommendations"] == 25
+        assert (route["metric"], route["direction"]) == ("hmean", "maximize")
+        (command,) = document["commands"]
+        assert command.endswith("--trials 25 --metric hmean")
+        direct = plan(action="train", trials=25, automl_policy="off", **given)
+        assert any("which this is not" in warning for warning in direct["warnings"])
+
+    @pytest.mark.parametrize(("key", "value"), [("trials", 0), ("metric", "f1")])
+    def test_a_budget_or_metric_that_is_none(self, key, value):
+        with pytest.raises(UsageError) as raised:
+            Request(action="train", **{key: value})
+        assert raised.value.code == "bad-choice"
+
+    def test_several_gpus_are_several_trials(self, split):
+        document = plan(action="train", train_datasets=(split,), overrides=("train.num_gpus=4",))
+        (command,) = document["commands"]
+        assert "--trials 10 --workers 4 " in command
+        assert not any("a step" in warning for warning in document["warnings"])
+
+    def test_an_earlier_search_is_never_written_over(self, split):
+        touch(Path("results/automl"), "results.json")
+        document = plan(action="train", train_datasets=(split,))
+        assert document["spec_overrides"]["results_dir"] == "results-2"
+
+    @pytest.mark.parametrize("platform", ["docker", "slurm", "kubernetes"])
+    def test_it_runs_on_every_platform_of_ours(self, split, platform):
+        given = {"train_datasets": (split,), "platform": platform, "write": "run"}
+        image = {} if platform == "slurm" else {"image": "mine:1"}
+        sets = ("train.num_gpus=2",)
+        document = plan(action="train", overrides=sets, **image, **given)
+        files = [Path(name).read_text() for name in document["files"] if "yaml" not in name[-10:]]
+        manifests = [Path(name).read_text() for name in document["files"] if "job.yaml" in name]
+        text = "\n".join([*document["commands"], *files, *manifests])
+        assert "automl" in text
+        assert "--workers" in text
+        if platform == "slurm":
+            assert "#SBATCH --ntasks-per-node=1\n#SBATCH --gpus-per-node=2\n" in text
+        if platform == "kubernetes":
+            assert "limits: {nvidia.com/gpu: 2}" in text
+
+    def test_the_command_is_one_of_ours(self, split):
+        document = plan(action="train", train_datasets=(split,), write="run")
+        words = shlex.split(document["commands"][0])
+        assert words[:2] == ["ocdnet", "automl"]
+        with automl.make_context("automl", words[2:]) as context:
+            assert context.params["trials"] == 10
 
 
 class TestWords:

@@ -118,7 +118,7 @@ def summary(action: str, trials: int | None, tree: Mapping[str, Any], where: str
         action: what is planned.
         trials: of an AutoML search; None: it is no search.
         tree: the complete spec.
-        where: the platform; None where another skill decides it.
+        where: the platform; None where another skill decides it, and the folder.
     """
     what = _DOES[action]
     if action in _MODEL:
@@ -129,9 +129,9 @@ def summary(action: str, trials: int | None, tree: Mapping[str, Any], where: str
         what += f" {model.get('backbone')} for {epochs(train.get('num_epochs'))}"
         what += f" in each of {trials} trials of an AutoML search" if trials else ""
     data = _data(action, tree)
-    at = f", on {where}" if where else ""
-    folder = folder_of(SEARCH if trials and where else action, tree)
-    return f"{what}{data}; results in {folder}{at}."
+    if where is None:
+        return f"{what}{data}."
+    return f"{what}{data}; results in {folder_of(SEARCH if trials else action, tree)}, on {where}."
 
 
 def epochs(count: Any) -> str:

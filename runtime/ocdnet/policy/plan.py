@@ -70,35 +70,38 @@ def build(request: Request, skill: Skill, program: str) -> dict[str, Any]:
     elif request.trials or request.metric:
         notes.warn("--trials and --metric are of an AutoML search, which this is not.")
     trials = route["budget"]["automl_max_recommendations"] if kind == "automl" else None
-    told = {
-        "action": action,
-        "summary": summary(action, trials, tree, request.platform if here or not trials else None),
-        "route": route,
-        "why": notes.why,
-        "spec_overrides": _masked(drafting.differences(draft, tree)),
-    }
+    if by == routing.BY_SKILL:
+        tree["results_dir"] = draft.defaults["results_dir"]
+        notes.because(f"results_dir is left to {routing.AUTOML_SKILL}: a folder for each trial.")
     ready = not any(question.blocking for question in notes.missing)
     if request.platform == "tao-docker" and ready:
-        tree, changes = rendered(tree, draft.ours())
-        for change in changes:
+        tree, left_out = rendered(tree, draft.ours())
+        for change in left_out:
             notes.warn(change)
+    changes = _masked(drafting.differences(draft, tree))
     target = Path(request.write) / f"{action}.yaml" if request.write and ready else None
     flags = _search_flags(route, tree, notes) if here else ()
-    job = _job(action, request, skill, draft, tree, target, flags)
+    job = _job(action, request, skill, changes, tree, target, flags)
     how = Launch(image=str(skill.info["container_image"]))
     if kind == "direct" or here:
         how = launch(job, program, notes) if ready else Launch()
     written = _write(target, tree, how.files) if target else []
     if request.write and not target:
         notes.warn("Nothing is written before the blocking questions are answered.")
-    return told | {
+    where = None if by == routing.BY_SKILL else request.platform
+    return {
+        "action": action,
+        "summary": summary(action, trials, tree, where),
+        "route": route,
+        "why": notes.why,
+        "spec_overrides": changes,
         "spec_file": str(target) if target else None,
         **({"spec": _masked(tree)} if request.full else {}),
         "extract": extract,
         "image": how.image,
         "commands": how.commands,
         "files": written,
-        "outputs": outputs(SEARCH if here else action, tree),
+        "outputs": outputs(SEARCH if kind == "automl" else action, tree),
         "warnings": notes.warnings,
         "missing": [asdict(question) for question in notes.missing],
         "not_understood": list(heard.unused),
@@ -300,12 +303,13 @@ def _job(
     action: str,
     request: Request,
     skill: Skill,
-    draft: Draft,
+    changes: dict[str, Any],
     tree: dict[str, Any],
     target: Path | None,
     search: tuple[str, ...],
 ) -> Job:
-    entry, section = skill.info["actions"][draft.name], tree.get(section_of(action)) or {}
+    name = "train" if action == "resume" else action
+    entry, section = skill.info["actions"][name], tree.get(section_of(action)) or {}
     count = section.get("num_gpus", 1)
     tao_images = ("", "")
     if request.platform == "tao-docker":
@@ -317,8 +321,8 @@ def _job(
         inputs={key: value["type"] for key, value in entry["inputs"].items()},
         outputs={key: value["type"] for key, value in entry["outputs"].items()},
         spec_file=target,
-        overrides=drafting.differences(draft, tree),
-        template=skill.template_path(draft.name),
+        overrides={key: value for key, value in changes.items() if key not in _SECRETS},
+        template=skill.template_path(name),
         skill_dir=skill.root,
         results_dir=str(tree.get("results_dir") or _RESULTS),
         platform=request.platform,
