@@ -125,6 +125,11 @@ def test_a_dry_run_leaves_no_checkpoint(scenes, tmp_path):
     assert result["dry_run"] is True
     written = sorted(path.name for path in (tmp_path / "train").iterdir())
     assert written == ["experiment.yaml", "status.json"]
+    timing = result["timing"]
+    assert (timing["steps_per_epoch"], timing["step_seconds"] > 0) == (4, True)
+    whole = 4 * timing["step_seconds"] + timing["validation_seconds"]
+    assert timing["epoch_seconds"] == pytest.approx(whole, abs=0.2)
+    assert timing["run_seconds"] == pytest.approx(2 * timing["epoch_seconds"], abs=0.2)
     assert support.status_lines(tmp_path / "train")[-1]["status"] == "SUCCESS"
 
 

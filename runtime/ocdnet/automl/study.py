@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from ocdnet.automl.sampler import SeededSampler
 from ocdnet.automl.space import Parameter
@@ -180,7 +181,7 @@ def _storage(search: Search) -> BaseStorage:
     if search.storage is None:
         return JournalStorage(JournalFileBackend(str(search.folder / JOURNAL)))
     try:
-        return RDBStorage(search.storage, engine_kwargs={"pool_pre_ping": True})
+        return _database(search.storage)
     except ImportError as error:
         raise EnvironmentFault(
             "missing-driver",
@@ -193,6 +194,18 @@ def _storage(search: Search) -> BaseStorage:
         if fault is None:
             raise
         raise fault from error
+
+
+def _database(url: str) -> RDBStorage:
+    """The database with Optuna's tables, which another process may be making just now."""
+    end = time.monotonic() + _SECONDS
+    while True:
+        try:
+            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        except (IntegrityError, ProgrammingError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 def _storage_fault(error: Exception, url: str) -> UserError | None:

@@ -1,0 +1,75 @@
+"""`ocdnet plan --estimate`: a few steps of the planned training, timed, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+
+import support
+from ocdnet.cli.estimate import with_estimate
+from ocdnet.policy.artifacts import Skill, skill_dir
+
+SCHEMA = json.loads((skill_dir() / "schemas/plan.schema.json").read_text())
+TEMPLATE = Skill(skill_dir()).template_path("train")
+SMALL = (
+    "model.backbone=mobilenet_v2",
+    "dataset.train_dataset.args.pre_processes.0.type=WordCrop",
+    "dataset.train_dataset.args.pre_processes.0.args={size: [64, 64]}",
+    "dataset.validate_dataset.args.pre_processes.0.args.short_size=[64, 64]",
+    "dataset.train_dataset.loader={batch_size: 1, num_workers: 0}",
+    "dataset.validate_dataset.loader.num_workers=0",
+    "train.num_epochs=5",
+)
+
+
+def planned(folder, *flags):
+    command = [sys.executable, "-m", "ocdnet.cli.main", "plan", "--action", "train", *flags]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    document = json.loads(done.stdout)
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    return document
+
+
+def test_it_times_the_real_training_and_keeps_nothing(tmp_path):
+    support.write_blocks(tmp_path / "words", 4, seed=0)
+    sets = [word for value in SMALL for word in ("--set", value)]
+    data = ("--train-dataset", "words", "--eval-dataset", "words")
+    document = planned(tmp_path, *data, *sets, "--trials", "3", "--estimate")
+    found = document["estimate"]
+    assert found["epoch_seconds"] >= 4 * found["step_seconds"] > 0
+    assert found["run_seconds"] == pytest.approx(5 * found["epoch_seconds"], abs=0.5)
+    assert found["total_seconds"] == pytest.approx(3 * found["run_seconds"], abs=0.5)
+    assert "for 3 trials one after the other" in found["in_words"]
+    assert [path.name for path in tmp_path.iterdir()] == ["words"]
+
+
+def test_data_that_cannot_be_read_is_a_warning_with_the_reason(tmp_path):
+    for name in ("img/a.png", "gt/gt_a.txt"):
+        (tmp_path / "words" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "words" / name).touch()
+    document = planned(tmp_path, "--train-dataset", "words", "--estimate")
+    assert "estimate" not in document
+    assert document["commands"]
+    assert any(warning.startswith("No estimate of time: ") for warning in document["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"action": "export"}, "only training is timed."),
+        ({"missing": [{"blocking": True}]}, "questions are open."),
+        ({"extract": [{}]}, "the data must be unpacked first."),
+    ],
+)
+def test_what_cannot_be_timed_starts_nothing(monkeypatch, changes, why):
+    monkeypatch.setattr(subprocess, "run", None)
+    document = {"action": "train", "missing": [], "extract": [], "warnings": ["a"], **changes}
+    told = with_estimate(document, TEMPLATE)
+    assert told["warnings"] == ["a", f"No estimate of time: {why}"]
