@@ -55,7 +55,7 @@ def status() -> Node:
                 "time_per_step": _DURATION,
                 "eta": _DURATION | {"description": "Time left, at the pace of the last epoch."},
                 "trial": _COUNT | {"description": "Trial of a search just ended, from 0."},
-                "max_trial": _COUNT | {"description": "The search's trials - 1."},
+                "trials": _COUNT | {"description": "Trials of the search in all."},
             },
             ("date", "time", "status", "verbosity", "message"),
         ),

@@ -67,7 +67,7 @@ class Record:
         kpi: dict[str, float] = {name: row[name] for name in METRICS if name in row}
         total: dict[str, Any] = {}
         if self.search.trials is not None:
-            total["max_trial"] = self.search.trials - 1
+            total["trials"] = self.search.trials
         self.status.write("RUNNING", told, kpi or None, trial=number, **total)
 
     def write(self) -> dict[str, Any]:
@@ -190,8 +190,11 @@ class Record:
         return told
 
     def _name(self, number: int) -> str:
-        total = self.search.trials
-        return f"trial {number}" if total is None else f"trial {number}/{total - 1}"
+        """A trial's number, and the how manieth it is: what was cut off is not counted."""
+        numbers = [trial.number for trial in counted(self.study)]
+        place = f"{numbers.index(number) + 1}" if number in numbers else "?"
+        of = f" of {self.search.trials}" if self.search.trials else ""
+        return f"[{place}{of}] trial {number}"
 
 
 def _told(row: Mapping[str, Any], metric: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
+
+from ocdnet.cli.options import spec_file_option
 
 _EPILOG = """\b
 Examples:
@@ -30,15 +31,7 @@ Exit codes: as of train. 0: the budget is spent, or trials run elsewhere still (
 
 
 @click.command(epilog=_EPILOG)
-@click.option(
-    "-e",
-    "--experiment_spec_file",
-    "--experiment-spec-file",
-    "spec_file",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A train spec: what every trial starts from.",
-)
+@spec_file_option("A train spec: what every trial starts from.")
 @click.option(
     "--trials",
     type=click.IntRange(1),

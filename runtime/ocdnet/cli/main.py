@@ -14,6 +14,7 @@ import click
 from ocdnet.cli.automl import automl
 from ocdnet.cli.data import data
 from ocdnet.cli.doctor import doctor
+from ocdnet.cli.options import spec_file_option
 from ocdnet.cli.plan import plan
 from ocdnet.cli.program import program
 from ocdnet.cli.report import report
@@ -56,15 +57,7 @@ def _action_command(action: Action) -> click.Command:
         f"its default: references/spec_template_{action.name}.yaml.",
         epilog=f"Example: ocdnet {action.name} -e spec.yaml results_dir=results",
     )
-    @click.option(
-        "-e",
-        "--experiment_spec_file",
-        "--experiment-spec-file",
-        "spec_file",
-        required=True,
-        type=click.Path(path_type=Path),
-        help="The experiment's YAML file; it may hold the sections of other actions, too.",
-    )
+    @spec_file_option("The experiment's YAML file; it may hold the sections of other actions, too.")
     @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
     def command(spec_file: Path, overrides: tuple[str, ...]) -> None:
         from ocdnet.cli.running import run_action

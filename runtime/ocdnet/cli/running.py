@@ -30,8 +30,7 @@ def run_action(action: Action, spec_file: Path, overrides: Sequence[str]) -> dic
     Raises:
         UserError: as the action.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    LOG.setLevel(logging.INFO)
+    log_to_stderr()
     loaded = spec.load(action.name, spec_file, overrides)
     module, _, function = action.run.partition(":")
     with contextlib.redirect_stdout(sys.stderr):
@@ -52,11 +51,15 @@ def _reported(action: Action, loaded: Loaded) -> Iterator[None]:
 
 
 def _report(action: Action, loaded: Loaded, after: str) -> None:
-    """Write the folder's page; a run whose page can't be written has not failed for that."""
+    """Write the folder's page, unless the action was refused: the folder may be another run's."""
     folder = spec.results_dir(loaded.experiment, loaded.action)
     ended = is_rank_zero() and last_state(folder / "status.json") == after
-    if action.section not in _REPORTED or not ended:
-        return  # what was refused, too, has no page: the folder may be another run's
+    if action.section in _REPORTED and ended:
+        write_page(folder)
+
+
+def write_page(folder: Path) -> None:
+    """Write a folder's page; a run whose page can't be written has not failed for that."""
     from ocdnet.report.page import REPORT, write_report
 
     try:
@@ -65,3 +68,9 @@ def _report(action: Action, loaded: Loaded, after: str) -> None:
         LOG.warning("No report: %s", error)
         return
     LOG.info("Report: %s", told["report"])
+
+
+def log_to_stderr() -> None:
+    """Let our own lines of progress be seen."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    LOG.setLevel(logging.INFO)

@@ -14,12 +14,11 @@ from typing import Any
 from ocdnet.automl.search import run
 from ocdnet.automl.space import space
 from ocdnet.automl.study import NAME, Search
-from ocdnet.cli.program import program
+from ocdnet.cli.running import log_to_stderr, write_page
 from ocdnet.config import spec
-from ocdnet.errors import EnvironmentFault, SpecError, UsageError, UserError
+from ocdnet.errors import EnvironmentFault, SpecError, UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.routing import RECOMMENDATIONS
-from ocdnet.report.page import REPORT, write_report
 
 LOG = logging.getLogger("ocdnet")
 _VALIDATE = "dataset.validate_dataset.data_path"
@@ -46,8 +45,7 @@ def run_search(
     Raises:
         UserError: as `ocdnet.automl.search.run`; or the spec, a key or an option is wrong.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    LOG.setLevel(logging.INFO)
+    log_to_stderr()
     if (storage is None) != (study is None):
         raise UsageError(
             "study-without-storage",
@@ -77,7 +75,8 @@ def run_search(
         try:
             return run(search, _gpus(workers))
         finally:
-            _report(search.folder)
+            if (search.folder / "results.json").is_file():
+                write_page(search.folder)
 
 
 def _base(spec_file: Path, overrides: Sequence[str], metric: str) -> dict[str, Any]:
@@ -138,15 +137,3 @@ def _gpus(workers: int) -> list[str]:
             expected=f"at most {present}",
         )
     return ids[:workers]
-
-
-def _report(folder: Path) -> None:
-    """Write the search's page, as far as it got; a search has not failed for want of one."""
-    if not (folder / "results.json").is_file():
-        return
-    try:
-        told = write_report(folder, folder / REPORT, program())
-    except UserError as error:
-        LOG.warning("No report: %s", error)
-        return
-    LOG.info("Report: %s", told["report"])
