@@ -8,13 +8,15 @@ import signal
 from pathlib import Path
 
 import jsonschema
+import optuna
 import pytest
+import sqlalchemy.exc
 
 from automl import fake_train
 from automl import searching as made
 from ocdnet.automl import search as module
 from ocdnet.config import spec
-from ocdnet.errors import DataError, RunError, SpecError
+from ocdnet.errors import DataError, EnvironmentFault, RunError, SpecError
 from ocdnet.policy.results import jobs
 from ocdnet_generator import records
 
@@ -300,6 +302,27 @@ def test_the_first_error_of_a_worker_ends_the_others(tmp_path, how, monkeypatch)
     with pytest.raises(DataError, match="broken"):
         made.ran(made.search(tmp_path, 4, workers=2))
     assert not alive(made.runs(folder)[0]["pid"])
+
+
+def test_a_database_that_goes_away(tmp_path, monkeypatch):
+    def ask(*_):
+        raise sqlalchemy.exc.OperationalError("select", {}, Exception("server closed"))
+
+    wanted = made.search(tmp_path, 2, storage=f"sqlite:///{tmp_path}/study.db", study="words")
+    monkeypatch.setattr(optuna.study.Study, "ask", ask)
+    with pytest.raises(EnvironmentFault) as raised:
+        made.ran(wanted)
+    assert (raised.value.code, "server closed" in raised.value.hint) == ("no-storage", True)
+    assert told(tmp_path / "automl")[-1]["status"] == "FAILURE"
+    monkeypatch.undo()
+    assert made.ran(wanted)["states"]["complete"] == 2
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "automl").write_text("a file")
+    with pytest.raises(EnvironmentFault) as raised:
+        made.ran(made.search(tmp_path, 2))
+    assert raised.value.code == "cannot-write"
 
 
 def test_the_jobs_of_a_results_folder_know_it(tmp_path):

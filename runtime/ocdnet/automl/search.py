@@ -26,6 +26,7 @@ from ocdnet.automl.study import (
     counted,
     epochs_of,
     open_study,
+    storage_fault,
 )
 from ocdnet.automl.trial import TrialRun, Worker, again, worth
 from ocdnet.config import spec
@@ -68,10 +69,14 @@ def run(
         if result["best"] is None and not result["states"]["running"]:
             raise _nothing_found(result["states"])
     except BaseException as error:
-        record.write()
+        fault = storage_fault(error, search)
+        if fault is None:
+            record.write()
         interrupted = isinstance(error, KeyboardInterrupt)
-        status.write("FAILURE", "interrupted" if interrupted else str(error))
-        raise
+        status.write("FAILURE", "interrupted" if interrupted else str(fault or error))
+        if fault is None:
+            raise
+        raise fault from error
     elsewhere = result["states"]["running"]
     if elsewhere:
         told = f"A worker is done; trials that run elsewhere: {elsewhere}."

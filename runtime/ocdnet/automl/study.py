@@ -23,6 +23,8 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from ocdnet.automl.sampler import SeededSampler
 from ocdnet.automl.space import Parameter
 from ocdnet.errors import EnvironmentFault, SpecError, UserError
+from ocdnet.files import os_fault
+from ocdnet.policy.routing import DIRECTIONS
 from ocdnet.tree import nodes
 
 JOURNAL = "study.journal"
@@ -75,7 +77,7 @@ class Search:
     @property
     def direction(self) -> str:
         """Of the metric."""
-        return "maximize" if self.metric == "hmean" else "minimize"
+        return DIRECTIONS[self.metric]
 
     @property
     def spec_file(self) -> Path:
@@ -89,7 +91,7 @@ class Search:
 
     def better(self, value: float, other: float) -> bool:
         """Whether a value of the metric is better than another."""
-        return value > other if self.metric == "hmean" else value < other
+        return value > other if self.direction == "maximize" else value < other
 
 
 def open_study(search: Search) -> Study:
@@ -190,7 +192,7 @@ def _storage(search: Search) -> BaseStorage:
             hint="For PostgreSQL: pip install 'psycopg[binary]', and a URL postgresql+psycopg://",
         ) from error
     except Exception as error:
-        fault = _storage_fault(error, search.storage)
+        fault = storage_fault(error, search)
         if fault is None:
             raise
         raise fault from error
@@ -208,9 +210,10 @@ def _database(url: str) -> RDBStorage:
             time.sleep(0.5)
 
 
-def _storage_fault(error: Exception, url: str) -> UserError | None:
-    """What SQLAlchemy's and Optuna's errors on connecting mean to the user."""
-    if not type(error).__module__.startswith(("sqlalchemy", "optuna")):
+def storage_fault(error: BaseException, search: Search) -> UserError | None:
+    """The user's view of a database that cannot be used; None where the error is another."""
+    url = search.storage
+    if url is None or not type(error).__module__.startswith(("sqlalchemy", "optuna")):
         return None
     return EnvironmentFault(
         "no-storage",
@@ -266,7 +269,11 @@ def _differing(then: Any, now: Any, at: str = "") -> Iterator[tuple[str, Any, An
 @contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
     """Let the processes of one machine, or of one shared disk, do this one after another."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise os_fault(error, path) from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +73,9 @@ def _estimate(route: Mapping[str, Any], timing: Mapping[str, float]) -> dict[str
     trials = route["budget"]["automl_max_recommendations"] if route["kind"] == "automl" else 1
     seconds = trials * timing["run_seconds"]
     told = {name: timing[name] for name in ("step_seconds", "epoch_seconds", "run_seconds")}
-    text = str(timedelta(minutes=math.ceil(seconds / 60)))[:-3]
-    words = f"About {text} h on this machine"
+    minutes = math.ceil(seconds / 60)
+    text = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    words = f"About {text} on this machine"
     if trials > 1:
         words += f" for {trials} trials one after the other; trials that are behind end early"
     return told | {"total_seconds": round(seconds, 1), "in_words": f"{words}."}

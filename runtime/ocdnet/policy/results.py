@@ -131,7 +131,7 @@ def jobs(root: Path) -> list[Job]:
             found += [] if job is None else [job]
     if len(found) > 1 and found[0].folder == root and found[0].progress.state is None:
         del found[0]  # files that the jobs below wrote beside their folders
-    if found and found[0].folder == root and found[0].search is not None:
+    if found and found[0].folder == root and found[0].action == SEARCH:
         del found[1:]  # its trials, of which it tells
     if not found:
         raise DataError(
