@@ -97,7 +97,10 @@ def batch(tree: Mapping[str, Any], images: int | None, alone: bool, notes: Notes
     if images and isinstance(size, int):
         check_batch_size(images, size * devices, notes)
     if images and images < _FEW:
-        notes.because(f"{images} training images are few: references/tuning.md has a recipe.")
+        notes.because(
+            f"{images} training images are few: references/recipe_few_images.yaml (--spec) is a "
+            "start for that; references/tuning.md tells of it."
+        )
     if devices > 1:
         notes.warn(
             f"{_BATCH} is per GPU: {size} on each of {devices}, {size * devices} a step; "
