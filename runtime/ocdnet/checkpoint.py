@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from ocdnet.config.model import ModelConfig
-from ocdnet.errors import DataError
+from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.key_maps import BACKBONE_PART, UNKNOWN, translate
+from ocdnet.models.channels import ChannelMismatch, fit_channels
 from ocdnet.models.factory import BACKBONES
 from ocdnet.unpickle import read_pickle, unusable
 
 SPEC_KEY = "ocdnet_spec"
 """Key of a checkpoint that holds the resolved training spec."""
+PRUNED_KEY = "ocdnet_pruned"
+"""Key of a file whose network has lost channels: how it was pruned."""
 # Ours, TAO's and timm's; torchvision's training scripts; a common habit.
 _STATES = ("state_dict", "model", "model_state_dict")
 
@@ -32,6 +35,7 @@ class Checkpoint:
         spec: the resolved training spec, empty if the file holds none (TAO's).
         full: whether training can resume from it: only what our training wrote.
         source: what kind of file it seems to be, for people.
+        pruned: whether its network may have fewer channels than its backbone's name says.
     """
 
     path: Path
@@ -39,6 +43,7 @@ class Checkpoint:
     spec: Mapping[str, Any]
     full: bool
     source: str = UNKNOWN
+    pruned: bool = False
 
     @property
     def backbone(self) -> str | None:
@@ -108,11 +113,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise unusable(path, "it holds no weights")
     source, names = translate(tensors)
     weights = {name: tensors[key] for key, name in names.items()}
-    spec = content.get(SPEC_KEY)
+    spec, pruned = content.get(SPEC_KEY), PRUNED_KEY in content
     if not isinstance(spec, Mapping):
-        return Checkpoint(path, weights, {}, full=False, source=source)
+        return Checkpoint(path, weights, {}, full=False, source=source, pruned=pruned)
     full = "optimizer_states" in content and "loops" in content
-    return Checkpoint(path, weights, spec, full, "ocdnet's training")
+    model = spec.get("model")
+    pruned = pruned or (isinstance(model, Mapping) and model.get("load_pruned_graph") is True)
+    return Checkpoint(path, weights, spec, full, "ocdnet's training", pruned)
 
 
 def _is_plain(value: object) -> bool:
@@ -143,7 +150,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
 
 
 def load_exactly(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> None:
-    """Load weights that must fill the network.
+    """Load weights that must fill the network, which takes the channels of a pruned one.
 
     Args:
         model: network to fill.
@@ -153,6 +160,8 @@ def load_exactly(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> Non
     Raises:
         DataError: a key is missing or of another shape, or the file's backbone has more of them.
     """
+    if checkpoint.pruned:
+        _take_channels(model, checkpoint, backbone)
     report = load_weights(model, checkpoint)
     # A deeper or a deformable backbone would fill a plain one, and mean something else.
     surplus = [key for key in report.unexpected if BACKBONE_PART.match(key)]
@@ -168,6 +177,45 @@ def load_exactly(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> Non
         expected=f"weights of a {backbone} network",
         hint=f"Set model.backbone={trained}." if other else "Set `model` as it was trained.",
     )
+
+
+def _take_channels(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> None:
+    if backbone.startswith("fan"):
+        raise EnvironmentFault(
+            "not-built-yet",
+            "Pruned FAN networks are not available in this release",
+            got=str(checkpoint.path),
+            expected="a pruned network of convolutions",
+        )
+    try:
+        fit_channels(model, checkpoint.weights)
+    except ChannelMismatch as error:
+        raise DataError(
+            "checkpoint-mismatch",
+            f"The pruned network of {checkpoint.path} is no {backbone} with fewer channels",
+            got=str(error),
+            expected=f"weights of a pruned {backbone} network",
+            hint=f"Set model.backbone={checkpoint.backbone}."
+            if checkpoint.backbone not in (None, backbone)
+            else "Set `model` as it was when the network was pruned.",
+        ) from error
+
+
+def load_pruned(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> None:
+    """Make a network what prune left of it, weights included.
+
+    Raises:
+        DataError: the file is no pruned network, or does not fit.
+    """
+    if not checkpoint.pruned:
+        raise DataError(
+            "not-pruned",
+            f"{checkpoint.path} is no pruned network ({checkpoint.source})",
+            expected="a pruned_<ch_sparsity>.pth, or a checkpoint of a training from one",
+            hint=f"To start from these weights: model.load_pruned_graph=false "
+            f"model.pretrained_model_path={checkpoint.path}",
+        )
+    load_exactly(model, checkpoint, backbone)
 
 
 def load_pretrained(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> LoadReport:

@@ -96,6 +96,7 @@ _ALL = (
         summary="Train a pruned model.",
         sections=_TRAIN,
         required=("model.pruned_graph_path", _TRAIN_DATA),
+        run="ocdnet.actions.train:run",
         command="train",
         defaults={"model.load_pruned_graph": True, "model.pruned_graph_path": "???"},
         automl=True,

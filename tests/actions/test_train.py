@@ -178,10 +178,6 @@ def test_an_unreadable_image_ends_the_run(scenes, tmp_path, workers, split):
 @pytest.mark.parametrize(
     ("overrides", "key"),
     [
-        (
-            ["model.load_pruned_graph=true", "model.pruned_graph_path=p.pth"],
-            "model.load_pruned_graph",
-        ),
         (["train.distributed_strategy=fsdp"], "train.distributed_strategy"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import jsonschema
@@ -15,9 +16,12 @@ import sqlalchemy.exc
 from automl import fake_train
 from automl import searching as made
 from ocdnet.automl import search as module
+from ocdnet.automl.study import open_study
+from ocdnet.automl.trial import TrialRun, Worker
 from ocdnet.config import spec
 from ocdnet.errors import DataError, EnvironmentFault, RunError, SpecError
 from ocdnet.policy.results import jobs
+from ocdnet.report.history import Epoch
 from ocdnet_generator import records
 
 STATUS = jsonschema.Draft202012Validator(records.status())
@@ -356,3 +360,18 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_an_epoch_is_heard_of_when_its_loss_is_told(tmp_path):
+    """The loss comes a line after the epoch: whoever looks in between must look again."""
+    wanted = made.search(tmp_path, 1)
+    study = open_study(wanted)
+    worker = Worker(command=(), gpu=None, stop=threading.Event(), deadline=None)
+    run = TrialRun(study.ask(), {}, wanted, study, worker)
+    epoch = Epoch(1, {"hmean": 0.5})
+    assert run._reason_to_stop([epoch]) == ""
+    assert study.trials[0].intermediate_values == {}
+    epoch.values["train_loss"] = 2.5
+    run._reason_to_stop([epoch])
+    run._reason_to_stop([epoch])
+    assert study.trials[0].intermediate_values == {1: 2.5}

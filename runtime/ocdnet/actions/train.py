@@ -14,7 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from ocdnet.actions.session import session
-from ocdnet.checkpoint import load_pretrained, read_checkpoint
+from ocdnet.checkpoint import load_pretrained, load_pruned, read_checkpoint
 from ocdnet.config import spec
 from ocdnet.config.experiment import Experiment
 from ocdnet.config.model import ModelConfig
@@ -60,7 +60,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
     with _sigterm_as_ctrl_c(), session(loaded) as here:
         model = build_model(experiment.model)
         if resume is None:
-            _start_from_pretrained(model, experiment.model)
+            _start_from_weights(model, experiment.model)
         else:
             check_resumable(resume, experiment, model)
         data = DetectionData(experiment.dataset, train.seed)
@@ -171,7 +171,6 @@ def _refuse_unbuilt(experiment: Experiment) -> None:
     """What the spec may say and this release does not do yet: better refused than ignored."""
     train = experiment.train
     asked = {
-        "model.load_pruned_graph": experiment.model.load_pruned_graph,
         "train.distributed_strategy": train.distributed_strategy != "ddp",
     }
     for key, wanted in asked.items():
@@ -181,8 +180,14 @@ def _refuse_unbuilt(experiment: Experiment) -> None:
             )
 
 
-def _start_from_pretrained(model: DBNet, config: ModelConfig) -> None:
+def _start_from_weights(model: DBNet, config: ModelConfig) -> None:
+    """A pruned network comes with its weights; others are filled as far as they fit."""
     path = config.pretrained_model_path
+    if config.load_pruned_graph:
+        pruned = read_checkpoint(Path(config.pruned_graph_path))
+        load_pruned(model, pruned, config.backbone)
+        count = sum(weight.numel() for weight in model.parameters())
+        LOG.info("Retraining the pruned network of %s: %d parameters.", pruned.path, count)
     if not path:
         return
     report = load_pretrained(model, read_checkpoint(Path(path)), config.backbone)

@@ -45,22 +45,32 @@ class Ended:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[int | None]:
+def held(folder: Path, patience: float = 0) -> Iterator[int | None]:
     """A lock on a trial's folder, as a file descriptor; None where another holds it.
 
     The training inherits it, so that it is free only when neither searcher nor training lives.
+
+    Args:
+        folder: made where it is not there.
+        patience: seconds to wait for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield handle
+        end = time.monotonic() + patience
+        while not (got := _locked(handle)) and time.monotonic() < end:
+            time.sleep(_POLL_SECONDS)
+        yield handle if got else None
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def train(

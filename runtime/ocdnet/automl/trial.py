@@ -24,6 +24,8 @@ _HOPELESS = frozenset({Exit.USAGE, Exit.SPEC, Exit.DATA, Exit.ENVIRONMENT})
 """Exit codes of a training that no other value of a parameter would mend."""
 _LATEST = "ocd_model_latest.pth"
 _LEFT_IN = "left_in"
+_PATIENCE_SECONDS = 30.0
+"""The data workers of a training that was killed outlive it for some seconds."""
 _KPIS = ("train_loss", "hmean", "precision", "recall")
 
 
@@ -86,7 +88,7 @@ class TrialRun:
             UserError: the first trial failed of its spec, its data or the machine.
         """
         started = time.monotonic()
-        with child.held(self.folder) as lock:
+        with child.held(self.folder, _PATIENCE_SECONDS) as lock:
             if lock is None:
                 return False
             # Not before: a trial whose folder is known and free has lost its searcher.
@@ -136,7 +138,9 @@ class TrialRun:
 
     def _report(self, epochs: Sequence[Epoch]) -> bool:
         """Tell the study of the epochs that it has not heard of; whether one was measured."""
-        news = [epoch for epoch in epochs if epoch.number > self.heard]
+        # An epoch's loss comes a line after the epoch itself: before that it is not all there.
+        told = [epoch for epoch in epochs if "train_loss" in epoch.values]
+        news = [epoch for epoch in told if epoch.number > self.heard]
         measured = [epoch for epoch in news if self.search.metric in epoch.values]
         for epoch in measured:
             self.trial.report(epoch.values[self.search.metric], epoch.number)
