@@ -19,6 +19,7 @@ from ocdnet.config import spec
 from ocdnet.errors import EnvironmentFault, SpecError, UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.routing import RECOMMENDATIONS
+from ocdnet.registry import SEARCH
 
 LOG = logging.getLogger("ocdnet")
 _VALIDATE = "dataset.validate_dataset.data_path"
@@ -56,7 +57,8 @@ def run_search(
     tree = _base(spec_file, overrides, metric)
     search = Search(
         tree=tree,
-        folder=Path(tree["results_dir"]) / "automl",
+        # Absolute: the same search may be taken up from another folder.
+        folder=Path(os.path.abspath(tree["results_dir"])) / SEARCH,  # noqa: PTH100 - resolve() follows links
         metric=metric,
         parameters=space(Skill(skill_dir()).schema("train"), tree, metric, asked, fixed),
         asked=asked,
