@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import support
 from automl import searching as made
 from ocdnet.automl.study import masked
 from ocdnet.cli.automl import automl
@@ -125,6 +126,43 @@ def test_the_first_trial_s_real_error_is_the_command_s(tmp_path):
     assert str(tmp_path / "none") in json.dumps(error)
     log = (tmp_path / "automl" / "trial_000" / "log.txt").read_text()
     assert f"{tmp_path}/none" in log
+
+
+def test_real_trials_and_what_follows_them(tmp_path):
+    """Nothing is fake here: `ocdnet automl`, its trainings, and evaluate as `next` prints it."""
+    support.write_blocks(tmp_path / "words", 2, seed=0)
+    sides = {
+        "dataset.train_dataset.args.pre_processes.0.args.size": "[64,64]",
+        "dataset.validate_dataset.args.pre_processes.0.args.short_size": "[64,64]",
+    }
+    overrides = [
+        f"results_dir={tmp_path}/results",
+        f"dataset.train_dataset.data_path=[{tmp_path}/words]",
+        f"dataset.validate_dataset.data_path=[{tmp_path}/words]",
+        "dataset.train_dataset.loader={batch_size: 2, num_workers: 0}",
+        "dataset.validate_dataset.loader.num_workers=0",
+        "model.backbone=mobilenet_v2",
+        "train.num_epochs=1",
+        *(f"{key}={value}" for key, value in sides.items()),
+    ]
+    (tmp_path / "spec.yaml").write_text("{}")
+    ocdnet = [sys.executable, "-m", "ocdnet.cli.main"]
+    command = [*ocdnet, "automl", "-e", str(tmp_path / "spec.yaml"), "--trials", "2", *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "[2 of 2] trial 1 complete: train_loss" in done.stderr
+    found = made.results(tmp_path / "results" / "automl")
+    assert found["states"]["complete"] == 2
+    for row in found["trials"]:
+        experiment = spec.load("train", Path(row["folder"]) / "experiment.yaml").experiment
+        assert experiment.train.optimizer.args.lr == row["settings"][made.LR]
+    follow_ups = {one["action"]: one for one in told(next_, tmp_path / "results")["follow_ups"]}
+    words = shlex.split(follow_ups["evaluate"]["command"])[1:]
+    done = subprocess.run(
+        [*ocdnet, *words], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"] == 2
 
 
 def test_passwords_are_masked():
