@@ -29,6 +29,7 @@ _EXTRA = {
     "PIL": "data",
     "tensorboard": "train",
     "wandb": "wandb",
+    "deepspeed": "deepspeed",
     "matplotlib": "data",
 }
 _BASE = ("cv2", "jinja2", "jsonschema", "numpy", "pyclipper", "pydantic", "rich", "ruamel")
@@ -72,10 +73,10 @@ def command(extra: str | None = "train") -> str:
     A skill's copy has an environment of its own (`venv_dir`), made where it is not there yet.
 
     Args:
-        extra: `deploy`, `data` or `wandb`; any other is `train,export`, which belong together;
+        extra: `deploy`, `data`, `wandb` or `deepspeed`; any other is `train,export`, which belong together;
             None: the skill's own copy alone, in place of one of another version.
     """
-    extras = extra if extra in ("deploy", "data", "wandb", None) else "train,export"
+    extras = extra if extra in ("deploy", "data", "wandb", "deepspeed", None) else "train,export"
     root = skill_root()
     if root is None or PROGRAM not in os.environ:
         return f'pip install "ocdnet[{extras}]"'

@@ -16,12 +16,14 @@ from ocdnet.data.preprocess import MEAN
 from ocdnet.errors import RunError, SpecError
 from ocdnet.metrics import Counts, DetectionMetric
 from ocdnet.models.dbnet import DBNet
+from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.training import ema
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
 from ocdnet.training.progress import steps_per_epoch
 from ocdnet.training.schedule import warmup_poly_factor
+from ocdnet.training.strategy import FSDP, shard, share_buffers
 
 
 class DetectionModule(pl.LightningModule):
@@ -49,6 +51,22 @@ class DetectionModule(pl.LightningModule):
         )
         self.metric = DetectionMetric()
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+
+    def setup(self, stage: str) -> None:
+        """Take rank 0's seed: where none is given each process has drawn its own."""
+        self.config.seed = self.trainer.strategy.broadcast(self.config.seed)
+        self.trainer.datamodule.reseed(self.config.seed)
+
+    def configure_model(self) -> None:
+        """Make the network one of several processes, which have met by now.
+
+        FAN's batch statistics are of all GPUs' images, as in TAO.
+        """
+        several, gpu = self.trainer.world_size > 1, self.trainer.strategy.root_device.type == "cuda"
+        if several and gpu and isinstance(self.model.neck, FANNeck):
+            self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        if self.config.distributed_strategy == FSDP:
+            shard(self.model, self.device_mesh)
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8[B, H, W, 3] -> the network's maps; see `DBHead.forward`."""
@@ -123,6 +141,11 @@ class DetectionModule(pl.LightningModule):
             sync_dist=True,
         )
         return terms.total
+
+    def on_validation_start(self) -> None:
+        """Validate the same network in every process: the one that is saved."""
+        if self.trainer.world_size > 1:
+            share_buffers(self.model)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the validation before."""
