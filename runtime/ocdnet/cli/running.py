@@ -31,7 +31,7 @@ def run_action(action: Action, spec_file: Path, overrides: Sequence[str]) -> dic
         UserError: as the action.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    LOG.setLevel(logging.INFO)
+    LOG.setLevel(logging.INFO if is_rank_zero() else logging.WARNING)
     loaded = spec.load(action.name, spec_file, overrides)
     module, _, function = action.run.partition(":")
     with contextlib.redirect_stdout(sys.stderr):
