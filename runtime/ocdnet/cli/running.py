@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,9 +48,17 @@ def _reported(action: Action, loaded: Loaded) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        _finish_undisturbed()
         _report(action, loaded, after="FAILURE")
         raise
+    _finish_undisturbed()
     _report(action, loaded, after="SUCCESS")
+
+
+def _finish_undisturbed() -> None:
+    """A launcher that ends all its processes after one must not cut off what they have to say."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: None)
 
 
 def _report(action: Action, loaded: Loaded, after: str) -> None:
