@@ -85,16 +85,23 @@ def gpus(section: str, tree: Mapping[str, Any], given: Given, notes: Notes) -> d
 def batch(tree: Mapping[str, Any], images: int | None, notes: Notes) -> None:
     """Say what the batch size means on several devices, and against the number of images."""
     train = tree["train"]
-    devices = train["num_gpus"] * train["num_nodes"]
+    devices = max(1, train["num_gpus"]) * train["num_nodes"]
+    steps = train.get("accumulate_grad_batches", 1)
     size = tree["dataset"]["train_dataset"]["loader"]["batch_size"]
     if images and isinstance(size, int):
         check_batch_size(images, size * devices, notes)
     if images and images < _FEW:
         notes.because(f"{images} training images are few: references/tuning.md has a recipe.")
-    if devices > 1:
+    if train["num_gpus"] < 0:
         notes.warn(
-            f"{_BATCH} is per GPU: {size} on each of {devices}, {size * devices} a step; "
-            "the learning rate is not scaled."
+            f"{_BATCH} is per GPU, and train.num_gpus is -1, all that are there: {size * steps} a "
+            "step for each of them; the learning rate is not scaled."
+        )
+    elif devices * steps > 1:
+        gathered = f", {steps} batches gathered" if steps > 1 else ""
+        notes.warn(
+            f"{_BATCH} is per GPU: {size} on each of {devices}{gathered}, "
+            f"{size * devices * steps} a step; the learning rate is not scaled."
         )
 
 
