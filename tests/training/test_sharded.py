@@ -10,11 +10,23 @@ import support
 
 # Users are refused without a GPU; here the same code runs over gloo.
 ON_CPU = """
+import sys
 from ocdnet.actions import train
+from ocdnet.training.module import DetectionModule
 train.check_strategy = lambda *_: None
+start = DetectionModule.on_train_start
+def tell(self):
+    start(self)
+    kept = sum(getattr(p, "to_local", lambda p=p: p)().numel() for p in self.parameters())
+    sys.stderr.write(f"kept {kept / sum(p.numel() for p in self.parameters()):.2f} of all\\n")
+DetectionModule.on_train_start = tell
 """
 FSDP = "train.distributed_strategy=fsdp"
-LENGTH = ("train.num_epochs=3", "train.optimizer.args.lr=0.001")
+LENGTH = (
+    "train.num_epochs=3",
+    "train.optimizer.args.lr=0.001",
+    "dataset.validate_dataset.loader.batch_size=1",
+)
 FIRST, LAST = "model_epoch_000_step_00002.pth", "model_epoch_002_step_00006.pth"
 
 
@@ -27,10 +39,20 @@ def run(scenes, out, *more):
 
 
 @pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """5 images to validate, one at a time: a process has a batch more than the other."""
+    folder = tmp_path_factory.mktemp("scenes")
+    support.write_blocks(folder / "train", 8, seed=0)
+    support.write_blocks(folder / "test", 5, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def sharded(scenes, tmp_path_factory):
     out = tmp_path_factory.mktemp("sharded")
     errors = run(scenes, out, FSDP)
     assert "fsdp trains in fp16, whatever train.precision says" in errors
+    assert errors.count("kept 0.5") == 2
     return out / "train"
 
 
@@ -48,7 +70,7 @@ def test_a_checkpoint_is_as_any_other(scenes, sharded, small_network, tmp_path):
     states = checkpoint["optimizer_states"][0]["state"]
     assert {name for one in states.values() for name in one} >= {"exp_avg", "max_exp_avg_sq"}
     result = support.evaluate(scenes / "test", sharded / "model_best.pth", tmp_path / "e")
-    assert result["images"] == 4
+    assert result["images"] == 5
     # By one process without FSDP.
     start = f"train.resume_training_checkpoint_path={sharded / FIRST}"
     support.train(scenes, tmp_path, start, "train.num_epochs=2")

@@ -33,7 +33,7 @@ def run_action(action: Action, spec_file: Path, overrides: Sequence[str]) -> dic
         UserError: as the action.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    LOG.setLevel(logging.INFO if is_rank_zero() else logging.WARNING)
+    LOG.setLevel(logging.INFO if is_rank_zero() else logging.ERROR)
     loaded = spec.load(action.name, spec_file, overrides)
     module, _, function = action.run.partition(":")
     with contextlib.redirect_stdout(sys.stderr):
@@ -58,7 +58,7 @@ def _reported(action: Action, loaded: Loaded) -> Iterator[None]:
 def _finish_undisturbed() -> None:
     """A launcher that ends all its processes after one must not cut off what they have to say."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _report(action: Action, loaded: Loaded, after: str) -> None:

@@ -50,6 +50,7 @@ class DetectionModule(pl.LightningModule):
             polygon=config.metric.args.is_output_polygon,
         )
         self.metric = DetectionMetric()
+        self._batches_less = 0
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
 
     def setup(self, stage: str) -> None:
@@ -65,6 +66,8 @@ class DetectionModule(pl.LightningModule):
         several, gpu = self.trainer.world_size > 1, self.trainer.strategy.root_device.type == "cuda"
         if several and gpu and isinstance(self.model.neck, FANNeck):
             self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        if self.config.distributed_strategy != "ddp":
+            self.model.to(memory_format=torch.contiguous_format)  # no other can be split
         if self.config.distributed_strategy == FSDP:
             shard(self.model, self.device_mesh)
 
@@ -146,6 +149,9 @@ class DetectionModule(pl.LightningModule):
         """Validate the same network in every process: the one that is saved."""
         if self.trainer.world_size > 1:
             share_buffers(self.model)
+        own = int(self.trainer.num_val_batches[0])
+        most = self.trainer.strategy.reduce(torch.tensor(own, device=self.device), reduce_op="max")
+        self._batches_less = int(most) - own
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the validation before."""
@@ -176,6 +182,10 @@ class DetectionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log hmean, precision and recall of the counts pooled over all ranks."""
+        if self.config.distributed_strategy != "ddp":
+            # Each pass of a split network takes all processes; some may have a batch less.
+            for _ in range(self._batches_less):
+                self(torch.zeros((1, 64, 64, 3), dtype=torch.uint8, device=self.device))
         counts = self.metric.counts
         pooled = self.trainer.strategy.reduce(
             torch.tensor(

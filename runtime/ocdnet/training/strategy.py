@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins import MixedPrecision
+from pytorch_lightning.plugins import DeepSpeedPrecision, MixedPrecision, Precision
 from pytorch_lightning.strategies import (
     DDPStrategy,
     DeepSpeedStrategy,
@@ -48,6 +48,14 @@ def check_strategy(config: TrainConfig, devices: Devices) -> None:
             "missing-package",
             f"train.distributed_strategy {name} needs the package deepspeed",
             hint=install.command("deepspeed"),
+        )
+    if name == DEEPSPEED and devices.gpus != list(range(len(devices.gpus))):
+        raise EnvironmentFault(
+            "strategy-cannot",
+            f"train.distributed_strategy {name} numbers the GPUs itself",
+            got=f"train.gpu_ids {devices.gpus}",
+            expected=f"{list(range(len(devices.gpus)))}",
+            hint="Choose the GPUs by CUDA_VISIBLE_DEVICES, and leave train.gpu_ids.",
         )
     refused = {
         "train.model_ema": config.model_ema,
@@ -94,7 +102,7 @@ def build_strategy(config: TrainConfig, devices: Devices, recomputes: bool) -> S
     )
 
 
-def precision_of(config: TrainConfig, gpu: bool) -> MixedPrecision | str:
+def precision_of(config: TrainConfig, gpu: bool) -> Precision | str:
     """Lightning's precision, as a plugin where it knows no name for it."""
     name = config.precision
     if config.distributed_strategy != "ddp" and name != "fp16":
@@ -103,6 +111,8 @@ def precision_of(config: TrainConfig, gpu: bool) -> MixedPrecision | str:
     if name == "fp16" and not gpu:
         LOG.info("fp16 needs a GPU: training in bf16 on the CPU.")
         name = "bf16"
+    if config.distributed_strategy == DEEPSPEED:
+        return _WholePrecision("32-true")  # of the weights; deepspeed_config has the rest
     lightning = {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}[name]
     if config.distributed_strategy == FSDP:
         # By autocast, which keeps the head in full precision; FSDP's own cast does not.
@@ -111,14 +121,13 @@ def precision_of(config: TrainConfig, gpu: bool) -> MixedPrecision | str:
 
 
 def shard(model: nn.Module, mesh: Any) -> None:
-    """Split the parameters over a device mesh's processes, by backbone, neck and head (FSDP2).
+    """Split contiguous parameters over a mesh's processes, by backbone, neck and head (FSDP2).
 
     A part's parameters are gathered while it computes. The mesh is Lightning's, of two
     dimensions.
     """
     from torch.distributed.fsdp import fully_shard  # noqa: PLC0415 - torch >= 2.6, and slow
 
-    model.to(memory_format=torch.contiguous_format)  # it splits no other
     for part in (*model.children(), model):
         fully_shard(part, mesh=mesh["data_parallel"])
 
@@ -132,7 +141,7 @@ def share_buffers(model: nn.Module) -> None:
 def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
     """DeepSpeed's configuration: ZeRO stage 3, parameters and optimiser states in host memory.
 
-    Lightning adds precision, clipping and accumulation from the spec.
+    Lightning adds clipping and accumulation from the spec.
     """
     host = {"device": "cpu", "pin_memory": True}
     return {
@@ -145,10 +154,19 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
             "overlap_comm": True,
             "contiguous_gradients": True,
         },
+        # Not DeepSpeed's fp16, which turns the whole network: the head needs full precision.
+        "torch_autocast": {"enabled": True, "dtype": "float16"},
         # torch's optimisers, so that the spec's arguments (amsgrad) hold; they run on the CPU.
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
     }
+
+
+class _WholePrecision(DeepSpeedPrecision):
+    """Leaves batches as they are: they hold bytes, and what Lightning's does not take apart."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 class WholeFileDeepSpeed(DeepSpeedStrategy):
@@ -175,8 +193,4 @@ class WholeFileDeepSpeed(DeepSpeedStrategy):
         with deepspeed.zero.GatheredParameters(list(module.parameters())):
             if not self.is_global_zero:
                 return {}
-            # In DeepSpeed's copies, which are of half precision.
-            return {
-                key: (t.float() if t.is_floating_point() else t).cpu().clone()
-                for key, t in module.state_dict().items()
-            }
+            return {key: tensor.cpu().clone() for key, tensor in module.state_dict().items()}
