@@ -163,7 +163,7 @@ class DetectionModule(pl.LightningModule):
         Returns:
             For callbacks, of each image: `found`, its polygons, and `matches`, an ImageMatch.
         """
-        probability = self(batch.images)[:, 0].float().cpu().numpy()
+        probability = self(batch.images)[: len(batch.sizes), 0].float().cpu().numpy()
         rows = zip(
             probability,
             batch.sizes,
@@ -184,8 +184,9 @@ class DetectionModule(pl.LightningModule):
         """Log hmean, precision and recall of the counts pooled over all ranks."""
         if self.config.distributed_strategy != "ddp":
             # Each pass of a split network takes all processes; some may have a batch less.
+            blank = torch.zeros((1, 64, 64, 3), dtype=torch.uint8, device=self.device)
             for _ in range(self._batches_less):
-                self(torch.zeros((1, 64, 64, 3), dtype=torch.uint8, device=self.device))
+                self.trainer.strategy.validation_step(EvalBatch(blank, [], [], [], []), 0)
         counts = self.metric.counts
         pooled = self.trainer.strategy.reduce(
             torch.tensor(
