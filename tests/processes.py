@@ -23,7 +23,8 @@ PLAIN = [sys.executable, SCRIPT]
 
 def environment(before: str = "", **more: str) -> dict[str, str]:
     """Of a process that finds `support` and `ocdnet`, and runs `before` first."""
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent / "runtime")])
+    given = os.environ.get("PYTHONPATH", "")
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent / "runtime"), *filter(None, [given])])
     own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OCDNET_TEST_BEFORE": before}
     return os.environ | own | more
 

@@ -108,11 +108,11 @@ def precision_of(config: TrainConfig, gpu: bool) -> Precision | str:
     if config.distributed_strategy != "ddp" and name != "fp16":
         LOG.warning("%s trains in fp16, whatever train.precision says", config.distributed_strategy)
         name = "fp16"
+    if config.distributed_strategy == DEEPSPEED:
+        return _WholePrecision("32-true")  # of the weights; deepspeed_config has the rest
     if name == "fp16" and not gpu:
         LOG.info("fp16 needs a GPU: training in bf16 on the CPU.")
         name = "bf16"
-    if config.distributed_strategy == DEEPSPEED:
-        return _WholePrecision("32-true")  # of the weights; deepspeed_config has the rest
     lightning = {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}[name]
     if config.distributed_strategy == FSDP:
         # By autocast, which keeps the head in full precision; FSDP's own cast does not.
