@@ -73,8 +73,8 @@ def command(extra: str | None = "train") -> str:
     A skill's copy has an environment of its own (`venv_dir`), made where it is not there yet.
 
     Args:
-        extra: `deploy`, `data`, `wandb` or `deepspeed`; any other is `train,export`, which belong together;
-            None: the skill's own copy alone, in place of one of another version.
+        extra: `deploy`, `data`, `wandb` or `deepspeed`; any other is `train,export`, which belong
+            together; None: the skill's own copy alone, in place of one of another version.
     """
     extras = extra if extra in ("deploy", "data", "wandb", "deepspeed", None) else "train,export"
     root = skill_root()

@@ -71,7 +71,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
     files = [f"--{name}={folder}/munge.{name}" for name in ("socket", "log-file", "seed-file")]
-    files += [f"--key-file={key}", f"--pid-file={folder}/munged.pid", f"--origin=127.0.0.1"]
+    files += [f"--key-file={key}", f"--pid-file={folder}/munged.pid", "--origin=127.0.0.1"]
     environment = processes.environment() | {"SLURM_CONF": str(conf), "PATH": path}
     try:
         for command in (
@@ -93,7 +93,11 @@ def _wait_for_the_node(environment: dict[str, str], folder: Path) -> None:
     end = time.monotonic() + 30
     while True:
         told = subprocess.run(
-            ["sinfo", "-h", "-o", "%t"], env=environment, capture_output=True, text=True, check=False
+            ["sinfo", "-h", "-o", "%t"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if "idle" in told.stdout:
             return

@@ -17,7 +17,7 @@ from ocdnet.errors import Exit
 
 pytestmark = pytest.mark.slurm
 
-EPOCHS = 40
+EPOCHS = 24
 # Two CPU tasks in place of the GPUs that the script asks for.
 TASKS = ["--gpus-per-node=0", "--ntasks-per-node=2", "--cpus-per-task=1"]
 SLOWLY = """
@@ -129,7 +129,8 @@ def test_a_preempted_job_saves_and_goes_on(job, slurm):
     rarely = "train.checkpoint_interval=1000", f"train.num_epochs={EPOCHS}"
     run = job(*rarely, before=SLOWLY).start()
     run.until(run.trains)
-    urgent = ["sbatch", "--parsable", "-p", "urgent", "-n2", "--wrap", "sleep 3"]
+    log = f"--output={run.out}/urgent.out"
+    urgent = ["sbatch", "--parsable", "-p", "urgent", "-n2", log, "--wrap", "sleep 3"]
     run.call(*urgent)
     run.until(lambda: "FAILURE" in states(run.folder))
     assert "SIGTERM" in support.status_lines(run.folder)[-1]["message"]

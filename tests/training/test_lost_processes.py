@@ -89,7 +89,9 @@ def test_one_that_hangs_is_not_waited_for_forever(scenes, tmp_path):
         processes.wait_until(lambda: len(written(tmp_path)) > 1, process)
         os.kill(processes.process_of(tmp_path, 1), signal.SIGSTOP)
         began = time.monotonic()
-        processes.wait_until(lambda: "FAILURE" in (tmp_path / "train/status.json").read_text(), process)
+        processes.wait_until(
+            lambda: "FAILURE" in (tmp_path / "train/status.json").read_text(), process
+        )
         assert time.monotonic() - began < 30
     assert "did not answer" in failures(tmp_path)[-1]
 

@@ -141,9 +141,7 @@ def test_two_processes_do_as_one_with_the_doubled_batch(scenes, tmp_path, before
     for launcher, batch in ((processes.PLAIN, 4), (processes.STANDALONE, 2)):
         loader = [f"dataset.train_dataset.loader.{step}".format(batch) for step in steps]
         out = tmp_path / str(batch)
-        code, text, errors = processes.trained(
-            launcher, scenes, out, *more, *loader, before=before
-        )
+        code, text, errors = processes.trained(launcher, scenes, out, *more, *loader, before=before)
         assert code == 0, errors
         losses.append(json.loads(text)["last_metrics"]["train_loss"])
         checkpoint = support.load(out / "train" / "model_epoch_001_step_00004.pth")

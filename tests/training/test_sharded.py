@@ -31,7 +31,7 @@ FIRST, LAST = "model_epoch_000_step_00002.pth", "model_epoch_002_step_00006.pth"
 
 
 def run(scenes, out, *more):
-    code, text, errors = processes.trained(
+    code, _, errors = processes.trained(
         processes.STANDALONE, scenes, out, *LENGTH, *more, before=ON_CPU
     )
     assert code == 0, errors

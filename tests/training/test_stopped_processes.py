@@ -38,9 +38,7 @@ def latest(out):
 
 def resume(scenes, out, *more):
     start = f"train.resume_training_checkpoint_path={latest(out)}"
-    code, _, errors = processes.trained(
-        processes.STANDALONE, scenes, out, *LENGTH, start, *more
-    )
+    code, _, errors = processes.trained(processes.STANDALONE, scenes, out, *LENGTH, start, *more)
     assert code == 0, errors
     return state(out / "train" / LAST)
 

@@ -215,6 +215,4 @@ class TrainConfig:
             )
 
 
-RULES = (
-    Never("train.num_gpus", 0, "out-of-range", "is out of range", "-1 (all), or 1 and above"),
-)
+RULES = (Never("train.num_gpus", 0, "out-of-range", "is out of range", "-1 (all), or 1 and above"),)

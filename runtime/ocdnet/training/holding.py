@@ -58,7 +58,9 @@ def _locked(file: TextIO, folder: Path) -> bool:
     except OSError as error:
         if error.errno not in _UNKNOWN:
             raise os_fault(error, folder) from error
-        LOG.warning("The file system of %s has no locks: see that no other run writes there", folder)
+        LOG.warning(
+            "The file system of %s has no locks: see that no other run writes there", folder
+        )
         return False
     return True
 

@@ -18,7 +18,7 @@ from pytorch_lightning.plugins.environments import (
 from torch import distributed
 
 from ocdnet.devices import Devices
-from ocdnet.errors import Exit, RunError, UserError
+from ocdnet.errors import RunError, UserError
 from ocdnet.ranks import Launched, is_rank_zero, launched
 from ocdnet.status import StatusWriter, last_state
 
@@ -108,17 +108,20 @@ def _first(own: BaseException, rank: int) -> dict[str, Any] | None:
     store = distributed.distributed_c10d._get_default_store()
     if isinstance(own, KeyboardInterrupt):  # perhaps a launcher's, that ends all after one
         return json.loads(store.get(_FAILURE)) if store.check([_FAILURE]) else None
-    known = isinstance(own, UserError)
-    error = own.to_dict() if known else {"code": "bug", "message": f"{type(own).__name__}: {own}"}
-    code = int(own.exit_code) if known else int(Exit.BUG)
-    mine = json.dumps({"rank": rank, "exit_code": code, "error": error}, default=str)
+    fault = own
+    if not isinstance(fault, UserError):
+        fault = UserError("bug", f"{type(own).__name__}: {own}", hint="Please report this.")
+    content = {"rank": rank, "exit_code": fault.exit_code, "error": fault.to_dict()}
+    mine = json.dumps(content, default=str)
     told: dict[str, Any] = json.loads(store.compare_set(_FAILURE, "", mine))
     return told
 
 
 def _rebuilt(told: dict[str, Any]) -> UserError:
-    kinds = {kind.exit_code: kind for kind in (UserError, *UserError.__subclasses__())}
-    return kinds[told["exit_code"]](**told["error"])
+    kinds: dict[int, type[UserError]] = {
+        kind.exit_code: kind for kind in UserError.__subclasses__()
+    }
+    return kinds.get(told["exit_code"], UserError)(**told["error"])
 
 
 def _is_loss(error: BaseException) -> bool:

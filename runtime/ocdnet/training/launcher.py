@@ -1,4 +1,4 @@
-"""The processes that Lightning starts, one a GPU: rank 0 outlives one that failed, to tell of it."""
+"""The processes that Lightning starts, one a GPU; rank 0 outlives one that fails, to tell of it."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ from ocdnet.training.joining import TIMEOUT
 
 LOG = logging.getLogger("ocdnet")
 FSDP, DEEPSPEED = "fsdp", "deepspeed_stage_3_offload"
+BUCKET = 1 << 24
+"""Elements of the buffer in which DeepSpeed reduces gradients; its own default takes 2 GB."""
 
 
 def check_strategy(config: TrainConfig, devices: Devices) -> None:
@@ -151,6 +153,7 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
             "stage": 3,
             "offload_optimizer": host,
             "offload_param": host,
+            "reduce_bucket_size": BUCKET,
             "overlap_comm": True,
             "contiguous_gradients": True,
         },
