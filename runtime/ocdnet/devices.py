@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import torch
 
 from ocdnet.errors import EnvironmentFault
+from ocdnet.ranks import Launched, launched
 
 LOG = logging.getLogger("ocdnet")
 
@@ -17,13 +19,16 @@ def gpu_indices(num_gpus: int, gpu_ids: Sequence[int]) -> list[int]:
     """The CUDA devices that the spec asks for; none means the CPU.
 
     TAO's defaults (one GPU, index 0) mean "what is there". Only more GPUs or other indices are
-    demands. Indices given for other than `num_gpus` devices are replaced by the first ones.
+    demands; -1 means all that are visible. Indices given for other than `num_gpus` devices are
+    replaced by the first ones.
 
     Raises:
         EnvironmentFault: a demand that this machine cannot meet.
     """
-    wanted = list(gpu_ids) if len(gpu_ids) == num_gpus else list(range(num_gpus))
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if num_gpus < 0:
+        num_gpus = max(1, present)
+    wanted = list(gpu_ids) if len(gpu_ids) == num_gpus else list(range(num_gpus))
     if all(index < present for index in wanted):
         return wanted
     if wanted == [0]:
@@ -42,6 +47,77 @@ def torch_device(num_gpus: int = 1, gpu_ids: Sequence[int] = (0,)) -> torch.devi
     """The one device of an action that runs in a single process; raises as `gpu_indices`."""
     indices = gpu_indices(num_gpus, gpu_ids)
     return torch.device("cuda", indices[0]) if indices else torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What one training run computes on.
+
+    Attributes:
+        gpus: CUDA indices on each machine, one a process; none: the CPU.
+        processes: on each machine.
+        nodes: machines.
+    """
+
+    gpus: list[int]
+    processes: int
+    nodes: int
+
+    @property
+    def world(self) -> int:
+        """Processes of the run."""
+        return self.processes * self.nodes
+
+
+def training_devices(num_gpus: int, gpu_ids: Sequence[int], num_nodes: int) -> Devices:
+    """The devices of a training run; where torchrun or srun started it, one for each process.
+
+    Several processes on a machine without GPUs share its CPUs.
+
+    Raises:
+        EnvironmentFault: a demand that this machine cannot meet, or that differs from what the
+            launcher has started.
+    """
+    run = launched()
+    if run is None:
+        gpus = gpu_indices(num_gpus, gpu_ids)
+        return Devices(gpus, max(1, len(gpus)), num_nodes)
+    here = _here(run)
+    if num_gpus == 1 and here > 1:  # TAO's default: as many as there are processes
+        num_gpus = here if torch.cuda.is_available() else 1
+    gpus = gpu_indices(num_gpus, gpu_ids)
+    if gpus and len(gpus) != here:
+        raise _mismatch(run, "train.num_gpus", len(gpus), here)
+    if num_nodes not in (1, run.nodes):
+        raise _mismatch(run, "train.num_nodes", num_nodes, run.nodes)
+    return Devices(gpus, here, run.nodes)
+
+
+def _here(run: Launched) -> int:
+    """Processes of each machine; they must be as many on all."""
+    here = 1 if run.here is None and run.processes == 1 else run.here
+    if here is not None and here * run.nodes == run.processes:
+        return here
+    option = "--ntasks-per-node" if run.launcher == "srun" else "--nproc-per-node"
+    raise EnvironmentFault(
+        "launch-mismatch",
+        f"{run.launcher} did not say how many processes it starts on each machine, or unequally "
+        "many",
+        got=f"{run.processes} processes on {run.nodes} machine(s)",
+        expected=f"the same number on each, given by {option}",
+        hint=f"Start the job with {option}.",
+    )
+
+
+def _mismatch(run: Launched, key: str, asked: int, started: int) -> EnvironmentFault:
+    what = "process(es) on this machine" if key == "train.num_gpus" else "machine(s)"
+    return EnvironmentFault(
+        "launch-mismatch",
+        f"{key!r} differs from what {run.launcher} has started",
+        got=f"{key} {asked}, and {started} {what}",
+        expected="as many of one as of the other",
+        hint=f"Set {key}={started}, or start as many as the spec says (docs/multi-node.md).",
+    )
 
 
 @cache

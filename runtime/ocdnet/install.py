@@ -30,6 +30,7 @@ _EXTRA = {
     "tensorboard": "train",
     "wandb": "wandb",
     "optuna": "automl",
+    "deepspeed": "deepspeed",
     "matplotlib": "data",
 }
 _BASE = ("cv2", "jinja2", "jsonschema", "numpy", "pyclipper", "pydantic", "rich", "ruamel")
@@ -73,11 +74,12 @@ def command(extra: str | None = "train") -> str:
     A skill's copy has an environment of its own (`venv_dir`), made where it is not there yet.
 
     Args:
-        extra: `deploy`, `data` or `wandb`; any other is `train,export,automl`, which belong
-            together: AutoML is the default route of a train request;
-            None: the skill's own copy alone, in place of one of another version.
+        extra: `deploy`, `data`, `wandb` or `deepspeed`; any other is `train,export,automl`, which
+            belong together: AutoML is the default route of a train request; None: the skill's own
+            copy alone, in place of one of another version.
     """
-    extras = extra if extra in ("deploy", "data", "wandb", None) else "train,export,automl"
+    alone = ("deploy", "data", "wandb", "deepspeed", None)
+    extras = extra if extra in alone else "train,export,automl"
     root = skill_root()
     if root is None or PROGRAM not in os.environ:
         return f'pip install "ocdnet[{extras}]"'

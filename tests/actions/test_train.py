@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -114,21 +116,52 @@ def test_the_log_holds_the_loss_of_each_epoch(scenes, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "left", ["model_best.pth", "model_epoch_000_step_00004.pth", "results.json", "running"]
+    "left", ["model_best.pth", "model_epoch_000_step_00004.pth", "results.json"]
 )
 def test_a_folder_that_holds_a_run_is_left_alone(scenes, tmp_path, left):
     folder = tmp_path / "train"
     folder.mkdir()
-    if left == "running":
-        (folder / "status.json").write_text('{"status": "RUNNING"}\n')
-    else:
-        (folder / left).write_text("precious")
+    (folder / left).write_text("precious")
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
     with pytest.raises(SpecError) as caught:
         support.train(scenes, tmp_path)
     assert (caught.value.code, caught.value.exit_code) == ("results-dir-in-use", Exit.SPEC)
     after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
     assert after == before
+
+
+def test_a_folder_in_which_a_run_is_under_way_is_left_alone(finished, scenes):
+    folder, _, _ = finished
+    latest = f"train.resume_training_checkpoint_path={folder / 'ocd_model_latest.pth'}"
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    with (folder / "status.json").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(SpecError, match="Another run is writing") as caught:
+            support.train(scenes, folder.parent, latest)
+    assert (caught.value.code, caught.value.exit_code) == ("results-dir-in-use", Exit.SPEC)
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_may_be_repeated(scenes, tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "status.json").write_text('{"status": "RUNNING"}\n')
+    assert support.train(scenes, tmp_path, "train.num_epochs=1")["epochs"] == 1
+
+
+def test_without_locks_the_status_decides(scenes, tmp_path, monkeypatch, caplog):
+    def unknown(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    (tmp_path / "train").mkdir()
+    status = tmp_path / "train" / "status.json"
+    status.write_text('{"status": "RUNNING"}\n')
+    with pytest.raises(SpecError) as caught:
+        support.train(scenes, tmp_path)
+    assert caught.value.got == "status.json saying RUNNING"
+    assert "has no locks" in caplog.text
+    status.write_text('{"status": "FAILURE"}\n')
+    support.train(scenes, tmp_path, "train.num_epochs=1")
 
 
 def test_the_refusal_says_how_to_go_on(finished, scenes):
@@ -175,15 +208,12 @@ def test_an_unreadable_image_ends_the_run(scenes, tmp_path, workers, split):
     assert not (tmp_path / "train" / "results.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("overrides", "key"),
-    [
-        (["train.distributed_strategy=fsdp"], "train.distributed_strategy"),
-    ],
-)
-def test_what_is_not_built_yet_is_refused(scenes, tmp_path, overrides, key):
-    with pytest.raises(EnvironmentFault, match=key):
-        support.train(scenes, tmp_path, *overrides)
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_3_offload"])
+def test_a_network_is_split_over_gpus_only(scenes, tmp_path, strategy):
+    with pytest.raises(EnvironmentFault) as caught:
+        support.train(scenes, tmp_path, f"train.distributed_strategy={strategy}")
+    assert (caught.value.code, caught.value.got) == ("needs-gpu", strategy)
+    assert "train.distributed_strategy=ddp" in caught.value.hint
     assert not (tmp_path / "train").exists()
 
 

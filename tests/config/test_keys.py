@@ -27,6 +27,7 @@ MINIMA = {
     "dataset.train_dataset.loader.num_workers": -1,
     "dataset.validate_dataset.loader.num_workers": -1,
     "train.lr_scheduler.args.warmup_epoch": 0,
+    "train.num_gpus": -1,
     **dict.fromkeys(SIDES, 32),
 }
 # What can be searched has finite bounds.

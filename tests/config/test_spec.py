@@ -139,7 +139,7 @@ class TestProblems:
             for problem in spec.problems(
                 "train",
                 {
-                    "train": {"precision": "FP23", "num_gpus": 0, "gpu_ids": 1},
+                    "train": {"precision": "FP23", "num_gpus": -2, "gpu_ids": 1},
                     "results": "/r",
                 },
             )
@@ -148,7 +148,7 @@ class TestProblems:
             "'results' is not a key of the experiment. Did you mean 'results_dir'?",
             "'train.precision' is not one of its choices; got 'FP23'; "
             "expected one of 'fp32', 'fp16', 'bf16'. Did you mean 'fp32'?",
-            "'train.num_gpus' is out of range; got 0; expected an integer from 1",
+            "'train.num_gpus' is out of range; got -2; expected an integer from -1",
             "'train.gpu_ids' has the wrong type; got 1; "
             "expected a list, each item an integer from 0. Write a list: [1]",
             "'dataset.train_dataset.data_path' is required by train; expected a value. Set it in "

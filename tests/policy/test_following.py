@@ -33,6 +33,7 @@ def run_as(command):
 def test_every_built_action_that_takes_a_model_follows_something(tmp_path):
     made.train(tmp_path / "a" / "train")
     made.job(tmp_path / "a" / "export", "export", "detector.onnx")
+    made.job(tmp_path / "a" / "prune", "prune", "pruned_0.3.pth")
     params = Skill(skill_dir()).info["spec_params"]
     takes = {name for name, keys in params.items() if "parent_model" in keys.values()}
     built = {name for name in takes if ACTIONS[name].run}
@@ -177,3 +178,11 @@ def test_weights_without_a_spec_are_planned_for(tmp_path):
 def test_a_foreign_spec_never_breaks_the_listing(tmp_path, text):
     made.job(tmp_path / "export", "export", "detector.onnx", experiment=text)
     assert list(following(tmp_path)) == ["evaluate", "inference"]
+
+
+def test_a_pruned_network_is_retrained_by_a_plan(tmp_path):
+    folder = made.job(tmp_path / "prune", "prune", "pruned_0.3.pth")
+    offered = following(tmp_path)
+    assert offered["retrain"].takes == str(folder / "pruned_0.3.pth")
+    assert offered["retrain"].command == f"ocdnet plan --action retrain --parent {folder}"
+    assert offered["retrain"].needs == ("--train-dataset FOLDER",)

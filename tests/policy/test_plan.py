@@ -254,6 +254,19 @@ class TestSettings:
         assert document["spec_overrides"]["train.gpu_ids"] == [0, 1, 2, 3]
         assert any("16 on each of 4, 64 a step" in warning for warning in document["warnings"])
 
+    def test_the_effective_batch_is_told(self, split):
+        sets = ("train.num_gpus=2", "train.num_nodes=3", "train.accumulate_grad_batches=4")
+        given = {"train_datasets": (split,), "automl_policy": "off"}
+        document = plan(action="train", overrides=sets, **given)
+        told = "16 on each of 6, 4 batches gathered, 384 a step; the learning rate is not scaled"
+        assert any(told in warning for warning in document["warnings"])
+
+    def test_all_gpus(self, split):
+        given = {"train_datasets": (split,), "automl_policy": "off"}
+        document = plan(action="train", overrides=("train.num_gpus=-1",), **given)
+        assert "train.gpu_ids" not in document["spec_overrides"]
+        assert any("all that are there: 16 a step" in text for text in document["warnings"])
+
     def test_num_gpus_follow_gpu_ids(self, split):
         document = plan(action="train", train_datasets=(split,), overrides=("train.gpu_ids=[2,5]",))
         assert document["spec_overrides"]["train.num_gpus"] == 2

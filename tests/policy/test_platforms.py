@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from dataclasses import replace
 from itertools import pairwise
@@ -112,6 +113,9 @@ def split(folder: Path) -> Path:
     for name in ("img", "gt"):
         (folder / name).mkdir(parents=True)
     return folder
+
+
+IMAGE = {"image": "registry.example/ocdnet:1"}
 
 
 # ---------------------------------------------------------------- local
@@ -391,6 +395,33 @@ def test_an_engine_and_its_cache_are_written(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- slurm
 
 
+def run_script(
+    script: str, code: int = 0, state: str = "RUNNING", restarts: int = 0
+) -> tuple[list[str], int, bool]:
+    """What a batch script hands to srun, its exit code, and whether it queues the job again."""
+    slurm = f"""
+srun() {{ printf '%s\\0' "$@"; return {code}; }}
+squeue() {{ echo {state}; }}
+scontrol() {{ printf 'scontrol %s\\0' "$*"; }}
+"""
+    done = subprocess.run(
+        ["bash", "-c", slurm + script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "PATH": os.environ["PATH"],
+            "SLURM_CPUS_PER_TASK": "8",
+            "SLURM_JOB_ID": "7",
+            **({"SLURM_RESTART_COUNT": str(restarts)} if restarts else {}),
+        },
+    )
+    assert done.stderr == ""
+    words = done.stdout.split("\0")[:-1]
+    again = words[-1:] == ["scontrol requeue 7"]
+    return words[:-1] if again else words, done.returncode, again
+
+
 @settings(max_examples=25, deadline=None)
 @given(name=names)
 def test_a_batch_script_is_bash_whatever_the_paths(name: str) -> None:
@@ -400,14 +431,8 @@ def test_a_batch_script_is_bash_whatever_the_paths(name: str) -> None:
     assert shlex.split(launch.commands[1]) == ["sbatch", f"/home/{name}/plan/train.sbatch"]
     script = launch.files["train.sbatch"]
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
-    run = script.splitlines()[-1]
-    words = subprocess.run(
-        ["bash", "-c", f"srun() {{ printf '%s\\0' \"$@\"; }}; {run}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\0")
-    assert words[1:-1] == ["ocdnet", "train", "-e", str(planned.spec_file)]
+    words, _, _ = run_script(script)
+    assert words[1:] == ["ocdnet", "train", "-e", str(planned.spec_file)]
 
 
 def test_a_batch_script_starts_one_process_a_gpu(tmp_path: Path) -> None:
@@ -419,8 +444,57 @@ def test_a_batch_script_starts_one_process_a_gpu(tmp_path: Path) -> None:
     for option in ("nodes=2", "ntasks-per-node=2", "gpus-per-node=2", "cpus-per-task=6"):
         assert f"#SBATCH --{option}\n" in script
     # Slurm numbers a job's GPUs from 0.
-    assert shlex.split(script.splitlines()[-1])[-1] == "train.gpu_ids=[0,1]"
+    assert run_script(script)[0][-1] == "train.gpu_ids=[0,1]"
     assert any("gpu_ids" in warning for warning in notes.warnings)
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "again"),
+    [
+        (130, "RUNNING", True),  # told to end, and its time is up
+        (130, "COMPLETING", False),  # scancel
+        (0, "RUNNING", False),
+        (4, "RUNNING", False),
+    ],
+)
+def test_a_job_whose_time_is_up_is_queued_again(
+    code: int, state: str, again: bool, tmp_path: Path
+) -> None:
+    script = launched(job("train", "slurm", tmp_path, {}))[0].files["train.sbatch"]
+    assert "#SBATCH --signal=TERM@120\n" in script
+    assert run_script(script, code, state)[1:] == (code, again)
+
+
+@settings(max_examples=10, deadline=None)
+@given(name=names)
+def test_a_job_started_again_resumes(name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        planned = job("train", "slurm", f"{folder}/{name}", {})
+        script = launched(planned)[0].files["train.sbatch"]
+        latest = Path(planned.results_dir) / "train" / "ocd_model_latest.pth"
+        assert len(run_script(script, restarts=1)[0]) == 5  # nothing to resume from
+        latest.parent.mkdir(parents=True)
+        latest.touch()
+        assert len(run_script(script)[0]) == 5  # the user's own start
+        words = run_script(script, restarts=1)[0]
+    tree = overrides.apply({}, words[5:], schema("train"))
+    assert tree == {"train": {"resume_training_checkpoint_path": str(latest)}}
+
+
+@pytest.mark.parametrize(("action", "dry"), [("evaluate", False), ("train", True)])
+def test_what_saves_nothing_is_not_queued_again(action: str, dry: bool, tmp_path: Path) -> None:
+    planned = job(action, "slurm", tmp_path, {"train.is_dry_run": True} if dry else {})
+    script = launched(planned)[0].files[f"{action}.sbatch"]
+    assert "#SBATCH --no-requeue\n" in script
+    assert run_script(script, 130)[1:] == (130, False)
+
+
+@pytest.mark.parametrize("platform", ["slurm", "kubernetes"])
+def test_a_scheduler_needs_the_number_of_gpus(platform: str, tmp_path: Path) -> None:
+    planned = job("train", platform, tmp_path, {"train.num_gpus": -1}, num_gpus=-1, **IMAGE)
+    launch, notes = launched(planned)
+    assert launch == Launch()
+    assert [question.about for question in notes.missing if question.blocking] == ["train.num_gpus"]
 
 
 def test_only_training_is_spread(tmp_path: Path) -> None:
@@ -439,7 +513,6 @@ def documents(launch: Launch) -> dict[str, dict[str, Any]]:
     return {document["kind"]: document for document in found}
 
 
-IMAGE = {"image": "registry.example/ocdnet:1"}
 HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 

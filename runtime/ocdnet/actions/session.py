@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from ocdnet.config.spec import Loaded
 from ocdnet.errors import RunError, UserError
 from ocdnet.files import os_fault, write_text
 from ocdnet.ranks import is_rank_zero
-from ocdnet.status import StatusWriter, WarningLines
+from ocdnet.status import StatusWriter, WarningLines, last_state
 
 LOG = logging.getLogger("ocdnet")
 
@@ -53,9 +53,21 @@ class Session:
     status: StatusWriter
 
 
+Shared = Callable[[BaseException, StatusWriter], BaseException]
+
+
+def _alone(error: BaseException, _: StatusWriter) -> BaseException:
+    return error
+
+
 @contextmanager
-def session(loaded: Loaded) -> Iterator[Session]:
+def session(loaded: Loaded, shared: Shared = _alone) -> Iterator[Session]:
     """Run an action's body between STARTED and SUCCESS or FAILURE, as rank 0 writes them.
+
+    Args:
+        loaded: the action's spec.
+        shared: of an error of this process, the one that ends the run: another process may have
+            failed before, and have written its FAILURE.
 
     Raises:
         UserError: what the body raised, or what its failure means: out of memory, disk full.
@@ -72,8 +84,9 @@ def session(loaded: Loaded) -> Iterator[Session]:
             LOG.warning(notice)
         yield Session(folder, status)
     except BaseException as error:
-        failure = _explained(error, loaded.action)
-        status.write("FAILURE", _told(failure))
+        failure = shared(_explained(error, loaded.action), status)
+        if last_state(status.path) != "FAILURE":
+            status.write("FAILURE", _told(failure))
         if failure is error:
             raise
         raise failure from error

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,21 +13,25 @@ import pytorch_lightning as pl
 from ocdnet.actions.session import session
 from ocdnet.checkpoint import load_pretrained, load_pruned, read_checkpoint
 from ocdnet.config import spec
-from ocdnet.config.experiment import Experiment
 from ocdnet.config.model import ModelConfig
 from ocdnet.config.spec import Loaded
 from ocdnet.config.train import TrainConfig
 from ocdnet.data.datamodule import DetectionData
-from ocdnet.errors import EnvironmentFault, RunError
+from ocdnet.devices import training_devices
+from ocdnet.errors import RunError
 from ocdnet.files import write_json
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
 from ocdnet.ranks import is_rank_zero
 from ocdnet.training.checkpoints import BEST, EPOCHS, EpochCheckpoints, clear_leftovers
+from ocdnet.training.holding import holding
+from ocdnet.training.joining import by_rank_zero, joined, shared
 from ocdnet.training.loggers import run_loggers
 from ocdnet.training.module import DetectionModule
 from ocdnet.training.progress import StepTimes
-from ocdnet.training.resume import bring_best, check_resumable, refuse_used
+from ocdnet.training.resume import bring_best, check_resumable, refuse_running, refuse_used
+from ocdnet.training.stopping import stoppable
+from ocdnet.training.strategy import check_strategy
 from ocdnet.training.trainer import build_trainer, seed_everything
 
 LOG = logging.getLogger("ocdnet")
@@ -50,14 +51,15 @@ def run(loaded: Loaded) -> dict[str, Any]:
     """
     experiment = loaded.experiment
     train = experiment.train
-    _refuse_unbuilt(experiment)
     folder = spec.results_dir(experiment, loaded.action)
     given = train.resume_training_checkpoint_path
     resume = Path(given) if given else None
-    if is_rank_zero():  # the other ranks start when rank 0 has its folder
-        refuse_used(folder, resume)
-    train.seed = seed_everything(_seed(train.seed, resume))
-    with _sigterm_as_ctrl_c(), session(loaded) as here:
+    devices = training_devices(train.num_gpus, train.gpu_ids, train.num_nodes)
+    check_strategy(train, devices)
+    with stoppable() as stop, joined(devices), ExitStack() as stack:
+        by_rank_zero(lambda: _hold(folder, resume, stack))
+        train.seed = seed_everything(_seed(train.seed, resume))
+        here = stack.enter_context(session(loaded, shared))
         model = build_model(experiment.model)
         if resume is None:
             _start_from_weights(model, experiment.model)
@@ -72,7 +74,16 @@ def run(loaded: Loaded) -> dict[str, Any]:
         loggers = (
             [] if train.is_dry_run else run_loggers(experiment.wandb, here.folder, module.spec)
         )
-        trainer = build_trainer(train, here.folder, here.status, validates, loggers)
+        trainer = build_trainer(
+            train,
+            here.folder,
+            here.status,
+            validates,
+            loggers,
+            devices=devices,
+            stop=stop,
+            recomputes=experiment.model.activation_checkpoint,
+        )
         _fit(trainer, module, data, resume)
         if train.is_dry_run:
             told = {"action": loaded.action, "dry_run": True, "results_dir": str(here.folder)}
@@ -81,6 +92,14 @@ def run(loaded: Loaded) -> dict[str, Any]:
         if is_rank_zero():
             write_json(here.folder / "results.json", result)
         return result
+
+
+def _hold(folder: Path, resume: Path | None, stack: ExitStack) -> None:
+    """Take the folder for as long as the run lasts, if no other run has it."""
+    refuse_used(folder, resume)
+    held = stack.enter_context(holding(folder / "status.json"))
+    if resume is None and not held:
+        refuse_running(folder)
 
 
 def _seed(seed: int, resume: Path | None) -> int:
@@ -94,24 +113,6 @@ def _prepare(folder: Path, resume: Path | None) -> None:
     clear_leftovers(folder)
     if resume is not None:
         bring_best(resume, folder)
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """What a scheduler and `docker stop` send ends the run in the same orderly way."""
-
-    def interrupt(*_: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: let the last lines out
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _fit(
@@ -165,19 +166,6 @@ def _timing(trainer: pl.Trainer, data: DetectionData, config: TrainConfig) -> di
 def _typical(times: list[float]) -> float:
     """The median, less the first, which warms up; that one where there is no other."""
     return median(times[1:] or times or [0.0])
-
-
-def _refuse_unbuilt(experiment: Experiment) -> None:
-    """What the spec may say and this release does not do yet: better refused than ignored."""
-    train = experiment.train
-    asked = {
-        "train.distributed_strategy": train.distributed_strategy != "ddp",
-    }
-    for key, wanted in asked.items():
-        if wanted:
-            raise EnvironmentFault(
-                "not-built-yet", f"{key!r} is not available in this release", hint="Remove it."
-            )
 
 
 def _start_from_weights(model: DBNet, config: ModelConfig) -> None:

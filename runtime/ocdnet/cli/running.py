@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,9 +47,17 @@ def _reported(action: Action, loaded: Loaded) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        _finish_undisturbed()
         _report(action, loaded, after="FAILURE")
         raise
+    _finish_undisturbed()
     _report(action, loaded, after="SUCCESS")
+
+
+def _finish_undisturbed() -> None:
+    """A launcher that ends all its processes after one must not cut off what they have to say."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _report(action: Action, loaded: Loaded, after: str) -> None:
@@ -71,6 +81,6 @@ def write_page(folder: Path) -> None:
 
 
 def log_to_stderr() -> None:
-    """Let our own lines of progress be seen."""
+    """Let our own lines of progress be seen, of the other ranks their errors alone."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    LOG.setLevel(logging.INFO)
+    LOG.setLevel(logging.INFO if is_rank_zero() else logging.ERROR)

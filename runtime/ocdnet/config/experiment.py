@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config import dataset, evaluate, gen_trt_engine, inference, model
+from ocdnet.config import dataset, evaluate, gen_trt_engine, inference, model, train
 from ocdnet.config.base import STRICT, popular
 from ocdnet.config.dataset import DatasetConfig
 from ocdnet.config.evaluate import EvaluateConfig
@@ -61,6 +61,7 @@ class Experiment:
 RULES: dict[str, tuple[Rule, ...]] = {
     "dataset": dataset.RULES,
     "model": model.RULES,
+    "train": train.RULES,
     "evaluate": evaluate.RULES,
     "inference": inference.RULES,
     "gen_trt_engine": gen_trt_engine.RULES,

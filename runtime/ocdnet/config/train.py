@@ -20,6 +20,7 @@ from ocdnet.config.base import (
     popular,
     search,
 )
+from ocdnet.config.rules import Never
 from ocdnet.config.shared import Metric, PostProcessing
 from ocdnet.tree.problems import Problem, SpecFieldError
 
@@ -159,8 +160,8 @@ class TrainConfig:
     seed: Annotated[int, Field(ge=-1)] = 1234
     """Seed of everything random; -1: a new one each run."""
 
-    num_gpus: Annotated[Positive, popular] = 1
-    """GPUs on each node."""
+    num_gpus: Annotated[int, Field(ge=-1), popular] = 1
+    """GPUs on each node; -1: all that are visible."""
 
     gpu_ids: Annotated[list[GpuId], popular] = field(default_factory=lambda: [0])
     """Indices of the GPUs."""
@@ -212,3 +213,6 @@ class TrainConfig:
                 got=self.gpu_ids,
                 expected="each index once",
             )
+
+
+RULES = (Never("train.num_gpus", 0, "out-of-range", "is out of range", "-1 (all), or 1 and above"),)

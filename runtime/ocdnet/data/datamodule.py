@@ -57,6 +57,10 @@ class DetectionData(pl.LightningDataModule):
             held_back = index_dataset(validate.data_path, validate.args.ignore_tags)
             self.eval_set = EvalDataset(held_back, eval_preprocess(validate.args))
 
+    def reseed(self, seed: int) -> None:
+        """Order and augmentation by another seed: the one that all processes have agreed on."""
+        self.seed = self.train_set.seed = seed
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of this rank; a run resumed within an epoch gets that epoch's remaining ones."""
         trainer = self.trainer

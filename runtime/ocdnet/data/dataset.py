@@ -15,6 +15,7 @@ from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
 from ocdnet.data.transforms import TrainTransform
 from ocdnet.errors import UserError
+from ocdnet.ranks import launched
 
 MAX_AUTO_WORKERS = 8
 
@@ -159,11 +160,15 @@ def worker_count(requested: int, local_world_size: int = 1) -> int:
     """Number of DataLoader workers of one process; -1 chooses.
 
     The automatic number shares the CPUs that this process may use among the machine's training
-    processes and leaves one to each of these: at least 1, at most MAX_AUTO_WORKERS. (On two CPUs
-    that train too, a second worker measured no faster: a sample takes 10 ms.)
+    processes, unless srun has given each its own, and leaves one to each of these: at least 1, at
+    most MAX_AUTO_WORKERS. (On two CPUs that train too, a second worker measured no faster: a sample
+    takes 10 ms.)
     """
     if requested >= 0:
         return requested
+    run = launched()
+    if run is not None and run.cpus is not None:
+        return max(1, min(MAX_AUTO_WORKERS, run.cpus - 1))
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(MAX_AUTO_WORKERS, cpus // local_world_size - 1))
 

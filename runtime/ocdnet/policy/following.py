@@ -27,10 +27,12 @@ _MODEL_USERS = {
 _FOLLOWERS: dict[str, Mapping[str, str]] = {
     "train": {**_MODEL_USERS, "export": "export.checkpoint"},
     "export": _MODEL_USERS,
+    "prune": {"retrain": "model.pruned_graph_path"},
 }
 _DATA = {
     "evaluate": ("dataset.validate_dataset.data_path", "[FOLDER]", "--eval-dataset FOLDER"),
     "inference": ("inference.input_folder", "FOLDER", "--inference-dataset FOLDER"),
+    "retrain": ("dataset.train_dataset.data_path", "[FOLDER]", "--train-dataset FOLDER"),
 }
 _DEFAULT_SIZE = [1280, 736]
 
@@ -159,7 +161,7 @@ def _follow_up(
 ) -> FollowUp:
     needs = [] if taken else [f"{key}=FILE"]
     data_key, placeholder, flag = _DATA.get(action, ("", "", ""))
-    if not job.experiment:
+    if not job.experiment or action == "retrain":  # prune's spec says nothing of training
         parent = shlex.quote(str(job.folder))
         command = f"{program} plan --action {action} --parent {parent}"
         return FollowUp(

@@ -38,6 +38,13 @@ def launch(job: Job, program: str, notes: Notes) -> Launch:
             "runs it in NVIDIA's image."
         )
         return Launch()
+    if job.gpus < 0 and job.platform in _MANY_NODES:
+        notes.ask(
+            "train.num_gpus",
+            f"{job.platform} reserves GPUs by their number: how many on each machine? "
+            "(-1 means all of a machine that is known.)",
+        )
+        return Launch()
     if job.nodes > 1 and job.platform not in _MANY_NODES:
         notes.warn(
             f"train.num_nodes is {job.nodes}, and {job.platform} starts one machine, which waits "

@@ -92,7 +92,8 @@ def batch(tree: Mapping[str, Any], images: int | None, alone: bool, notes: Notes
         notes: told.
     """
     train = tree["train"]
-    devices = 1 if alone else train["num_gpus"] * train["num_nodes"]
+    devices = 1 if alone else max(1, train["num_gpus"]) * train["num_nodes"]
+    steps = train.get("accumulate_grad_batches", 1)
     size = tree["dataset"]["train_dataset"]["loader"]["batch_size"]
     if images and isinstance(size, int):
         check_batch_size(images, size * devices, notes)
@@ -101,10 +102,16 @@ def batch(tree: Mapping[str, Any], images: int | None, alone: bool, notes: Notes
             f"{images} training images are few: references/recipe_few_images.yaml (--spec) is a "
             "start for that; references/tuning.md tells of it."
         )
-    if devices > 1:
+    if train["num_gpus"] < 0 and not alone:
         notes.warn(
-            f"{_BATCH} is per GPU: {size} on each of {devices}, {size * devices} a step; "
-            "the learning rate is not scaled."
+            f"{_BATCH} is per GPU, and train.num_gpus is -1, all that are there: {size * steps} a "
+            "step for each of them; the learning rate is not scaled."
+        )
+    elif devices * steps > 1:
+        gathered = f", {steps} batches gathered" if steps > 1 else ""
+        notes.warn(
+            f"{_BATCH} is per GPU: {size} on each of {devices}{gathered}, "
+            f"{size * devices * steps} a step; the learning rate is not scaled."
         )
 
 

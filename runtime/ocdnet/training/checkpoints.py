@@ -12,8 +12,9 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ocdnet.config.train import TrainConfig
-from ocdnet.errors import RunError
+from ocdnet.errors import Interrupted, RunError
 from ocdnet.files import link, replacing
+from ocdnet.training.stopping import StopRequest
 
 BEST = "model_best.pth"
 LATEST = "ocd_model_latest.pth"
@@ -66,17 +67,21 @@ class EpochCheckpoints(Checkpoint):
     """Saves `model_epoch_<EEE>_step_<SSSSS>.pth`, `model_best.pth` and a link to the latest.
 
     Epochs count from 0. Best is the highest hmean; without validation the lowest train_loss; of
-    equals the earlier.
+    equals the earlier. A run that is told to stop saves after the optimiser's step that it is at,
+    or after the validation, and ends.
 
     Args:
         folder: where to write.
         config: the `train` section: interval, its unit, how many are kept. The last epoch's is
             always written, and neither the newest nor what the run was resumed from deleted.
         validates: whether hmean is measured.
+        stop: whether the run is told to stop.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, validates: bool) -> None:
-        self.folder, self.keep = folder, config.keep_checkpoints
+    def __init__(
+        self, folder: Path, config: TrainConfig, validates: bool, stop: StopRequest
+    ) -> None:
+        self.folder, self.keep, self.stop = folder, config.keep_checkpoints, stop
         self.interval, self.unit = config.checkpoint_interval, config.checkpoint_interval_unit
         self._step, self._start = 0, Path()
         self.metric, self.sign = ("hmean", 1) if validates else ("train_loss", -1)
@@ -84,19 +89,26 @@ class EpochCheckpoints(Checkpoint):
         self.best_epoch: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count on from the step that is resumed."""
+        """Count on from the step that is resumed; the best so far is what rank 0 finds."""
+        self.stop.be_patient()
+        self.best, self.best_epoch = trainer.strategy.broadcast((self.best, self.best_epoch))
         self._step = trainer.global_step
         if trainer.ckpt_path:  # now, as it may be the link to the latest
             self._start = Path(trainer.ckpt_path).resolve()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Save within an epoch where the interval counts steps."""
+        """Save within an epoch where the interval counts steps, or the run is to stop."""
         stepped, self._step = trainer.global_step > self._step, trainer.global_step
         last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         due = self.unit == "step" and trainer.global_step % self.interval == 0
         # Gradients gathered for a step to come would be lost: save where there are none.
-        if due and stepped and not last_batch:
+        if not stepped or last_batch:
+            return
+        told = self.stop.agreed(trainer)
+        if due or told:
             self._save(trainer)
+        if told:
+            self._obey()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the best and, at its interval, the epoch."""
@@ -108,9 +120,25 @@ class EpochCheckpoints(Checkpoint):
             improved = True
         if improved:
             trainer.save_checkpoint(self.folder / BEST)
+        told = self.stop.agreed(trainer)
         due = self.unit == "step" or (epoch + 1) % self.interval == 0
-        if last or due:
+        if last or due or told:
             self._save(trainer)
+        if told and not last:
+            self._obey()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """What is left takes no time: nothing to stop any more."""
+        self.stop.obey()
+
+    def _obey(self) -> None:
+        self.stop.obey()
+        latest = self.folder / LATEST
+        raise Interrupted(
+            "interrupted",
+            f"interrupted by SIGTERM, after everything was saved in {latest}",
+            hint=f"Go on: train.resume_training_checkpoint_path={latest}",
+        )
 
     def _improved(self, metrics: Mapping[str, Any], epoch: int, trainer: pl.Trainer) -> bool:
         # hmean stays in the metrics between validations: look only when it is new.

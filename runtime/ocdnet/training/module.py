@@ -16,12 +16,14 @@ from ocdnet.data.preprocess import MEAN
 from ocdnet.errors import RunError, SpecError
 from ocdnet.metrics import Counts, DetectionMetric
 from ocdnet.models.dbnet import DBNet
+from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.training import ema
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
 from ocdnet.training.progress import steps_per_epoch
 from ocdnet.training.schedule import warmup_poly_factor
+from ocdnet.training.strategy import FSDP, shard, share_buffers
 
 
 class DetectionModule(pl.LightningModule):
@@ -48,7 +50,26 @@ class DetectionModule(pl.LightningModule):
             polygon=config.metric.args.is_output_polygon,
         )
         self.metric = DetectionMetric()
+        self._batches_less = 0
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+
+    def setup(self, stage: str) -> None:
+        """Take rank 0's seed: where none is given each process has drawn its own."""
+        self.config.seed = self.trainer.strategy.broadcast(self.config.seed)
+        self.trainer.datamodule.reseed(self.config.seed)
+
+    def configure_model(self) -> None:
+        """Make the network one of several processes, which have met by now.
+
+        FAN's batch statistics are of all GPUs' images, as in TAO.
+        """
+        several, gpu = self.trainer.world_size > 1, self.trainer.strategy.root_device.type == "cuda"
+        if several and gpu and isinstance(self.model.neck, FANNeck):
+            self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        if self.config.distributed_strategy != "ddp":
+            self.model.to(memory_format=torch.contiguous_format)  # no other can be split
+        if self.config.distributed_strategy == FSDP:
+            shard(self.model, self.device_mesh)
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8[B, H, W, 3] -> the network's maps; see `DBHead.forward`."""
@@ -124,6 +145,14 @@ class DetectionModule(pl.LightningModule):
         )
         return terms.total
 
+    def on_validation_start(self) -> None:
+        """Validate the same network in every process: the one that is saved."""
+        if self.trainer.world_size > 1:
+            share_buffers(self.model)
+        own = int(self.trainer.num_val_batches[0])
+        most = self.trainer.strategy.reduce(torch.tensor(own, device=self.device), reduce_op="max")
+        self._batches_less = int(most) - own
+
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the validation before."""
         self.metric = DetectionMetric()
@@ -134,7 +163,7 @@ class DetectionModule(pl.LightningModule):
         Returns:
             For callbacks, of each image: `found`, its polygons, and `matches`, an ImageMatch.
         """
-        probability = self(batch.images)[:, 0].float().cpu().numpy()
+        probability = self(batch.images)[: len(batch.sizes), 0].float().cpu().numpy()
         rows = zip(
             probability,
             batch.sizes,
@@ -153,6 +182,11 @@ class DetectionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log hmean, precision and recall of the counts pooled over all ranks."""
+        if self.config.distributed_strategy != "ddp":
+            # Each pass of a split network takes all processes; some may have a batch less.
+            blank = torch.zeros((1, 64, 64, 3), dtype=torch.uint8, device=self.device)
+            for _ in range(self._batches_less):
+                self.trainer.strategy.validation_step(EvalBatch(blank, [], [], [], []), 0)
         counts = self.metric.counts
         pooled = self.trainer.strategy.reduce(
             torch.tensor(

@@ -160,7 +160,9 @@ class TimeLimit(Callback):
         now = time.monotonic()
         next_end = 2 * now - self._epoch_started
         self._epoch_started = now
-        if next_end > self._end and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+        # The clocks of several processes may differ by an epoch.
+        over = trainer.strategy.reduce_boolean_decision(next_end > self._end, all=False)
+        if over and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
             LOG.info("Another epoch does not fit into train.max_minutes: training stops here.")
             trainer.should_stop = True
 

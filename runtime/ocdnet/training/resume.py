@@ -24,14 +24,14 @@ _RESULTS = "results.json"
 def refuse_used(folder: Path, start: Path | None) -> None:
     """See that a run does not write over another one.
 
-    A new run may follow a dry run, or one that failed without a checkpoint.
+    A new run may follow a dry run, or one that ended without a checkpoint.
 
     Args:
         folder: where the run will write.
         start: the checkpoint it goes on from: one of this folder's, or the folder holds no run.
 
     Raises:
-        SpecError: `folder` holds another run.
+        SpecError: `folder` holds what another run has made.
     """
     if start is not None and start.resolve().parent == folder.resolve():
         return
@@ -39,14 +39,27 @@ def refuse_used(folder: Path, start: Path | None) -> None:
     brought = start is not None and _same(start.parent / BEST, folder / BEST)
     if (folder / BEST).exists() and not brought:
         held.insert(0, BEST)
-    state = last_state(folder / "status.json") if start is None else None
-    if not held and state in (None, "FAILURE", "SUCCESS"):
-        return
+    if held:
+        raise _in_use(folder, held[0])
+
+
+def refuse_running(folder: Path) -> None:
+    """See by its status.json alone that no run is under way in a folder that can't be held.
+
+    Raises:
+        SpecError: the last line is of a run that has not ended, or was killed.
+    """
+    state = last_state(folder / "status.json")
+    if state not in (None, "FAILURE", "SUCCESS"):
+        raise _in_use(folder, f"status.json saying {state}")
+
+
+def _in_use(folder: Path, got: str) -> SpecError:
     latest = folder / LATEST
-    raise SpecError(
+    return SpecError(
         "results-dir-in-use",
         f"{folder} already holds a run",
-        got=held[0] if held else f"status.json saying {state}",
+        got=got,
         expected="a folder without one",
         hint=(
             f"Set another results_dir, or go on: train.resume_training_checkpoint_path={latest}"

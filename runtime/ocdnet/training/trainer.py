@@ -14,19 +14,22 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from ocdnet.config.train import TrainConfig
-from ocdnet.devices import gpu_indices
+from ocdnet.devices import Devices
+from ocdnet.ranks import launched
 from ocdnet.status import StatusWriter
 from ocdnet.training.checkpoints import AtomicCheckpointIO, EpochCheckpoints
 from ocdnet.training.ema import WeightAverage
+from ocdnet.training.joining import cluster
+from ocdnet.training.launcher import watch_children
 from ocdnet.training.pictures import MapPictures, WorstAndBest
 from ocdnet.training.progress import StatusLines, StepTimes, TimeLimit, progress_callback
+from ocdnet.training.stopping import StopRequest
+from ocdnet.training.strategy import build_strategy, precision_of
 
-LOG = logging.getLogger("ocdnet")
 _LOGGED_STEPS = 10
 """Steps between two points of a curve."""
 _DRY_BATCHES = 3
 """Of a dry run; the first warms up, and the others tell how long one takes."""
-_PRECISION = {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}
 
 
 def seed_everything(seed: int) -> int:
@@ -43,6 +46,10 @@ def build_trainer(
     status: StatusWriter,
     validates: bool,
     loggers: Sequence[Logger] = (),
+    *,
+    devices: Devices,
+    stop: StopRequest,
+    recomputes: bool = False,
 ) -> pl.Trainer:
     """The Trainer of one run.
 
@@ -52,12 +59,11 @@ def build_trainer(
         status: the run's status file.
         validates: whether there is validation data.
         loggers: where curves and pictures go; see `run_loggers`.
-
-    Raises:
-        EnvironmentFault: the devices asked for are not here.
+        devices: what it trains on.
+        stop: the run's; the checkpoints obey it.
+        recomputes: whether the network recomputes its activations in the backward pass.
     """
     _quiet()
-    gpus = gpu_indices(config.num_gpus, config.gpu_ids)
     torch.backends.cudnn.benchmark = config.cudnn.benchmark
     torch.backends.cudnn.deterministic = config.cudnn.deterministic
     callbacks = [
@@ -67,19 +73,24 @@ def build_trainer(
     if config.is_dry_run:
         callbacks.append(StepTimes())
     else:
-        callbacks.append(EpochCheckpoints(folder, config, validates))
+        callbacks.append(EpochCheckpoints(folder, config, validates, stop))
         callbacks += [WorstAndBest(folder)] if validates else []
-        callbacks += [MapPictures()] if validates and loggers else []
+        # They compute a part of the network by itself, on rank 0 alone: not where it is split.
+        whole = config.distributed_strategy == "ddp"
+        callbacks += [MapPictures()] if validates and loggers and whole else []
     if config.model_ema:
         callbacks.append(WeightAverage(config.model_ema_decay))
     if config.max_minutes is not None:
         callbacks.append(TimeLimit(config.max_minutes))
-    return pl.Trainer(
-        accelerator="gpu" if gpus else "cpu",
-        devices=gpus or 1,
-        num_nodes=config.num_nodes,
-        strategy="ddp" if len(gpus) * config.num_nodes > 1 else "auto",
-        precision=_precision(config.precision, bool(gpus)),
+    precision = precision_of(config, bool(devices.gpus))
+    named = isinstance(precision, str)
+    run = launched()
+    trainer = pl.Trainer(
+        accelerator="gpu" if devices.gpus else "cpu",
+        devices=devices.gpus or devices.processes,
+        num_nodes=devices.nodes,
+        strategy=build_strategy(config, devices, recomputes),
+        precision=precision if named else None,
         max_epochs=config.num_epochs,
         check_val_every_n_epoch=config.validation_interval,
         num_sanity_val_steps=0,
@@ -89,7 +100,11 @@ def build_trainer(
         use_distributed_sampler=False,
         fast_dev_run=_DRY_BATCHES if config.is_dry_run else False,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[
+            AtomicCheckpointIO(),
+            *([] if named else [precision]),
+            *([] if run is None else [cluster(run)]),
+        ],
         logger=list(loggers) or False,
         log_every_n_steps=_LOGGED_STEPS,
         enable_model_summary=False,
@@ -97,17 +112,12 @@ def build_trainer(
         enable_progress_bar=sys.stderr.isatty(),
         default_root_dir=folder,
     )
-
-
-def _precision(name: str, gpu: bool) -> str:
-    if name == "fp16" and not gpu:
-        LOG.info("fp16 needs a GPU: training in bf16 on the CPU.")
-        return _PRECISION["bf16"]
-    return _PRECISION[name]
+    watch_children(trainer, status)
+    return trainer
 
 
 def _quiet() -> None:
     """Keep Lightning's hints for its programmers away from our users."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")

@@ -83,6 +83,8 @@ def _failures(tree: Mapping[str, Any]) -> Iterator[str]:
     yield from _foreign(tree)
     train = tree.get("train", {})
     if train:
+        if train["num_gpus"] < 0:
+            yield "train.num_gpus: -1 is no number of GPUs"
         if train["precision"] == "bf16":
             yield "train.precision: bf16 is not implemented"
         if train["optimizer"]["type"] != "Adam":
