@@ -67,9 +67,9 @@ def _number(environment: Mapping[str, str], name: str) -> int | None:
 def is_rank_zero() -> bool:
     """Whether this process is the run's only or first one: the one that writes and prints.
 
-    What Lightning starts has its machine's NODE_RANK and a LOCAL_RANK.
+    What Lightning starts has its machine's NODE_RANK and a LOCAL_RANK; other launchers set RANK.
     """
     run = launched()
     if run is not None:
         return run.rank == 0
-    return all(int(os.environ.get(name, "0")) == 0 for name in ("NODE_RANK", "LOCAL_RANK"))
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "NODE_RANK", "LOCAL_RANK"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Preprocess
-from ocdnet.data.sampler import EpochSampler, ShardSampler
+from ocdnet.data.sampler import EpochSampler, ShardBatches
 from ocdnet.data.transforms import compile_train
 from ocdnet.errors import DataError, EnvironmentFault, Exit, SpecError, UserError
 
@@ -72,11 +72,22 @@ def test_skipping_happens_once():
     assert len(sampler) == 5
 
 
-@given(length=st.integers(0, 40), world=st.integers(1, 6))
-def test_evaluation_shards_are_disjoint_and_complete(length, world):
-    shards = [list(ShardSampler(length, rank, world)) for rank in range(world)]
-    assert sorted(index for shard in shards for index in shard) == list(range(length))
-    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+@given(length=st.integers(0, 40), size=st.integers(1, 5), world=st.integers(1, 6))
+def test_evaluation_shards_are_disjoint_and_complete(length, size, world):
+    shards = [list(ShardBatches(length, size, rank, world)) for rank in range(world)]
+    images = [[index for batch in shard for index in batch] for shard in shards]
+    assert sorted(index for shard in images for index in shard) == list(range(length))
+    assert max(map(len, images)) - min(map(len, images)) <= 1
+    assert all(len(batch) <= size for shard in shards for batch in shard)
+    # As many batches everywhere, some of them empty.
+    assert {len(shard) for shard in shards} == {len(ShardBatches(length, size, 0, world))}
+    assert sum(map(len, shards)) <= world * (length // (size * world) + 1)
+
+
+def test_an_empty_batch_counts_nothing():
+    batch = data.collate_eval([])
+    assert batch.images.shape == (1, 64, 64, 3)
+    assert (batch.sizes, batch.scales, batch.image_sizes, batch.annotations) == ([], [], [], [])
 
 
 @pytest.fixture
@@ -167,8 +178,7 @@ def test_errors_survive_pickling(kind):
 def test_evaluation_batches_map_back(annotations):
     loader = DataLoader(
         data.EvalDataset(annotations, Preprocess(32)),
-        batch_size=4,
-        sampler=ShardSampler(4),
+        batch_sampler=ShardBatches(4, 4),
         collate_fn=data.collate_eval,
     )
     batch = data.check_batch(next(iter(loader)))

@@ -449,18 +449,24 @@ def test_a_batch_script_starts_one_process_a_gpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "state", "again"),
+    ("code", "state", "saved", "again"),
     [
-        (130, "RUNNING", True),  # told to end, and its time is up
-        (130, "COMPLETING", False),  # scancel
-        (0, "RUNNING", False),
-        (4, "RUNNING", False),
+        (130, "RUNNING", True, True),  # told to end, and its time is up
+        (130, "RUNNING", False, False),  # it would get no further the next time
+        (130, "COMPLETING", True, False),  # scancel
+        (0, "RUNNING", True, False),
+        (4, "RUNNING", True, False),
     ],
 )
 def test_a_job_whose_time_is_up_is_queued_again(
-    code: int, state: str, again: bool, tmp_path: Path
+    code: int, state: str, saved: bool, again: bool, tmp_path: Path
 ) -> None:
-    script = launched(job("train", "slurm", tmp_path, {}))[0].files["train.sbatch"]
+    planned = job("train", "slurm", tmp_path, {})
+    script = launched(planned)[0].files["train.sbatch"]
+    if saved:
+        latest = Path(planned.results_dir) / "train" / "ocd_model_latest.pth"
+        latest.parent.mkdir(parents=True)
+        latest.touch()
     assert "#SBATCH --signal=TERM@120\n" in script
     assert run_script(script, code, state)[1:] == (code, again)
 

@@ -95,6 +95,14 @@ def test_the_pooled_hmean_is_that_of_one_process(two, uneven, tmp_path):
         assert together[name] == pytest.approx(alone[name], abs=1e-7), name
 
 
+def test_a_process_may_have_nothing_to_validate(scenes, tmp_path):
+    support.write_blocks(tmp_path / "one", 1, seed=5)
+    data = f"dataset.validate_dataset.data_path=[{tmp_path}/one]"
+    code, text, errors = processes.trained(processes.STANDALONE, scenes, tmp_path, data)
+    assert code == 0, errors
+    assert json.loads(text)["best_metric"]["name"] == "hmean"
+
+
 def test_only_rank_0_writes(two):
     out, text, errors = two
     assert json.loads(text)["checkpoints"] == [

@@ -24,7 +24,7 @@ from ocdnet.data.dataset import (
     worker_count,
 )
 from ocdnet.data.from_config import eval_preprocess, train_transform
-from ocdnet.data.sampler import EpochSampler, ShardSampler
+from ocdnet.data.sampler import EpochSampler, ShardBatches
 from ocdnet.errors import DataError
 
 
@@ -71,7 +71,10 @@ class DetectionData(pl.LightningDataModule):
             trainer.global_rank,
             trainer.world_size,
         )
-        loader = self._loader(self.train_set, sampler, self._train_loader, collate_train)
+        config = self._train_loader
+        loader = self._loader(
+            self.train_set, config, collate_train, sampler=sampler, batch_size=config.batch_size
+        )
         # Workers read ahead as soon as Lightning has the loader, before it tells the epoch.
         sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
         # "Processed": a checkpoint is written before its own batch counts as completed.
@@ -84,10 +87,9 @@ class DetectionData(pl.LightningDataModule):
         """Validation batches of this rank; an empty list without validation data."""
         if self.eval_set is None:
             return []
-        sampler = ShardSampler(
-            len(self.eval_set), self.trainer.global_rank, self.trainer.world_size
-        )
-        return self._loader(self.eval_set, sampler, self._eval_loader, collate_eval)
+        config, rank, world = self._eval_loader, self.trainer.global_rank, self.trainer.world_size
+        batches = ShardBatches(len(self.eval_set), config.batch_size, rank, world)
+        return self._loader(self.eval_set, config, collate_eval, batch_sampler=batches)
 
     def batches(self, ranks: int) -> tuple[int, int]:
         """Training and validation batches of an epoch on each of several ranks."""
@@ -98,12 +100,13 @@ class DetectionData(pl.LightningDataModule):
             math.ceil(held_back / (validate * ranks)),
         )
 
-    def _loader(self, dataset: Any, sampler: Any, config: Loader, collate: Any) -> DataLoader[Any]:
+    def _loader(
+        self, dataset: Any, config: Loader, collate: Any, **samplers: Any
+    ) -> DataLoader[Any]:
         workers = worker_count(config.num_workers, self.trainer.num_devices)
         return DataLoader(
             dataset,
-            batch_size=config.batch_size,
-            sampler=sampler,
+            **samplers,
             num_workers=workers,
             collate_fn=collate,
             pin_memory=config.pin_memory and torch.cuda.is_available(),

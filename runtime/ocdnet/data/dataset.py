@@ -93,7 +93,8 @@ class EvalBatch:
     """Prepared images and what maps their boxes back.
 
     Attributes:
-        images: torch uint8[B, h, w, 3], padded right and below to the batch's largest.
+        images: torch uint8[B, h, w, 3], padded right and below to the batch's largest. Only as
+            many are counted as there are sizes.
         sizes: (width, height) of each image without that padding.
         scales: (sx, sy) of each: network pixel * scale = pixel of the original image.
         image_sizes: (width, height) of each original image.
@@ -127,18 +128,18 @@ def collate_train(items: Sequence[TrainItem | UserError]) -> TrainBatch | UserEr
 
 
 def collate_eval(items: Sequence[EvalItem | UserError]) -> EvalBatch | UserError:
-    """Stack evaluation items to an EvalBatch."""
+    """Stack evaluation items to an EvalBatch; of none, one black image that is not counted."""
     pairs: list[EvalItem] = []
     for item in items:
         if isinstance(item, UserError):
             return item
         pairs.append(item)
-    images = [prepared.image for prepared, _ in pairs]
+    images = [prepared.image for prepared, _ in pairs] or [np.zeros((64, 64, 3), np.uint8)]
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
     return EvalBatch(
         images=torch.from_numpy(np.stack([pad_to(image, height, width) for image in images])),
-        sizes=[(image.shape[1], image.shape[0]) for image in images],
+        sizes=[prepared.image.shape[1::-1] for prepared, _ in pairs],
         scales=[prepared.scale for prepared, _ in pairs],
         image_sizes=[prepared.image_size for prepared, _ in pairs],
         annotations=[annotation for _, annotation in pairs],

@@ -53,20 +53,26 @@ class EpochSampler:
             yield epoch, index
 
 
-class ShardSampler:
-    """Evaluation order: every index once over all ranks; shards differ by one sample at most.
+class ShardBatches:
+    """Evaluation order: every index once over all ranks, in as many batches on each.
+
+    Shards differ by one sample at most; where one has no sample left its batch is empty, so that
+    all ranks do as often what they must do together.
 
     Args:
         length: number of samples of the dataset.
+        batch_size: samples of a batch.
         rank: of this process.
         world_size: number of processes.
     """
 
-    def __init__(self, length: int, rank: int = 0, world_size: int = 1) -> None:
-        self._indices = range(rank, length, world_size)
+    def __init__(self, length: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self._indices, self.batch_size = range(rank, length, world_size), batch_size
+        self._longest = math.ceil(length / world_size)
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return math.ceil(self._longest / self.batch_size)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._indices)
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, self._longest, self.batch_size):
+            yield list(self._indices[start : start + self.batch_size])

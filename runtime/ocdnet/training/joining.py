@@ -18,7 +18,7 @@ from pytorch_lightning.plugins.environments import (
 from torch import distributed
 
 from ocdnet.devices import Devices
-from ocdnet.errors import RunError, UserError
+from ocdnet.errors import Interrupted, RunError, UserError
 from ocdnet.ranks import Launched, is_rank_zero, launched
 from ocdnet.status import StatusWriter, last_state
 
@@ -98,7 +98,9 @@ def shared(error: BaseException, status: StatusWriter) -> BaseException:
         told = _first(own, rank)
     if told is not None and told["rank"] != rank:
         return _rebuilt(told)
-    if rank and not isinstance(own, KeyboardInterrupt) and last_state(status.path) != "FAILURE":
+    # Told to stop, all stop.
+    alike = isinstance(own, KeyboardInterrupt | Interrupted)
+    if rank and not alike and last_state(status.path) != "FAILURE":
         StatusWriter(status.path).write("FAILURE", str(own) or type(own).__name__)
     return own
 

@@ -50,7 +50,6 @@ class DetectionModule(pl.LightningModule):
             polygon=config.metric.args.is_output_polygon,
         )
         self.metric = DetectionMetric()
-        self._batches_less = 0
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
 
     def setup(self, stage: str) -> None:
@@ -149,9 +148,6 @@ class DetectionModule(pl.LightningModule):
         """Validate the same network in every process: the one that is saved."""
         if self.trainer.world_size > 1:
             share_buffers(self.model)
-        own = int(self.trainer.num_val_batches[0])
-        most = self.trainer.strategy.reduce(torch.tensor(own, device=self.device), reduce_op="max")
-        self._batches_less = int(most) - own
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the validation before."""
@@ -182,11 +178,6 @@ class DetectionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log hmean, precision and recall of the counts pooled over all ranks."""
-        if self.config.distributed_strategy != "ddp":
-            # Each pass of a split network takes all processes; some may have a batch less.
-            blank = torch.zeros((1, 64, 64, 3), dtype=torch.uint8, device=self.device)
-            for _ in range(self._batches_less):
-                self.trainer.strategy.validation_step(EvalBatch(blank, [], [], [], []), 0)
         counts = self.metric.counts
         pooled = self.trainer.strategy.reduce(
             torch.tensor(

@@ -97,8 +97,7 @@ def build_strategy(config: TrainConfig, devices: Devices, recomputes: bool) -> S
         return "auto"
     return DDPStrategy(
         find_unused_parameters=not recomputes,
-        # The module shares them before each validation. DDP's way is a message with every batch,
-        # also in validation, where one process may have a batch more than another.
+        # The module shares them before each validation, with every strategy; not with every batch.
         broadcast_buffers=False,
         timeout=TIMEOUT,
     )
