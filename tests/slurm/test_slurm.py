@@ -93,6 +93,7 @@ def job(slurm, scenes, tmp_path):
     yield planned
     for one in started:
         subprocess.run(["scancel", one.number], env=slurm, check=False)
+        one.until(one.ended, 60)
 
 
 def states(folder):
