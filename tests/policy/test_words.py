@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ocdnet.policy import phrases
@@ -237,6 +237,7 @@ FUZZ = st.text() | st.lists(st.sampled_from([*PARTS.split(), "\0", "\ud800"])).m
 
 
 @given(FUZZ)
+@example("\u02bc")  # an apostrophe that counts as a letter
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_read_and_the_answer_is_bounded(text):
     words = read(text)

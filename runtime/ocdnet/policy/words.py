@@ -114,7 +114,8 @@ def _tokens(text: str) -> Iterator[_Token]:
         for part in _PART.finditer(chunk[0]):
             word = re.sub(r"['’ʼ`]", "", part[0].lower())  # noqa: RUF001
             first = chunk.start()
-            yield _Token(word, first + part.start(), first + part.end(), number)
+            if word:  # an apostrophe alone is none
+                yield _Token(word, first + part.start(), first + part.end(), number)
 
 
 def _is_one(chunk: str) -> bool:
