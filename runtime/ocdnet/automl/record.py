@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from ocdnet.automl import child
-from ocdnet.automl.study import BASELINE, Search, best, counted, masked
+from ocdnet.automl.study import BASELINE, Search, best, counted, exclusive, masked
 from ocdnet.automl.trial import last_values
 from ocdnet.config import spec
 from ocdnet.files import link, write_json, write_text
@@ -46,7 +45,6 @@ class Record:
 
     def __init__(self, search: Search, study: Study, status: StatusWriter) -> None:
         self.search, self.study, self.status = search, study, status
-        self._writing = threading.Lock()
 
     def starts(self, number: int, settings: Mapping[str, Any]) -> None:
         """Say which trial begins."""
@@ -72,7 +70,8 @@ class Record:
 
     def write(self) -> dict[str, Any]:
         """Write the files; what results.json holds, less its trials."""
-        with self._writing:
+        # Looking and writing are one: nobody writes an older state over a newer one.
+        with exclusive(self.search.folder):
             rows, result = self.rows(), self._result()
             write_json(self.search.folder / "results.json", result | {"trials": rows})
             return result

@@ -78,10 +78,8 @@ def run(
             raise
         raise fault from error
     elsewhere = result["states"]["running"]
-    if elsewhere:
-        told = f"A worker is done; trials that run elsewhere: {elsewhere}."
-        LOG.info(told)
-        status.write("RUNNING", told)
+    if elsewhere:  # whose searcher will say SUCCESS, perhaps at this moment
+        LOG.info("The budget is spent; trials that run elsewhere: %d.", elsewhere)
     else:
         status.write("SUCCESS", "automl finished successfully.")
     return result

@@ -109,7 +109,7 @@ def open_study(search: Search) -> Study:
         seed=max(0, int(search.tree["train"]["seed"])),
         weights={p.key: p.weights for p in search.parameters if p.weights},
     )
-    with _exclusive(search.folder / ".lock"):
+    with exclusive(search.folder):
         storage = _storage(search)
         try:
             study = optuna.create_study(
@@ -267,10 +267,11 @@ def _differing(then: Any, now: Any, at: str = "") -> Iterator[tuple[str, Any, An
 
 
 @contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """Let the processes of one machine, or of one shared disk, do this one after another."""
+def exclusive(folder: Path) -> Iterator[None]:
+    """Let the threads and processes that share a disk do this one after another."""
+    path = folder / ".lock"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     except OSError as error:
         raise os_fault(error, path) from error
