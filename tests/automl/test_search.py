@@ -154,6 +154,16 @@ def test_what_no_parameter_mends_ends_the_search_at_once(tmp_path, how, code, ki
     assert found["trials"][0]["baseline"] is True
 
 
+def test_a_spec_that_was_mended_after_the_first_trial_failed_starts_anew(tmp_path, how):
+    how(fail="bad-data", exit=4)
+    with pytest.raises(Exception, match="bad-data"):
+        made.ran(made.search(tmp_path, 2))
+    how()
+    found = made.ran(made.search(tmp_path, 2, "train.num_epochs=2"))
+    assert [row["trial"] for row in found["trials"]] == [0, 1]
+    assert found["states"]["complete"] == 2
+
+
 class TestPruning:
     @pytest.mark.parametrize("pruner", ["asha", "hyperband"])
     def test_what_is_behind_is_ended_early(self, tmp_path, how, pruner):

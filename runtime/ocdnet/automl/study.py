@@ -32,6 +32,7 @@ NAME = "ocdnet"
 """Name of a study that has its journal to itself."""
 BASELINE, CONTINUES, SURPLUS = "baseline", "continues", "surplus"
 """Attributes of trials: the spec as given; the trial whose work is taken up; not to be counted."""
+_UNTRAINED = (TrialState.FAIL, TrialState.WAITING)
 DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _FACTOR = 3
 _MADE_WITH = "made_with"
@@ -109,22 +110,34 @@ def open_study(search: Search) -> Study:
         seed=max(0, int(search.tree["train"]["seed"])),
         weights={p.key: p.weights for p in search.parameters if p.weights},
     )
+    pruner = _pruner(search)
     with exclusive(search.folder):
         storage = _storage(search)
-        try:
-            study = optuna.create_study(
+        name = search.study
+
+        def create() -> Study:
+            return optuna.create_study(
                 storage=storage,
-                study_name=search.study,
+                study_name=name,
                 direction=search.direction,  # type: ignore[arg-type]
                 sampler=sampler,
-                pruner=_pruner(search),
+                pruner=pruner,
             )
+
+        try:
+            study = create()
         except optuna.exceptions.DuplicatedStudyError:
             study = optuna.load_study(
-                study_name=search.study, storage=storage, sampler=sampler, pruner=_pruner(search)
+                study_name=name, storage=storage, sampler=sampler, pruner=pruner
             )
-            _check_same(study, search)
-            return study
+            change = _change(study, search)
+            if change is None:
+                return study
+            if any(t.state not in _UNTRAINED for t in study.get_trials(deepcopy=False)):
+                raise _another_search(search, *change) from None
+            # Its first trial failed, and the user has mended the spec.
+            optuna.delete_study(study_name=name, storage=storage)
+            study = create()
         _enqueue_baseline(study, search)
         study.set_user_attr(_MADE_WITH, _made_with(search))
     return study
@@ -239,22 +252,24 @@ def _made_with(search: Search) -> dict[str, Any]:
     }
 
 
-def _check_same(study: Study, search: Search) -> None:
+def _change(study: Study, search: Search) -> tuple[str, Any, Any] | None:
+    """The first key in which a search differs from what a study was made with, then and now."""
     end = time.monotonic() + _SECONDS
     while (then := study.user_attrs.get(_MADE_WITH)) is None and time.monotonic() < end:
         time.sleep(0.2)  # whoever made it is about to say with what
-    changed = next(_differing(then or {}, _made_with(search)), None)
-    if changed is not None:
-        key, before, now = changed
-        raise SpecError(
-            "another-search",
-            f"The study in {masked(search.storage) if search.storage else search.folder} was made "
-            f"with another {key}",
-            got=now,
-            expected=before,
-            hint="Go on with what it was made with, or search anew in another results_dir"
-            + (" and --study." if search.storage else "."),
-        )
+    return next(_differing(then or {}, _made_with(search)), None)
+
+
+def _another_search(search: Search, key: str, before: Any, now: Any) -> SpecError:
+    return SpecError(
+        "another-search",
+        f"The study in {masked(search.storage) if search.storage else search.folder} was made "
+        f"with another {key}",
+        got=now,
+        expected=before,
+        hint="Go on with what it was made with, or search anew in another results_dir"
+        + (" and --study." if search.storage else "."),
+    )
 
 
 def _differing(then: Any, now: Any, at: str = "") -> Iterator[tuple[str, Any, Any]]:
