@@ -107,17 +107,31 @@ def _explained(error: BaseException, action: str) -> BaseException:
         return error
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
         return _out_of_memory(error, action)
-    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+    death = next(filter(_is_workers_death, _causes(error)), None)
+    if death is not None:
         return RunError(
             "worker-died",
             "A process that prepares samples died",
-            got=str(error)[:200],
+            got=str(death)[:200],
             hint=f"Most often memory ran out: lower {_WORKERS} or batch_size; in a container, "
             "raise --shm-size.",
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return os_fault(error, Path(error.filename or "a file"))
     return error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it arose from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _is_workers_death(error: BaseException) -> bool:
+    """Torch tells of it from a signal's handler: whatever code it interrupts may wrap it."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 
 def _out_of_memory(error: BaseException, action: str) -> RunError:

@@ -1,0 +1,33 @@
+"""What an action's failure means to the user, wherever it was noticed."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from ocdnet.actions.session import session
+from ocdnet.config import spec
+from ocdnet.errors import RunError
+
+DEATH = "DataLoader worker (pid 7) is killed by signal: Killed."
+
+
+class Interrupted:
+    """A callable in the midst of whose inspection the signal comes."""
+
+    def __call__(self):
+        """Nothing."""
+
+    @property
+    def __signature__(self):
+        raise RuntimeError(DEATH)
+
+
+def test_a_worker_s_death_is_told_whatever_code_it_interrupts(tmp_path):
+    given = [f"results_dir={tmp_path}", "dataset.train_dataset.data_path=[/words]"]
+    loaded = spec.load("train", None, given)
+    with pytest.raises(RunError) as raised, session(loaded):
+        inspect.getfullargspec(Interrupted())  # wraps any error in a TypeError of its own
+    assert (raised.value.code, raised.value.got) == ("worker-died", DEATH)
+    assert DEATH in (tmp_path / "train" / "status.json").read_text()
