@@ -15,6 +15,7 @@ import sqlalchemy.exc
 
 from automl import fake_train
 from automl import searching as made
+from ocdnet.automl import child
 from ocdnet.automl import search as module
 from ocdnet.automl.study import open_study
 from ocdnet.automl.trial import TrialRun, Worker
@@ -32,6 +33,12 @@ RESULTS = jsonschema.Draft202012Validator(records.results())
 def how(monkeypatch):
     """How the fake trainer behaves."""
     return lambda **given: monkeypatch.setenv("FAKE_TRAIN", json.dumps(given))
+
+
+@pytest.fixture
+def watched_closely(monkeypatch):
+    """A trial is looked at at every epoch, however busy the machine is."""
+    monkeypatch.setattr(child, "_POLL_SECONDS", 0.03)
 
 
 def told(folder):
@@ -164,11 +171,14 @@ def test_a_spec_that_was_mended_after_the_first_trial_failed_starts_anew(tmp_pat
     assert found["states"]["complete"] == 2
 
 
+@pytest.mark.usefixtures("watched_closely")
 class TestPruning:
+    """One trial after the other: what is compared with what is then certain."""
+
     @pytest.mark.parametrize("pruner", ["asha", "hyperband"])
     def test_what_is_behind_is_ended_early(self, tmp_path, how, pruner):
-        how(seconds=0.4)
-        wanted = made.search(tmp_path, 7, "train.num_epochs=9", pruner=pruner, workers=3)
+        how(seconds=0.15)
+        wanted = made.search(tmp_path, 7, "train.num_epochs=9", pruner=pruner)
         found = made.ran(wanted)
         pruned = [row for row in found["trials"] if row["state"] == "pruned"]
         assert pruned, found["states"]
@@ -178,14 +188,15 @@ class TestPruning:
         assert found["best"]["state"] == "complete"
 
     def test_not_before_warm_up_is_over(self, tmp_path, how):
-        how(seconds=0.3)
+        how(seconds=0.2)
         warm = ("train.num_epochs=6", "train.lr_scheduler.args.warmup_epoch=3")
-        found = made.ran(made.search(tmp_path, 6, *warm, pruner="asha", workers=3))
+        found = made.ran(made.search(tmp_path, 6, *warm, pruner="asha"))
         pruned = [row for row in found["trials"] if row["state"] == "pruned"]
         assert pruned
         assert all(row["epochs"] >= 4 for row in pruned)
 
 
+@pytest.mark.usefixtures("watched_closely")
 class TestBudgets:
     def test_epochs_of_all_trials(self, tmp_path, how):
         how(seconds=0.6)
@@ -196,7 +207,7 @@ class TestBudgets:
 
     def test_minutes(self, tmp_path, how):
         how(seconds=0.2)
-        found = made.ran(made.search(tmp_path, None, minutes=0.05))
+        found = made.ran(made.search(tmp_path, None, minutes=0.1))
         assert found["states"]["complete"] >= 1
         assert found["states"]["running"] == 0
 
@@ -337,6 +348,15 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(EnvironmentFault) as raised:
         made.ran(made.search(tmp_path, 2))
     assert raised.value.code == "cannot-write"
+
+
+def test_a_trial_s_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "automl").mkdir()
+    (tmp_path / "automl" / "trial_000").write_text("a file")
+    with pytest.raises(EnvironmentFault) as raised:
+        made.ran(made.search(tmp_path, 2))
+    assert raised.value.code == "cannot-write"
+    assert "trial_000" in raised.value.message
 
 
 def test_the_jobs_of_a_results_folder_know_it(tmp_path):

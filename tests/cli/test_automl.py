@@ -227,6 +227,23 @@ def test_a_search_that_was_interrupted_is_told_with_the_command_that_goes_on(tmp
     assert Path(loaded.experiment.results_dir) == tmp_path
 
 
+@pytest.mark.parametrize("asked", [3, "train.loss.alpha", {"a": 1}, None])
+def test_what_a_spoilt_results_json_asks_for_is_passed_over(tmp_path, asked):
+    folder = tmp_path / "automl"
+    folder.mkdir()
+    (folder / "experiment.yaml").write_text("train: {num_epochs: 2}\n")
+    lines = [("STARTED", "Starting OCDNet automl."), ("FAILURE", "interrupted")]
+    (folder / "status.json").write_text(
+        "".join(json.dumps({"status": state, "message": text}) + "\n" for state, text in lines)
+    )
+    told_of = {"asked": asked, "fixed": asked, "trials": 4}
+    result = {"action": "automl", "metric": "hmean", "trials": [], "search": told_of}
+    (folder / "results.json").write_text(json.dumps(result))
+    resume = told(status, tmp_path)["resume"]
+    assert "--search" not in resume
+    assert resume.endswith("--metric hmean --trials 4")
+
+
 def test_the_report_shows_history_importance_slices_and_trials(found):
     told = write_report(found, found / "page.html", "ocdnet")
     page = (found / "page.html").read_text()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ocdnet.errors import Exit, UserError
+from ocdnet.files import os_fault
 from ocdnet.report.history import Epoch, history
 from ocdnet.status import last_state
 
@@ -53,9 +54,16 @@ def held(folder: Path, patience: float = 0) -> Iterator[int | None]:
     Args:
         folder: made where it is not there.
         patience: seconds to wait for it.
+
+    Raises:
+        UserError: the folder can't be made or written, as `os_fault`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    path = folder / _LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise os_fault(error, path) from error
     try:
         end = time.monotonic() + patience
         while not (got := _locked(handle)) and time.monotonic() < end:

@@ -189,7 +189,7 @@ class Record:
         return told
 
     def _name(self, number: int) -> str:
-        """A trial's number, and the how manieth it is: what was cut off is not counted."""
+        """A trial's number, and its place among those that count."""
         numbers = [trial.number for trial in counted(self.study)]
         place = f"{numbers.index(number) + 1}" if number in numbers else "?"
         of = f" of {self.search.trials}" if self.search.trials else ""

@@ -288,8 +288,8 @@ def exclusive(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
+        fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
         raise os_fault(error, path) from error
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
         yield

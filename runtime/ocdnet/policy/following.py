@@ -123,8 +123,10 @@ def _search_again(job: Job, program: str) -> FollowUp:
     for name in ("trials", "epochs", "minutes", "sampler", "pruner", "study"):
         if name in told:
             words += [f"--{name}", shlex.quote(str(told[name]))]
-    words += [f"--search {shlex.quote(str(key))}" for key in told.get("asked", ())]
-    words += [f"--fix {shlex.quote(str(key))}" for key in told.get("fixed", ())]
+    for flag, name in (("--search", "asked"), ("--fix", "fixed")):
+        keys = told.get(name)
+        for key in keys if isinstance(keys, list) else ():  # anybody may have written the file
+            words += [flag, shlex.quote(str(key))]
     return FollowUp(
         action=SEARCH,
         takes=None,

@@ -12,12 +12,12 @@ from typing import Any, Literal
 from ocdnet import registry
 from ocdnet.errors import UsageError
 from ocdnet.policy.checks import SAME_AS, choice, nearest, one_line, said_once, short
+from ocdnet.policy.searches import METRICS
 
 Policy = Literal["on", "off"]
 
 ACTIONS = (*registry.ACTIONS, "resume", "default_specs")
 """What can be planned."""
-METRICS = ("train_loss", "hmean")
 _MOST_TRIALS = 10_000
 PLATFORMS = ("local", "docker", "tao-docker", "slurm", "kubernetes")
 MAX_TEXT = 10_000
