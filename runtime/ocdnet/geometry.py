@@ -29,9 +29,8 @@ def area(points: Points) -> float:
 
 def perimeter(points: Points) -> float:
     """Length of a closed polygon's outline in pixels."""
-    points = np.asarray(points, np.float64)
-    edges = np.roll(points, -1, axis=0) - points
-    return float(np.sqrt((edges * edges).sum(axis=1)).sum())
+    corners = points.tolist()
+    return sum(map(math.dist, corners, corners[1:] + corners[:1]))
 
 
 def shrink_distance(points: Points, shrink_ratio: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,65 +82,70 @@ def _draw_border(
     grown = offset(polygon, distance) if distance > 0 else []
     if not grown:
         return
-    outline = _largest(grown)
-    _fill(targets.threshold_mask, outline, 1)
+    outline = _largest(grown).astype(np.int32)
+    cv2.fillPoly(targets.threshold_mask, [outline], 1)
     height, width = targets.threshold_map.shape
-    left, top = outline.min(axis=0).astype(int).tolist()
-    right, bottom = (outline.max(axis=0).astype(int) + 1).tolist()
-    columns, rows = slice(max(left, 0), min(right, width)), slice(max(top, 0), min(bottom, height))
+    left, top, wide, high = cv2.boundingRect(outline)
+    columns = slice(max(left, 0), min(left + wide, width))
+    rows = slice(max(top, 0), min(top + high, height))
     if columns.start >= columns.stop or rows.start >= rows.stop:
         return
     nearness = _nearness(
-        polygon.astype(np.float32) - np.array([left, top], np.float32),
-        np.arange(columns.start - left, columns.stop - left, dtype=np.float64),
-        np.arange(rows.start - top, rows.stop - top, dtype=np.float64),
+        (polygon - np.array([columns.start, rows.start], np.float32)) / np.float32(distance),
+        (rows.stop - rows.start, columns.stop - columns.start),
         distance,
     )
+    nearness *= thresh_max - thresh_min
+    nearness += thresh_min
     box = targets.threshold_map[rows, columns]
-    value = nearness * np.float32(thresh_max - thresh_min) + np.float32(thresh_min)
-    np.fmax(box, value, out=box)  # fmax, as nearness may hold NaN
+    np.maximum(box, nearness, out=box)
 
 
 def _nearness(
-    polygon: Polygon, xs: NDArray[np.float64], ys: NDArray[np.float64], distance: float
+    polygon: Polygon, size: tuple[int, int], distance: float
 ) -> NDArray[np.float32]:
-    """1 on the polygon's outline, falling to 0 at `distance` from it: float32[len(ys), len(xs)].
+    """1 on a polygon's outline, falling to 0 at `distance` pixels from it: float32[height, width].
 
     Each edge is worked out only where it can count, in its own box grown by the distance.
+
+    Args:
+        polygon: float32[N, 2] in units of the distance.
+        size: (height, width) in pixels.
+        distance: pixels.
     """
-    nearness = np.zeros((len(ys), len(xs)))
-    for start, end in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        left, top = np.minimum(start, end) - distance
-        right, bottom = np.maximum(start, end) + distance
-        i, j = np.searchsorted(xs, (left, right))
-        k, m = np.searchsorted(ys, (top, bottom))
-        if i < j and k < m:
-            away = _edge_distance(xs[i:j], ys[k:m], start, end)
-            strip = nearness[k:m, i:j]
-            np.maximum(strip, 1 - away / distance, out=strip)
-    return nearness.astype(np.float32)
+    height, width = size
+    squared = np.ones(size, np.float32)
+    xs = np.arange(width, dtype=np.float32) / np.float32(distance)
+    ys = np.arange(height, dtype=np.float32)[:, None] / np.float32(distance)
+    corners = polygon.tolist()
+    x0, y0 = corners[-1]
+    for x1, y1 in corners:
+        left, right = _reach(x0, x1, distance, width)
+        top, bottom = _reach(y0, y1, distance, height)
+        length = math.hypot(x1 - x0, y1 - y0)
+        if length > 0 and left < right and top < bottom:
+            # A pixel seen from the middle of the edge: beyond its ends, and across it.
+            x, y = xs[left:right] - (x0 + x1) / 2, ys[top:bottom] - (y0 + y1) / 2
+            cos, sin = (x1 - x0) / length, (y1 - y0) / length
+            beyond = y * sin + x * cos
+            np.abs(beyond, out=beyond)
+            beyond -= length / 2
+            np.maximum(beyond, 0, out=beyond)
+            beyond *= beyond
+            across = y * cos - x * sin
+            across *= across
+            across += beyond
+            strip = squared[top:bottom, left:right]
+            np.minimum(strip, across, out=strip)
+        x0, y0 = x1, y1
+    np.sqrt(squared, out=squared)
+    return np.subtract(1, squared, out=squared)
 
 
-def _edge_distance(
-    xs: NDArray[np.float64], ys: NDArray[np.float64], start: Polygon, end: Polygon
-) -> NDArray[np.float64]:
-    """Distance of a grid of pixels to an edge: float64[len(ys), len(xs)].
-
-    Law of cosines at the pixel P over edge AB: where the angle APB is obtuse, the height of the
-    triangle; elsewhere the distance to the nearer end. The order of operations and the float32
-    length of the edge are the reference's, so that our maps equal its: rounding may even make a
-    pixel on the edge NaN, which the caller leaves as it was.
-    """
-    to_start = np.square(xs - start[0]) + np.square(ys - start[1])[:, None]
-    to_end = np.square(xs - end[0]) + np.square(ys - end[1])[:, None]
-    length = np.square(start[0] - end[0]) + np.square(start[1] - end[1])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        product = to_start * to_end
-        cosine = (length - to_start - to_end) / (2 * np.sqrt(product))
-        height = np.sqrt(product * (1 - np.square(cosine)) / length)
-    away: NDArray[np.float64] = np.where(cosine < 0, np.sqrt(np.minimum(to_start, to_end)), height)
-    away[product == 0] = 0  # on a corner, where there is no angle
-    return away
+def _reach(start: float, end: float, distance: float, size: int) -> tuple[int, int]:
+    """First pixel, and the one behind the last, of 0 .. size - 1 that are near enough an edge."""
+    low, high = (start, end) if start < end else (end, start)
+    return max(int((low - 1) * distance), 0), min(int((high + 1) * distance) + 1, size)
 
 
 def _largest(pieces: list[Polygon]) -> Polygon:
