@@ -1,10 +1,17 @@
-"""Which of a run's processes this is, from the environment that launchers set."""
+"""Which of a run's processes this is, from the environment that launchers set, and its CPUs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+
+def cpus() -> int:
+    """How many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 
 import support
 from ocdnet.backends import open as backends
+from ocdnet.backends.pipeline import predict
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError
@@ -26,8 +27,19 @@ def images_of(folder):
 
 
 def predicted(path, images, batch_size):
-    rows = backends.predict(opened(path), PREPROCESS, images, lambda image: image, batch_size)
-    return {image.name: prediction.probability for image, prediction in rows}
+    return dict(maps(opened(path), PREPROCESS, images, batch_size))
+
+
+def maps(predictor, preprocess, images, batch_size):
+    """Name and probability map of each image."""
+    return predict(
+        predictor,
+        preprocess,
+        [path.name for path in images],
+        {path.name: path for path in images}.__getitem__,
+        lambda _, prediction: prediction.probability,
+        batch_size=batch_size,
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -58,8 +70,8 @@ def test_images_of_several_sizes_in_a_batch(scenes, detector, tmp_path):
     cv2.imwrite(str(tmp_path / "b.png"), image[:, :130])
     preprocess = Preprocess(1, "BGR")
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
-    rows = backends.predict(opened(detector), preprocess, paths, lambda path: path, 2)
-    assert [row.probability.shape for _, row in rows] == [(96, 160), (160, 160)]
+    rows = maps(opened(detector), preprocess, paths, 2)
+    assert [row.shape for _, row in rows] == [(96, 160), (160, 160)]
 
 
 def test_what_the_artifacts_say_of_themselves(detector, detector_onnx):

@@ -44,6 +44,7 @@ MAXIMA = {
 RESNETS = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
 CHOICES = {"model.backbone": [*RESNETS, "mobilenet_v2", "mobilenet_v3_large"]}
 OURS = {
+    "inference.skip_unreadable",
     "train.accumulate_grad_batches",
     "train.keep_checkpoints",
     "train.lr_scheduler.args.per_step",

@@ -7,12 +7,14 @@ from typing import Any
 
 from ocdnet.actions.detection import model_file, postprocessor
 from ocdnet.actions.session import session
-from ocdnet.backends.open import check_fit, open_predictor, predict
+from ocdnet.backends.open import check_fit, open_predictor
+from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.from_config import eval_preprocess
 from ocdnet.files import write_json
-from ocdnet.metrics import Counts, DetectionMetric, ImageMatch
+from ocdnet.metrics import Counts, ImageMatch, match_image
+from ocdnet.postprocess import Detections
 from ocdnet.progress import tracked
 from ocdnet.showcase import Showcase
 
@@ -37,26 +39,33 @@ def run(loaded: Loaded) -> dict[str, Any]:
         predictor = open_predictor(path, loaded.experiment.model, config.num_gpus, config.gpu_ids)
         check_fit(predictor, preprocess, path)
         postprocess = postprocessor(config.post_processing, config.metric.args.is_output_polygon)
-        metric, showcase, images = DetectionMetric(), Showcase(), []
-        pairs = predict(predictor, preprocess, annotations, _image_of, config.batch_size)
-        for annotation, prediction in tracked(pairs, "evaluating", len(annotations)):
+
+        def finish(annotation: Annotation, prediction: Prediction) -> tuple[Detections, ImageMatch]:
             prepared = prediction.prepared
             found = postprocess(prediction.probability, prepared.scale, prepared.image_size)
-            match = metric.update(found.polygons, annotation.polygons, annotation.ignore)
+            match = match_image(found.polygons, annotation.polygons, annotation.ignore)
+            return found, match
+
+        counts, showcase, images = Counts(), Showcase(), []
+        scored = predict(
+            predictor, preprocess, annotations, _image_of, finish, batch_size=config.batch_size
+        )
+        for annotation, (found, match) in tracked(scored, "evaluating", len(annotations)):
+            counts += match.counts
             images.append(_image_row(annotation, match))
             showcase.add(annotation, found.polygons, match)
-        scores = _scores(metric.counts)
+        scores = _scores(counts)
         here.status.write("RUNNING", "Test metrics generated.", scores)
         summary = {
             "action": "evaluate",
             **scores,
-            "counts": _counts(metric.counts),
+            "counts": _counts(counts),
             "images": len(images),
             "checkpoint": str(path),
             "thresholds": {"thresh": postprocess.thresh, "box_thresh": postprocess.box_thresh},
             "results": str(here.folder / "results.json"),
         }
-        showcase.write(here.folder, metric.counts.hmean)
+        showcase.write(here.folder, counts.hmean)
         write_json(here.folder / "results.json", summary | {"per_image": images})
         return summary
 

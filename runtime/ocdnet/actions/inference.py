@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +14,19 @@ from numpy.typing import NDArray
 
 from ocdnet.actions.detection import model_file, postprocessor
 from ocdnet.actions.session import session
-from ocdnet.backends.open import check_fit, open_predictor, predict
+from ocdnet.backends.open import check_fit, open_predictor
+from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import list_images
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError
 from ocdnet.files import write_text
-from ocdnet.postprocess import Detections
+from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress import tracked
 from ocdnet.visualize import RED, draw_polygons, probability_image, write_image
+
+LOG = logging.getLogger("ocdnet")
+_SHOWN = 10
 
 
 def run(loaded: Loaded) -> dict[str, Any]:
@@ -33,7 +38,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
         loaded: a spec checked for `inference`.
 
     Returns:
-        How many images and boxes, and where the files are.
+        How many images and boxes, which images were left out, and where the files are.
 
     Raises:
         UserError: no images, an unreadable one, or a model made for other images.
@@ -48,30 +53,52 @@ def run(loaded: Loaded) -> dict[str, Any]:
         check_fit(predictor, preprocess, path)
         postprocess = postprocessor(config.post_processing, config.polygon)
         batch_size = max(1, config.batch_size)
-        boxes = 0
-        pairs = predict(predictor, preprocess, images, Path, batch_size)
-        for image_path, prediction in tracked(pairs, "detecting", len(images)):
-            prepared = prediction.prepared
-            found = postprocess(prediction.probability, prepared.scale, prepared.image_size)
-            boxes += len(found.polygons)
-            picture = _as_bgr(prediction.image, config.img_mode)
-            stem = here.folder / names[image_path]
-            write_text(stem.with_name(f"{stem.name}.txt"), text_lines(found))
-            write_image(
-                stem.with_name(f"{stem.name}_result.jpg"),
-                draw_polygons(picture, found.polygons, RED),
-            )
-            write_image(
-                stem.with_name(f"{stem.name}_pred.jpg"), probability_image(prediction.probability)
-            )
+        skipped: list[Path] = []
+
+        def skip(image: Path, error: DataError) -> None:
+            skipped.append(image)
+            LOG.warning("%s: left out", error.message)
+
+        def finish(image: Path, prediction: Prediction) -> int:
+            return _write(here.folder / names[image], prediction, postprocess, config.img_mode)
+
+        written = predict(
+            predictor,
+            preprocess,
+            images,
+            Path,
+            finish,
+            batch_size=max(1, config.batch_size),
+            skipped=skip if config.skip_unreadable else None,
+        )
+        done = tracked(written, "detecting", len(images))
+        boxes = [found for _, found in done]
+        if not boxes:
+            raise _none_readable(images)
         return {
             "action": "inference",
-            "images": len(images),
-            "boxes": boxes,
+            "images": len(boxes),
+            "boxes": sum(boxes),
+            "skipped": [str(image) for image in sorted(skipped)[:_SHOWN]],
+            "skipped_images": len(skipped),
             "checkpoint": str(path),
             "results_dir": str(here.folder),
             "overlays": str(here.folder / "*_result.jpg"),
         }
+
+
+def _write(
+    stem: Path, prediction: Prediction, postprocess: DBPostprocessor, img_mode: str
+) -> int:
+    """Write the three files of an image; the number of boxes in it."""
+    prepared = prediction.prepared
+    found = postprocess(prediction.probability, prepared.scale, prepared.image_size)
+    picture = draw_polygons(_as_bgr(prediction.image, img_mode), found.polygons, RED)
+    write_text(stem.with_name(f"{stem.name}.txt"), text_lines(found))
+    write_image(stem.with_name(f"{stem.name}_result.jpg"), picture)
+    grey = probability_image(prediction.probability)
+    write_image(stem.with_name(f"{stem.name}_pred.jpg"), grey)
+    return len(found.polygons)
 
 
 def text_lines(found: Detections) -> str:
@@ -106,6 +133,15 @@ def _images(folder: Path) -> list[Path]:
             hint="Subfolders are not searched: give the folder that holds the images.",
         )
     return images
+
+
+def _none_readable(images: Sequence[Path]) -> DataError:
+    return DataError(
+        "unreadable-image",
+        "None of the images can be read",
+        got=[str(image) for image in images[:_SHOWN]],
+        expected="whole image files (JPEG, PNG, BMP, WebP or TIFF)",
+    )
 
 
 def _as_bgr(image: NDArray[np.uint8], img_mode: str) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from ocdnet.automl import child
 from ocdnet.automl.study import BASELINE, CONTINUES, Search, counted, epochs_of
 from ocdnet.errors import Exit, UserError
 from ocdnet.policy.texts import inline_yaml
+from ocdnet.ranks import cpus
 from ocdnet.report.history import Epoch
 
 _PRUNED, _BUDGET, _INTERRUPTED = "pruned", "budget", "interrupted"
@@ -118,8 +119,7 @@ class TrialRun:
         if self.worker.gpu is not None:
             own["CUDA_VISIBLE_DEVICES"] = self.worker.gpu
         elif self.search.workers > 1:
-            cores = len(os.sched_getaffinity(0))
-            own.setdefault("OMP_NUM_THREADS", str(max(1, cores // self.search.workers)))
+            own.setdefault("OMP_NUM_THREADS", str(max(1, cpus() // self.search.workers)))
         return own
 
     def _reason_to_stop(self, epochs: list[Epoch]) -> str:

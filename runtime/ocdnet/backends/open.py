@@ -1,23 +1,14 @@
-"""From a model file to its predictor, and the images through it."""
+"""From a model file to its predictor."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ocdnet.backends.base import Predictor
 from ocdnet.config.model import ModelConfig
-from ocdnet.data.preprocess import Prepared, Preprocess, read_image
+from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError
-
-T = TypeVar("T")
 
 
 def open_predictor(
@@ -69,63 +60,3 @@ def check_fit(predictor: Predictor, preprocess: Preprocess, path: Path) -> None:
             expected=f"width {width}, height {height}",
             hint="Set that size in the spec, or export the network again with yours.",
         )
-
-
-class Prediction(NamedTuple):
-    """One image through the network."""
-
-    image: NDArray[np.uint8]
-    """As read: uint8[H, W, 3]."""
-    prepared: Prepared
-    probability: NDArray[np.float32]
-    """float32[h, w], at the prepared image's size."""
-
-
-def predict(
-    predictor: Predictor,
-    preprocess: Preprocess,
-    items: Iterable[T],
-    path_of: Callable[[T], Path],
-    batch_size: int,
-    workers: int = 2,
-) -> Iterator[tuple[T, Prediction]]:
-    """Read, prepare and predict images in order, reading ahead in threads.
-
-    Args:
-        predictor: the network.
-        preprocess: how an image becomes its input.
-        items: what is to be predicted; a few batches are held at a time.
-        path_of: the image file of an item.
-        batch_size: images through the network at once.
-        workers: threads that read ahead.
-
-    Raises:
-        DataError: an image that cannot be read.
-    """
-
-    def load(item: T) -> tuple[T, NDArray[np.uint8], Prepared]:
-        image = read_image(path_of(item), preprocess.img_mode)
-        return item, image, preprocess.prepare(image)
-
-    with ThreadPoolExecutor(workers) as pool:
-        loaded = _ordered(pool, load, items, ahead=2 * batch_size)
-        while batch := list(islice(loaded, batch_size)):
-            maps = predictor(preprocess.to_tensor([prepared.image for _, _, prepared in batch]))
-            for (item, image, prepared), probability in zip(batch, maps, strict=True):
-                height, width = prepared.image.shape[:2]
-                yield item, Prediction(image, prepared, probability[:height, :width])
-
-
-U = TypeVar("U")
-
-
-def _ordered(
-    pool: ThreadPoolExecutor, function: Callable[[T], U], items: Iterable[T], ahead: int
-) -> Iterator[U]:
-    """`map` in threads, in order, with at most `ahead` results waiting."""
-    source = iter(items)
-    waiting: deque[Future[U]] = deque(pool.submit(function, item) for item in islice(source, ahead))
-    while waiting:
-        result = waiting.popleft().result()
-        waiting.extend(pool.submit(function, item) for item in islice(source, 1))
-        yield result

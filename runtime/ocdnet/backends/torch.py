@@ -10,10 +10,11 @@ from ocdnet.backends.base import Batch
 from ocdnet.checkpoint import load_exactly, read_checkpoint
 from ocdnet.config.model import ModelConfig
 from ocdnet.models.factory import build_model
+from ocdnet.models.folding import fold_batch_norms
 
 
 class TorchPredictor:
-    """Predictor of a .pth checkpoint.
+    """Predictor of a .pth checkpoint; its network computes, and cannot be trained.
 
     Args:
         path: checkpoint of ours or of TAO.
@@ -32,7 +33,10 @@ class TorchPredictor:
         load_exactly(model, checkpoint, config.backbone)
         self.img_mode = checkpoint.img_mode
         self.device = device
-        self.model = model.eval().to(device, memory_format=torch.channels_last)
+        model.eval()
+        fold_batch_norms(model)
+        # Folded and channels last: 1.6 times the speed on a CPU (docs/performance.md).
+        self.model = model.to(device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, images: Batch) -> Batch:

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, popular
+from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, extra, popular
 from ocdnet.config.rules import Given, Instead, Needed, Never, NoArchive
 from ocdnet.config.shared import PostProcessing
 from ocdnet.tree.nodes import MISSING
@@ -45,6 +45,9 @@ class InferenceConfig:
 
     batch_size: Annotated[int, Field(ge=-1)] = -1
     """Images a batch; -1: what the model allows."""
+
+    skip_unreadable: Annotated[bool, extra] = False
+    """Leave out images that cannot be read, and count them, instead of stopping at the first."""
 
     num_gpus: Annotated[Positive, popular] = 1
     """GPUs on each node."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
 from ocdnet.data.transforms import TrainTransform
 from ocdnet.errors import UserError
-from ocdnet.ranks import launched
+from ocdnet.ranks import cpus, launched
 
 MAX_AUTO_WORKERS = 8
 
@@ -170,8 +169,7 @@ def worker_count(requested: int, local_world_size: int = 1) -> int:
     run = launched()
     if run is not None and run.cpus is not None:
         return max(1, min(MAX_AUTO_WORKERS, run.cpus - 1))
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MAX_AUTO_WORKERS, cpus // local_world_size - 1))
+    return max(1, min(MAX_AUTO_WORKERS, cpus() // local_world_size - 1))
 
 
 def init_worker(worker_id: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from ocdnet import install
 from ocdnet.doctor.check import Answer, Check
 from ocdnet.doctor.packages import cuda_of_torch, version_of
+from ocdnet.ranks import cpus
 
 TOOLS = {
     "gpu": ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"),
@@ -151,8 +152,7 @@ def _free(path: Path) -> float:
 
 def check_memory() -> list[Check]:
     """Processors and memory, and the shared memory that data workers pass batches through."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = f"{cpus} processors"
+    found = f"{cpus()} processors"
     if hasattr(os, "sysconf"):
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GB
         found += f", {total:.1f} GB of memory"

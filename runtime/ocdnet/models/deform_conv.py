@@ -14,12 +14,15 @@ from torchvision.ops import deform_conv2d
 
 
 class ModulatedDeformConv2d(nn.Module):
-    """Square-kernel deformable convolution without bias; one deformable group.
+    """Square-kernel deformable convolution; one deformable group.
 
     `forward(x, offset, mask)` takes float[B, Cin, H, W], float[B, 2*k*k, Ho, Wo] offsets in input
     pixels ordered (dy, dx) per kernel point, and float[B, k*k, Ho, Wo] modulation in 0..1; it
-    returns float[B, Cout, Ho, Wo]. Points outside the input read zero.
+    returns float[B, Cout, Ho, Wo]. Points outside the input read zero. It has a bias, float[Cout],
+    only where a batch norm was folded into it.
     """
+
+    bias: nn.Parameter | None
 
     def __init__(
         self,
@@ -32,19 +35,28 @@ class ModulatedDeformConv2d(nn.Module):
         super().__init__()
         self.stride, self.padding = stride, padding
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
+        self.register_parameter("bias", None)
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """Convolve; see the class for shapes."""
         if x.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return deform_conv2d(
-                x, offset, self.weight, stride=self.stride, padding=self.padding, mask=mask
+                x, offset, self.weight, self.bias, self.stride, self.padding, mask=mask
             )
-        return deform_conv2d_cpu(x, offset, mask, self.weight, self.stride, self.padding)
+        return deform_conv2d_cpu(
+            x, offset, mask, self.weight, self.stride, self.padding, bias=self.bias
+        )
 
 
 def deform_conv2d_cpu(
-    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, stride: int, padding: int
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Deformable convolution as an `embedding_bag` lookup and a matrix product.
 
@@ -63,7 +75,7 @@ def deform_conv2d_cpu(
     columns = F.embedding_bag(index, rows, per_sample_weights=share.to(rows.dtype), mode="sum")
     columns = columns.view(batch * out_height * out_width, kernel * kernel * channels)
     matrix = weight.permute(0, 2, 3, 1).reshape(out_channels, -1)
-    out = F.linear(columns, matrix)
+    out = F.linear(columns, matrix, bias)
     return out.view(batch, out_height, out_width, out_channels).permute(0, 3, 1, 2)
 
 
