@@ -83,7 +83,7 @@ def order_quad(quad: Points) -> Polygon:
     xs, ys = corners.T.tolist()
     left = sorted(range(4), key=xs.__getitem__)[:2]
     start = min(left, key=ys.__getitem__)
-    return np.roll(corners, -start, axis=0)
+    return np.concatenate((corners[start:], corners[:start]))
 
 
 def min_area_quad(points: Points) -> tuple[Polygon, float]:
@@ -93,6 +93,11 @@ def min_area_quad(points: Points) -> tuple[Polygon, float]:
     """
     rectangle = cv2.minAreaRect(np.asarray(points, np.float32))
     return order_quad(cv2.boxPoints(rectangle)), float(min(rectangle[1]))
+
+
+def short_side(points: Points) -> float:
+    """Short side, in pixels, of the smallest rotated rectangle around points."""
+    return float(min(cv2.minAreaRect(np.asarray(points, np.float32))[1]))
 
 
 def is_valid(points: Points) -> bool:

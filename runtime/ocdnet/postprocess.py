@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.geometry import Polygon, min_area_quad, unclip
+from ocdnet.geometry import Polygon, min_area_quad, short_side, unclip
 
 _Found: TypeAlias = tuple[Polygon, float]
 
@@ -71,13 +72,12 @@ class DBPostprocessor:
         contours, _ = cv2.findContours(bitmap, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         find = self._polygon if self.polygon else self._quad
         found = [
-            find(probability, c.reshape(-1, 2).astype(np.int32))
-            for c in contours[: self.max_candidates]
+            find(probability, np.asarray(contour).reshape(-1, 2))
+            for contour in contours[: self.max_candidates]
         ]
         kept = [pair for pair in found if pair is not None]
-        factors, high = np.array(scale, np.float32), np.array(limits, np.float32)
         return Detections(
-            polygons=[np.clip(polygon * factors, 0, high) for polygon, _ in kept],
+            polygons=_on_image([polygon for polygon, _ in kept], scale, limits),
             scores=np.array([score for _, score in kept], np.float32),
         )
 
@@ -110,19 +110,29 @@ class DBPostprocessor:
         if score < self.box_thresh:
             return None
         pieces = unclip(outline.reshape(-1, 2), self.unclip_ratio)
-        if len(pieces) != 1 or min_area_quad(pieces[0])[1] < _MIN_SIDE_UNCLIPPED:
+        if len(pieces) != 1 or short_side(pieces[0]) < _MIN_SIDE_UNCLIPPED:
             return None
         return pieces[0], score
+
+
+def _on_image(
+    polygons: list[Polygon], scale: tuple[float, float], limits: tuple[float, float]
+) -> list[Polygon]:
+    """Polygons of the map in pixels of the image, and within it; all in one go."""
+    if not polygons:
+        return []
+    points = np.concatenate(polygons) * np.array(scale, np.float32)
+    np.clip(points, 0, np.array(limits, np.float32), out=points)
+    ends = list(accumulate(map(len, polygons)))
+    return [points[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _mean_inside(probability: NDArray[np.float32], polygon: Polygon | NDArray[np.int32]) -> float:
     """Mean probability of the pixels that a polygon fills."""
     height, width = probability.shape
-    (left, top), (right, bottom) = polygon.min(axis=0).tolist(), polygon.max(axis=0).tolist()
-    left, right = (min(max(x, 0), width - 1) for x in (math.floor(left), math.ceil(right)))
-    top, bottom = (min(max(y, 0), height - 1) for y in (math.floor(top), math.ceil(bottom)))
+    xs, ys = polygon.T.tolist()
+    left, right = max(math.floor(min(xs)), 0), min(math.ceil(max(xs)), width - 1)
+    top, bottom = max(math.floor(min(ys)), 0), min(math.ceil(max(ys)), height - 1)
     mask = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
-    # Truncated after the shift: a region beyond the left or top edge is filled as in the reference.
-    shifted = (polygon - np.array([left, top], polygon.dtype)).astype(np.int32)
-    cv2.fillPoly(mask, [shifted], 1)
+    cv2.fillPoly(mask, [polygon.astype(np.int32)], 1, offset=(-left, -top))
     return float(cv2.mean(probability[top : bottom + 1, left : right + 1], mask)[0])

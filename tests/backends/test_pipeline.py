@@ -50,9 +50,7 @@ def brightness(_, prediction):
 @pytest.mark.parametrize("batch_size", [1, 5, 12, 100])
 def test_every_image_once_in_order(images, batch_size):
     network = Network()
-    found = list(
-        predict(network, PREPROCESS, images, path_of, brightness, batch_size=batch_size)
-    )
+    found = list(predict(network, PREPROCESS, images, path_of, brightness, batch_size=batch_size))
     assert [path for path, _ in found] == images
     assert [value for _, value in found] == sorted(value for _, value in found)
     assert len({round(value, 4) for _, value in found}) == 12

@@ -46,6 +46,7 @@ CHOICES = {"model.backbone": [*RESNETS, "mobilenet_v2", "mobilenet_v3_large"]}
 OURS = {
     "inference.skip_unreadable",
     "train.accumulate_grad_batches",
+    "train.compile",
     "train.keep_checkpoints",
     "train.lr_scheduler.args.per_step",
     "train.max_minutes",

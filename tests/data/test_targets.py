@@ -24,8 +24,8 @@ def test_maps_equal_the_reference(case):
     np.testing.assert_array_equal(targets.shrink_map, golden["shrink_map"])
     np.testing.assert_array_equal(targets.shrink_mask, golden["shrink_mask"])
     np.testing.assert_array_equal(targets.threshold_mask, golden["threshold_mask"])
-    # The reference measures to the nearer end of an edge where the angle at the pixel is acute, and
-    # its rounding leaves pixels of an outline NaN, then at 0.3: those few are the only ones far off.
+    # The reference measures to the nearer end of an edge where the angle at the pixel is acute; and
+    # rounding makes some of its pixels on an outline NaN, then 0.3: only those few are far off.
     far = np.abs(targets.threshold_map - golden["threshold_map"]) > 0.03
     assert far.sum() < 20
     assert (targets.threshold_map[far] > 0.69).all()

@@ -25,7 +25,9 @@ def network(backbone):
     return model.eval()
 
 
-@pytest.mark.parametrize("backbone", ["deformable_resnet18", "mobilenet_v2", "fan_tiny_8_p4_hybrid"])
+@pytest.mark.parametrize(
+    "backbone", ["deformable_resnet18", "mobilenet_v2", "fan_tiny_8_p4_hybrid"]
+)
 def test_the_maps_stay(backbone):
     model, image = network(backbone), torch.randn(2, 3, 64, 96)
     with torch.inference_mode():

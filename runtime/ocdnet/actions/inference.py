@@ -52,7 +52,6 @@ def run(loaded: Loaded) -> dict[str, Any]:
         predictor = open_predictor(path, loaded.experiment.model, config.num_gpus, config.gpu_ids)
         check_fit(predictor, preprocess, path)
         postprocess = postprocessor(config.post_processing, config.polygon)
-        batch_size = max(1, config.batch_size)
         skipped: list[Path] = []
 
         def skip(image: Path, error: DataError) -> None:
@@ -87,9 +86,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
         }
 
 
-def _write(
-    stem: Path, prediction: Prediction, postprocess: DBPostprocessor, img_mode: str
-) -> int:
+def _write(stem: Path, prediction: Prediction, postprocess: DBPostprocessor, img_mode: str) -> int:
     """Write the three files of an image; the number of boxes in it."""
     prepared = prediction.prepared
     found = postprocess(prediction.probability, prepared.scale, prepared.image_size)

@@ -183,6 +183,9 @@ class TrainConfig:
     ] = 0.9999
     """Decay of that average."""
 
+    compile: Annotated[bool, extra] = False
+    """Compile the network with torch.compile: minutes at the start, for faster steps afterwards."""
+
     is_dry_run: bool = False
     """Run three batches of training and validation, to see that it works and how long it takes."""
 

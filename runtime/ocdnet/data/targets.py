@@ -101,9 +101,7 @@ def _draw_border(
     np.maximum(box, nearness, out=box)
 
 
-def _nearness(
-    polygon: Polygon, size: tuple[int, int], distance: float
-) -> NDArray[np.float32]:
+def _nearness(polygon: Polygon, size: tuple[int, int], distance: float) -> NDArray[np.float32]:
     """1 on a polygon's outline, falling to 0 at `distance` pixels from it: float32[height, width].
 
     Each edge is worked out only where it can count, in its own box grown by the distance.

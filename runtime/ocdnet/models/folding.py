@@ -67,7 +67,7 @@ def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.BatchNorm2d]]:
 
 @torch.no_grad()
 def _fold(convolution: nn.Module, norm: nn.BatchNorm2d) -> None:
-    """y = g (Wx + b - m) / s + c as one convolution: weights W g / s, bias (b - m) g / s + c."""
+    """One convolution for g (Wx + b - m) / s + c: weights W g / s, bias (b - m) g / s + c."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         raise ValueError("a batch norm without running statistics cannot be folded")

@@ -69,6 +69,8 @@ class DetectionModule(pl.LightningModule):
             self.model.to(memory_format=torch.contiguous_format)  # no other can be split
         if self.config.distributed_strategy == FSDP:
             shard(self.model, self.device_mesh)
+        if self.config.compile:
+            self.model.compile()  # in place: the keys of its state stay
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8[B, H, W, 3] -> the network's maps; see `DBHead.forward`."""
@@ -192,8 +194,11 @@ class DetectionModule(pl.LightningModule):
             self.log(name, getattr(total, name), prog_bar=name == "hmean", rank_zero_only=False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The spec's optimiser over all parameters."""
-        return build_optimizer(self.config.optimizer, self.model)
+        """The spec's optimiser over all parameters; on GPUs in one kernel, where that may be."""
+        plain = self.config.distributed_strategy == "ddp" and self.config.precision != "fp16"
+        # Under fp16 a fused optimiser unscales the gradients itself, and they could not be clipped.
+        fused = plain and self.trainer.strategy.root_device.type == "cuda"
+        return build_optimizer(self.config.optimizer, self.model, fused=fused)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the checkpoint say how it was made."""

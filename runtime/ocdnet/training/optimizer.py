@@ -24,12 +24,20 @@ def optimizer_arguments(config: Optimizer) -> dict[str, Any]:
     return {name: getattr(config.args, name) for name in _KINDS[config.type][1]}
 
 
-def build_optimizer(config: Optimizer, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD over all parameters; an argument of another one is told and ignored."""
+def build_optimizer(
+    config: Optimizer, model: torch.nn.Module, *, fused: bool = False
+) -> torch.optim.Optimizer:
+    """Adam, AdamW or SGD over all parameters; an argument of another one is told and ignored.
+
+    Args:
+        config: the spec's.
+        model: whose parameters.
+        fused: step all of them in one kernel.
+    """
     given = optimizer_arguments(config)
     for field in dataclasses.fields(config.args):
         value = getattr(config.args, field.name)
         if field.name not in given and value != field.default:
             key = f"train.optimizer.args.{field.name}"
             LOG.warning("%r is ignored: %s has no such argument", key, config.type)
-    return _KINDS[config.type][0](model.parameters(), **given)
+    return _KINDS[config.type][0](model.parameters(), fused=fused or None, **given)

@@ -71,21 +71,68 @@ class StatusLines(Callback):
         LOG.info("train_loss_epoch: %.6f", loss)
 
 
-class ProgressLines(Callback):
-    """A line now and then where no terminal shows a progress bar."""
+class Pace(Callback):
+    """How fast training goes, and how much of the time it waits for data, in the epoch so far."""
 
     def __init__(self) -> None:
-        self._told = self._started = 0.0
-        self._batches = 0
+        self._start(time.monotonic())
+
+    def _start(self, now: float) -> None:
+        self._started = self._batch_ended = now
+        self._waited = 0.0
+        self._images = 0
+
+    @property
+    def images_per_second(self) -> float:
+        """Of all processes; 0.0 before the first batch."""
+        return self._images / (self._batch_ended - self._started) if self._images else 0.0
+
+    @property
+    def waiting(self) -> float:
+        """Share of the time, 0..1, between one batch's end and the next one's start."""
+        return self._waited / (self._batch_ended - self._started) if self._images else 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock: of a run resumed within an epoch Lightning starts no epoch."""
-        self.on_train_epoch_start(trainer, pl_module)
+        self._start(time.monotonic())
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._told = self._started = time.monotonic()
-        self._batches = 0
+        self._start(time.monotonic())
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """The batch is here: the waiting ends."""
+        self._waited += time.monotonic() - self._batch_ended
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count the batch; the waiting for the next one begins."""
+        self._images += len(batch["paths"]) * trainer.world_size
+        self._batch_ended = time.monotonic()
+
+
+class ProgressLines(Callback):
+    """A line now and then where no terminal shows a progress bar.
+
+    Args:
+        pace: a callback that comes before this one.
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self._told = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A line was told a moment ago: the last epoch's."""
+        self._told = time.monotonic()
 
     def on_train_batch_end(
         self,
@@ -97,20 +144,40 @@ class ProgressLines(Callback):
     ) -> None:
         """Tell step, loss and pace, unless it was told a moment ago."""
         now = time.monotonic()
-        self._batches += 1
         if now - self._told < QUIET_SECONDS:
             return
         self._told = now
-        pace = (now - self._started) / self._batches * trainer.accumulate_grad_batches
         LOG.info(
-            "epoch %d/%d  step %d/%d  train_loss_step: %.3f  %.2f s a step",
+            "epoch %d/%d  step %d/%d  train_loss_step: %.3f  %.2f images a second, "
+            "%.1f %% of the time waiting for data",
             trainer.current_epoch + 1,
             trainer.max_epochs or 0,
             math.ceil((batch_idx + 1) / trainer.accumulate_grad_batches),
             steps_per_epoch(trainer),
             float(trainer.callback_metrics.get("train_loss_step", float("nan"))),
-            pace,
+            self.pace.images_per_second,
+            100 * self.pace.waiting,
         )
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar, with the pace on it.
+
+    Args:
+        pace: a callback that comes before this one.
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        super().__init__(console_kwargs={"stderr": True})
+        self.pace = pace
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """What stands beside the bar."""
+        return {
+            **super().get_metrics(trainer, pl_module),
+            "images/s": f"{self.pace.images_per_second:.2f}",
+            "waiting": f"{self.pace.waiting:.1%}",
+        }
 
 
 class StepTimes(Callback):
@@ -167,11 +234,10 @@ class TimeLimit(Callback):
             trainer.should_stop = True
 
 
-def progress_callback(terminal: bool) -> Callback:
-    """A progress bar on a terminal's stderr, else lines now and then."""
-    if terminal:
-        return RichProgressBar(console_kwargs={"stderr": True})
-    return ProgressLines()
+def progress_callbacks(terminal: bool) -> list[Callback]:
+    """What measures the pace, and what tells it: a bar on a terminal's stderr, else lines."""
+    pace = Pace()
+    return [pace, ProgressBar(pace) if terminal else ProgressLines(pace)]
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:

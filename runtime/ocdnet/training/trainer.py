@@ -22,7 +22,7 @@ from ocdnet.training.ema import WeightAverage
 from ocdnet.training.joining import cluster
 from ocdnet.training.launcher import watch_children
 from ocdnet.training.pictures import MapPictures, WorstAndBest
-from ocdnet.training.progress import StatusLines, StepTimes, TimeLimit, progress_callback
+from ocdnet.training.progress import StatusLines, StepTimes, TimeLimit, progress_callbacks
 from ocdnet.training.stopping import StopRequest
 from ocdnet.training.strategy import build_strategy, precision_of
 
@@ -68,7 +68,7 @@ def build_trainer(
     torch.backends.cudnn.deterministic = config.cudnn.deterministic
     callbacks = [
         StatusLines(status),
-        progress_callback(sys.stderr.isatty()),
+        *progress_callbacks(sys.stderr.isatty()),
     ]
     if config.is_dry_run:
         callbacks.append(StepTimes())
