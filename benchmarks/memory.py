@@ -47,8 +47,8 @@ def write_images(split: Path, images: int) -> None:
         (split / "gt" / f"gt_{number}.txt").write_text(line)
 
 
-def pss(process: int) -> float:
-    """Proportional set size of a process in MB, as Linux counts it."""
+def pss(process: int | str) -> float:
+    """Proportional set size of a process (or "self") in MB, as Linux counts it."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
 

@@ -1,4 +1,4 @@
-"""What the benchmarks measure on: words, probability maps and pictures that they make themselves."""
+"""What the benchmarks measure on: words, probability maps and pictures of their own making."""
 
 from __future__ import annotations
 

@@ -29,8 +29,9 @@ def sample(
     """Normalised image float32[3, side, side] and its label maps."""
     image = cv2.imread(path, cv2.IMREAD_COLOR).astype(np.float32)
     image, moved = augment(image, polygons, rng)
-    image, moved = crop(image, moved, ignore, side, rng)
-    maps = label_maps(moved, ignore, (side, side))
+    image, moved, size = crop(image, moved, ignore, side, rng)
+    seen = [i for i, polygon in enumerate(moved) if _meets(polygon, size)]
+    maps = label_maps([moved[i] for i in seen], [ignore[i] for i in seen], (side, side))
     image -= np.array(MEAN, np.float32)
     image /= 255.0
     return np.ascontiguousarray(image.transpose(2, 0, 1)), maps
@@ -67,7 +68,7 @@ def crop(
     ignore: Sequence[bool],
     side: int,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.float32], Polygons]:
+) -> tuple[NDArray[np.float32], Polygons, tuple[int, int]]:
     """A window that cuts no text, scaled to the side with its aspect kept, padded below."""
     height, width = image.shape[:2]
     cared = [polygon for polygon, ignored in zip(polygons, ignore, strict=True) if not ignored]
@@ -78,4 +79,10 @@ def crop(
     padded = np.zeros((side, side, 3), np.float32)
     padded[: size[1], : size[0]] = cv2.resize(image[y0:y1, x0:x1], size)
     corner = np.array([x0, y0], np.float32)
-    return padded, [((p - corner + 0.5) * factor - 0.5).astype(np.float32) for p in polygons]
+    moved = [((p - corner + 0.5) * factor - 0.5).astype(np.float32) for p in polygons]
+    return padded, moved, size
+
+
+def _meets(polygon: NDArray[np.float32], size: tuple[int, int]) -> bool:
+    low, high = polygon.min(axis=0), polygon.max(axis=0)
+    return bool((high >= 0).all() and (low <= np.array(size) - 1).all())

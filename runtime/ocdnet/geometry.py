@@ -150,40 +150,41 @@ def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
     return product
 
 
-def intersection_matrix(first: Sequence[Points], second: Sequence[Points]) -> NDArray[np.float64]:
-    """Areas of overlap of every pair of valid polygons, in square pixels.
+def overlaps(
+    first: Sequence[Points], second: Sequence[Points]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs of valid polygons that may overlap, and the areas of their overlaps in square pixels.
 
-    Returns float64[len(first), len(second)]. Exact where corners and crossings lie on whole pixels,
-    else within perimeter / 8192.
+    Returns int64[K, 2], indices of both lists in ascending order, and float64[K]; pairs that are
+    absent do not overlap. Areas are exact where corners and crossings lie on whole pixels, else
+    within perimeter / 8192.
     """
-    overlap = np.zeros((len(first), len(second)))
-    if overlap.size == 0:
-        return overlap
+    if not first or not second:
+        return np.zeros((0, 2), np.int64), np.zeros(0)
     paths_a, (low_a, high_a) = _on_grid(first)
     paths_b, (low_b, high_b) = _on_grid(second)
-    boxes_meet = ((low_a[:, None] < high_b[None]) & (low_b[None] < high_a[:, None])).all(axis=2)
-    for i, j in np.argwhere(boxes_meet).tolist():
-        overlap[i, j] = _path_overlap(paths_a[i], paths_b[j])
-    return overlap
+    boxes_meet = np.ones((len(first), len(second)), np.bool_)
+    for axis in (0, 1):
+        boxes_meet &= low_a[:, axis, None] < high_b[:, axis]
+        boxes_meet &= low_b[:, axis] < high_a[:, axis, None]
+    pairs = np.argwhere(boxes_meet)
+    areas = [_path_overlap(paths_a[i], paths_b[j]) for i, j in pairs.tolist()]
+    return pairs, np.array(areas, np.float64)
 
 
 def iou_matrix(first: Sequence[Points], second: Sequence[Points]) -> NDArray[np.float64]:
     """Intersection over union of all pairs of valid polygons: float64[len(first), len(second)]."""
-    overlap = intersection_matrix(first, second)
-    return iou_from_overlap(overlap, [area(p) for p in first], [area(p) for p in second])
-
-
-def iou_from_overlap(
-    overlap: NDArray[np.float64], first: Sequence[float], second: Sequence[float]
-) -> NDArray[np.float64]:
-    """`iou_matrix` where overlap and both lists of (positive) areas are known already."""
-    union: NDArray[np.float64] = np.reshape(first, (-1, 1)) + np.reshape(second, (1, -1)) - overlap
-    return overlap / union
+    matrix = np.zeros((len(first), len(second)))
+    pairs, overlap = overlaps(first, second)
+    areas_a, areas_b = np.array([area(p) for p in first]), np.array([area(p) for p in second])
+    i, j = pairs.T
+    matrix[i, j] = overlap / (areas_a[i] + areas_b[j] - overlap)
+    return matrix
 
 
 def intersection_area(first: Points, second: Points) -> float:
-    """Area of the overlap of two valid polygons in square pixels; see `intersection_matrix`."""
-    return float(intersection_matrix([first], [second])[0, 0])
+    """Area of the overlap of two valid polygons in square pixels; see `overlaps`."""
+    return float(overlaps([first], [second])[1].sum())
 
 
 def iou(first: Points, second: Points) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.geometry import Points, area, intersection_matrix, iou_from_overlap, is_valid
+from ocdnet.geometry import Points, area, is_valid, overlaps
 
 _MIN_IOU = 0.5
 _DONT_CARE_OVERLAP = 0.5
@@ -99,13 +99,16 @@ def match_image(
     gts = [i for i, polygon in enumerate(ground_truth) if is_valid(polygon)]
     dets = [i for i, polygon in enumerate(predictions) if is_valid(polygon)]
     gt_polygons, det_polygons = [ground_truth[i] for i in gts], [predictions[i] for i in dets]
-    overlap = intersection_matrix(gt_polygons, det_polygons)
-    gt_areas, det_areas = [area(p) for p in gt_polygons], [area(p) for p in det_polygons]
+    candidates, overlap = overlaps(gt_polygons, det_polygons)
+    gt, det = candidates.T
+    gt_area = np.array([area(p) for p in gt_polygons])[gt]
+    det_area = np.array([area(p) for p in det_polygons])[det]
 
     ignored = np.array([bool(ignore[i]) for i in gts], np.bool_)
-    covered = (overlap[ignored] / np.array(det_areas) > _DONT_CARE_OVERLAP).any(axis=0)
-    close = iou_from_overlap(overlap, gt_areas, det_areas) > _MIN_IOU
-    pairs = _pair(close & ~ignored[:, None] & ~covered[None])
+    covered = np.zeros(len(dets), np.bool_)
+    covered[det[ignored[gt] & (overlap / det_area > _DONT_CARE_OVERLAP)]] = True
+    close = overlap / (gt_area + det_area - overlap) > _MIN_IOU
+    pairs = _pair(candidates[close & ~ignored[gt] & ~covered[det]])
     return ImageMatch(
         counts=Counts(len(pairs), int((~ignored).sum()), int((~covered).sum())),
         pairs=[(gts[i], dets[j]) for i, j in pairs],
@@ -114,16 +117,15 @@ def match_image(
     )
 
 
-def _pair(allowed: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """One-to-one pairs, row by row: each row takes its first column that is still free."""
-    rows: list[int] = []
-    columns: list[int] = []
-    for row, column in np.argwhere(allowed).tolist():
-        # argwhere goes row by row: a row that has its column already is the last one
-        if row not in rows[-1:] and column not in columns:
-            rows.append(row)
-            columns.append(column)
-    return list(zip(rows, columns, strict=True))
+def _pair(allowed: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """One-to-one pairs of ascending int64[K, 2]: each row takes its first column still free."""
+    rows: dict[int, int] = {}
+    taken: set[int] = set()
+    for row, column in allowed.tolist():
+        if row not in rows and column not in taken:
+            rows[row] = column
+            taken.add(column)
+    return list(rows.items())
 
 
 def _harmonic_mean(precision: float, recall: float) -> float:
