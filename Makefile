@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENT := $(VENV)/.client
 
-.PHONY: help demo test test-all test-client test-install check generate generate-check clean
+.PHONY: help demo test test-all test-client test-install bench bench-json check generate generate-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ test-install: $(READY) ## Install this skill with npx and uv, from npm and PyPI,
 test-all: $(CLIENT) ## Run every test, the marked ones too
 	$(BIN)/python -m pytest
 
+bench: $(READY) ## Measure against the baselines, on an idle machine (15 minutes)
+	$(BIN)/python benchmarks/run.py
+
+bench-json: $(READY) ## The same, written to bench.json as well
+	$(BIN)/python benchmarks/run.py --json bench.json
+
 check: $(READY) ## Lint, format, types, import direction, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,7 +53,13 @@ check: $(READY) ## Lint, format, types, import direction, generated files
 generate: $(READY) ## Write schemas/, references/ and skill_info.yaml from the config dataclasses
 	$(BIN)/python -m ocdnet_generator.main
 
-generate-check: $(READY) ## Fail with a diff where a generated file is not up to date
+generate-bench: $(READY) ## Measure against the baselines, on an idle machine (15 minutes)
+	$(BIN)/python benchmarks/run.py
+
+bench-json: $(READY) ## The same, written to bench.json as well
+	$(BIN)/python benchmarks/run.py --json bench.json
+
+check: $(READY) ## Fail with a diff where a generated file is not up to date
 	$(BIN)/python -m ocdnet_generator.main --check
 
 clean: ## Remove the environment, caches and the demo's results

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rows import actions, detection, growth, network, samples, startup
+from rows import actions, cuda, detection, growth, network, samples, startup
 from timing import Row
 
 ROWS: Mapping[str, Callable[[int], Iterator[Row]]] = {
@@ -37,6 +37,8 @@ ROWS: Mapping[str, Callable[[int], Iterator[Row]]] = {
     "step": network.step,
     "forward": network.forward,
     "onnx": network.onnx,
+    "cuda": cuda.choices,
+    "loader": actions.loader,
     "evaluate": actions.evaluation,
     "inference": actions.folder,
     "memory": actions.memory,

@@ -1,4 +1,4 @@
-"""Whole actions: what evaluate spends outside the network, whether inference hides the rest."""
+"""Whole actions: what they spend outside the network, and whether it hides behind it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import numpy as np
 
 import scenes
 from memory import pss
-from ocdnet.actions import evaluate, inference
+from ocdnet.actions import evaluate, inference, train
 from ocdnet.backends.base import Batch, Predictor
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.config import spec
+from ocdnet.training import progress
+from ocdnet.training.progress import Pace
 from rows.network import HEIGHT, WIDTH, exported
 from timing import Row, thread_counts
 
@@ -67,6 +69,35 @@ def evaluation(rounds: int) -> Iterator[Row]:
     note = f"{images} images, {total / images:.3f} s each"
     yield Row("evaluate: share outside the network", outside, None, thread_counts()[-1], 0.10,
               note=note, unit="share")  # fmt: skip
+
+
+def loader(rounds: int) -> Iterator[Row]:
+    """Share of a training's time spent waiting for data: 4 images of 640x640 a step."""
+    made: list[Pace] = []
+
+    class Kept(Pace):
+        """Within reach after the run."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    steps = 4 * rounds
+    with tempfile.TemporaryDirectory() as name, mock.patch.object(progress, "Pace", Kept):
+        data = scenes.folder_of(4 * steps, Path(name) / "data")
+        settings = [
+            f"results_dir={name}",
+            f"dataset.train_dataset.data_path=[{data}]",
+            "dataset.train_dataset.loader.batch_size=4",
+            "train.num_epochs=1",
+            "train.lr_scheduler.args.warmup_epoch=0",
+            "train.precision=bf16",
+        ]
+        train.run(spec.load("train", None, settings))
+    (pace,) = made
+    note = f"{steps} steps in bf16, {pace.images_per_second:.2f} images a second"
+    what = "training: share waiting for data"
+    yield Row(what, pace.waiting, None, thread_counts()[-1], 0.02, note=note, unit="share")
 
 
 def folder(rounds: int) -> Iterator[Row]:

@@ -157,7 +157,7 @@ _PEAK_INPUT = torch.randn(1, PEAK_CHANNELS, *PEAK_SIZE).to(memory_format=torch.c
 
 @torch.inference_mode()
 def peak_convolution() -> None:
-    """oneDNN's 3x3 convolution of 256 channels: what this CPU's units can do."""
+    """A 3x3 convolution of 256 channels by oneDNN: what this CPU's units can do."""
     _PEAK(_PEAK_INPUT)
 
 
