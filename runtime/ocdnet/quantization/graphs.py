@@ -64,9 +64,7 @@ def _unusable(source: Path, error: Exception) -> DataError:
     return DataError(
         "bad-onnx",
         f"ONNX Runtime cannot prepare {source} for quantization",
-        got=str(error).strip().splitlines()[0][:200]
-        if str(error).strip()
-        else type(error).__name__,
+        got=(str(error).strip() or type(error).__name__).splitlines()[0][:200],
         expected="an ONNX file as `ocdnet export` writes it",
     )
 

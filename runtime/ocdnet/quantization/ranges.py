@@ -71,7 +71,7 @@ def _no_ranges(content: Any) -> DataError:
     )
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _Reader(CalibrationDataReader):
     """One batch: histograms are taken batch by batch, as whole activations are large."""
 
     def __init__(self, name: str, batch: NDArray[np.float32]) -> None:
