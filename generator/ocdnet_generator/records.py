@@ -71,7 +71,11 @@ def results() -> Node:
         "title": "results.json",
         "description": "What a finished run reached, and the files that hold it.",
         **_closed(
-            _TRAIN | _EVALUATE | _AUTOML | {"action": {"type": "string", "enum": sorted(_WRITERS)}},
+            _TRAIN
+            | _EVALUATE
+            | _AUTOML
+            | _QUANTIZE
+            | {"action": {"type": "string", "enum": sorted(_WRITERS)}},
             (),
         ),
         "required": ["action"],
@@ -219,11 +223,38 @@ _AUTOML: Node = {
 _OPTIONAL = {SEARCH: ("best_spec", "best_checkpoint", "trials")}
 """What a search has once it has found something, and in its file alone."""
 
+_SIZE_AND_SCORE = _closed(
+    {
+        "megabytes": {"type": "number", "minimum": 0, "description": "Of the weights or the file."},
+        "milliseconds": {"type": "number", "minimum": 0, "description": "An image, on this CPU."},
+        **_SCORES,
+        "images": _COUNT | {"description": "How many images were scored."},
+    },
+    ("megabytes", "milliseconds"),
+)
+_QUANTIZE: Node = {
+    "action": _TEXT,
+    "backend": _TEXT,
+    "mode": {"type": "string", "enum": ["static_ptq", "weight_only_ptq"]},
+    "algorithm": _TEXT,
+    "model_path": _TEXT | {"description": "What was quantized."},
+    "quantized_model": _TEXT | {"description": "The file written."},
+    "layers": {
+        "description": "Layers with weights.",
+        **_closed({"quantized": _COUNT, "left": _NAMES}),
+    },
+    "before": {"description": "The model given; measured side by side.", **_SIZE_AND_SCORE},
+    "after": {"description": "The model written.", **_SIZE_AND_SCORE},
+    "note": _TEXT,
+    "results": _TEXT | {"description": "Path of this file."},
+}
+_BY_SECTION = {"train": _TRAIN, "evaluate": _EVALUATE, "quantize": _QUANTIZE}
+
 _WRITERS = {
     SEARCH: _AUTOML,
 } | {
-    name: _EVALUATE if action.section == "evaluate" else _TRAIN
+    name: _BY_SECTION[action.section]
     for name, action in ACTIONS.items()
-    if action.section in ("train", "evaluate")
+    if action.section in _BY_SECTION
 }
 _ACTION: Node = {"type": "string", "enum": sorted(_WRITERS)}

@@ -89,6 +89,7 @@ _ALL = (
         summary="Quantize a model after training.",
         sections=("dataset", "model", "quantize"),
         required=("quantize.model_path",),
+        run="ocdnet.actions.quantize:run",
         defaults={"quantize.model_path": "???"},
     ),
     Action(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ocdnet.actions.detection import model_file, postprocessor
+from ocdnet.actions.scoring import scored
 from ocdnet.actions.session import session
 from ocdnet.backends.open import check_fit, open_predictor
-from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.from_config import eval_preprocess
 from ocdnet.files import write_json
-from ocdnet.metrics import Counts, ImageMatch, match_image
-from ocdnet.postprocess import Detections
-from ocdnet.progress import tracked
+from ocdnet.metrics import Counts, ImageMatch
 from ocdnet.showcase import Showcase
 
 
@@ -39,18 +36,9 @@ def run(loaded: Loaded) -> dict[str, Any]:
         predictor = open_predictor(path, loaded.experiment.model, config.num_gpus, config.gpu_ids)
         check_fit(predictor, preprocess, path)
         postprocess = postprocessor(config.post_processing, config.metric.args.is_output_polygon)
-
-        def finish(annotation: Annotation, prediction: Prediction) -> tuple[Detections, ImageMatch]:
-            prepared = prediction.prepared
-            found = postprocess(prediction.probability, prepared.scale, prepared.image_size)
-            match = match_image(found.polygons, annotation.polygons, annotation.ignore)
-            return found, match
-
         counts, showcase, images = Counts(), Showcase(), []
-        scored = predict(
-            predictor, preprocess, annotations, _image_of, finish, batch_size=config.batch_size
-        )
-        for annotation, (found, match) in tracked(scored, "evaluating", len(annotations)):
+        rows = scored(predictor, preprocess, annotations, postprocess, batch_size=config.batch_size)
+        for annotation, found, match in rows:
             counts += match.counts
             images.append(_image_row(annotation, match))
             showcase.add(annotation, found.polygons, match)
@@ -68,10 +56,6 @@ def run(loaded: Loaded) -> dict[str, Any]:
         showcase.write(here.folder, counts.hmean)
         write_json(here.folder / "results.json", summary | {"per_image": images})
         return summary
-
-
-def _image_of(annotation: Annotation) -> Path:
-    return annotation.image
 
 
 def _scores(counts: Counts) -> dict[str, float]:

@@ -20,6 +20,7 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "train": (("train",),),
     "export": (("train", "export"),),
     "automl": (("train", "automl"),),
+    "quantize": (("train", "quantize"),),
     "evaluate": (("train",), ("deploy",)),
     "inference": (("train",), ("deploy",)),
     "data synth": (("data",),),
