@@ -75,6 +75,7 @@ def results() -> Node:
             | _EVALUATE
             | _AUTOML
             | _QUANTIZE
+            | _PRUNE
             | {"action": {"type": "string", "enum": sorted(_WRITERS)}},
             (),
         ),
@@ -220,18 +221,23 @@ _AUTOML: Node = {
     "best_spec": _TEXT | {"description": "The best trial's spec, ready to train with."},
     "best_checkpoint": _TRAIN["best_checkpoint"],
 }
-_OPTIONAL = {SEARCH: ("best_spec", "best_checkpoint", "trials")}
-"""What a search has once it has found something, and in its file alone."""
+_OPTIONAL = {SEARCH: ("best_spec", "best_checkpoint", "trials"), "prune": ("layers",)}
+"""What a search has once it has found something, and what stands in a file alone."""
 
-_SIZE_AND_SCORE = _closed(
-    {
-        "megabytes": {"type": "number", "minimum": 0, "description": "Of the weights or the file."},
-        "milliseconds": {"type": "number", "minimum": 0, "description": "An image, on this CPU."},
-        **_SCORES,
-        "images": _COUNT | {"description": "How many images were scored."},
-    },
-    ("megabytes", "milliseconds"),
-)
+_MEASURED: Node = {
+    "description": "The model given, and the one written; measured side by side.",
+    **_closed(
+        {
+            "megabytes": {"type": "number", "minimum": 0, "description": "Of weights or file."},
+            "milliseconds": {"type": "number", "minimum": 0, "description": "An image, here."},
+            "parameters": _COUNT,
+            "gflops": {"type": "number", "minimum": 0, "description": "Of a 1280x736 image."},
+            **_SCORES,
+            "images": _COUNT | {"description": "How many images were scored."},
+        },
+        ("megabytes", "milliseconds"),
+    ),
+}
 _QUANTIZE: Node = {
     "action": _TEXT,
     "backend": _TEXT,
@@ -243,12 +249,27 @@ _QUANTIZE: Node = {
         "description": "Layers with weights.",
         **_closed({"quantized": _COUNT, "left": _NAMES}),
     },
-    "before": {"description": "The model given; measured side by side.", **_SIZE_AND_SCORE},
-    "after": {"description": "The model written.", **_SIZE_AND_SCORE},
+    **dict.fromkeys(("before", "after"), _MEASURED),
     "note": _TEXT,
     "results": _TEXT | {"description": "Path of this file."},
 }
-_BY_SECTION = {"train": _TRAIN, "evaluate": _EVALUATE, "quantize": _QUANTIZE}
+_PRUNE: Node = {
+    "action": _TEXT,
+    "checkpoint": _EVALUATE["checkpoint"],
+    "pruned_model": _TEXT | {"description": "The file written."},
+    "ch_sparsity": _UNIT,
+    "round_to": _COUNT,
+    "p": _COUNT,
+    "thinned_layers": _COUNT | {"description": "Layers that lost channels."},
+    **dict.fromkeys(("before", "after"), _MEASURED),
+    "results": _TEXT,
+    "layers": {
+        "type": "array",
+        "items": _closed({"layer": _TEXT, "before": _COUNT, "after": _COUNT}),
+        "description": "Channels of the layers that lost some; not in what the command prints.",
+    },
+}
+_BY_SECTION = {"prune": _PRUNE, "train": _TRAIN, "evaluate": _EVALUATE, "quantize": _QUANTIZE}
 
 _WRITERS = {
     SEARCH: _AUTOML,

@@ -83,6 +83,7 @@ _ALL = (
         summary="Remove channels from a model.",
         sections=("dataset", "model", "prune"),
         required=("prune.checkpoint",),
+        run="ocdnet.actions.prune:run",
     ),
     Action(
         name="quantize",

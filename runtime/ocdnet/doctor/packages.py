@@ -20,6 +20,7 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "train": (("train",),),
     "export": (("train", "export"),),
     "automl": (("train", "automl"),),
+    "prune": (("train", "prune"),),
     "quantize": (("train", "quantize"),),
     "evaluate": (("train",), ("deploy",)),
     "inference": (("train",), ("deploy",)),

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MethodType
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,7 @@ def prune_channels(model: DBNet, ch_sparsity: float, round_to: int, p: int) -> l
     """Remove the weakest channels of every layer; changed in place.
 
     Args:
-        model: network on the CPU. FAN's keys and values must come from two projections.
+        model: network on the CPU.
         ch_sparsity: share of each layer's channels to remove, 0..1.
         round_to: channels left are rounded up to a multiple of this.
         p: norm of the weights that ranks channels, averaged over the layers that share one.
@@ -69,6 +70,20 @@ def prune_channels(model: DBNet, ch_sparsity: float, round_to: int, p: int) -> l
     Raises:
         CannotPrune: nothing would be left of a layer, or round_to is more than it has.
     """
+    fused = [m for m in model.modules() if isinstance(m, TokenAttention) and m.fused]
+    for attention in fused:
+        attention.split()
+    try:
+        cuts = _prune(model, ch_sparsity, round_to, p)
+    finally:
+        for attention in fused:
+            attention.join()
+    for module in model.modules():
+        tell(module)
+    return cuts
+
+
+def _prune(model: DBNet, ch_sparsity: float, round_to: int, p: int) -> list[Cut]:
     names = {module: name for name, module in model.named_modules()}
     heads = _heads(model)
     cuts = []
@@ -85,10 +100,8 @@ def prune_channels(model: DBNet, ch_sparsity: float, round_to: int, p: int) -> l
             if after < found[root]:
                 weakest = _weakest(graph, whole, found[root] - after, parts, p)
                 graph.get_pruning_group(root, _out(graph, root), weakest).prune()
-            cuts.append(Cut(names[root], found[root], after))
-    for module in model.modules():
-        tell(module)
-    return [cut for cut in cuts if cut.after < cut.before]
+                cuts.append(Cut(names[root], found[root], after))
+    return cuts
 
 
 def _check(layer: str, channels: int, ch_sparsity: float, round_to: int) -> None:
@@ -214,22 +227,23 @@ def _traceable(model: DBNet) -> Iterator[None]:
 
     A deformable convolution is traced as a plain one: its offsets carry no channel of its input.
     """
-    training, frozen = model.training, []
-    plain, summed = ModulatedDeformConv2d.forward, FANNeck.forward
+    training, frozen, replaced = model.training, [], []
     for module in model.modules():
+        shown = _SHOWN.get(type(module))
+        if shown is not None:
+            module.forward = MethodType(shown, module)
+            replaced.append(module)
         for name, parameter in module.named_parameters(recurse=False):
             # A temperature belongs to a head: it has no channels.
             wanted = not (isinstance(module, ChannelAttention) and name == "temperature")
             frozen.append((parameter, parameter.requires_grad))
             parameter.requires_grad_(wanted)
     model.eval()
-    ModulatedDeformConv2d.forward = _as_plain  # type: ignore[method-assign]
-    FANNeck.forward = _layer_by_layer  # type: ignore[method-assign]
     try:
         yield
     finally:
-        ModulatedDeformConv2d.forward = plain  # type: ignore[method-assign]
-        FANNeck.forward = summed  # type: ignore[method-assign]
+        for module in replaced:
+            del module.forward
         model.train(training)
         for parameter, required in frozen:
             parameter.requires_grad_(required)
@@ -249,3 +263,6 @@ def _layer_by_layer(self: FANNeck, features: Sequence[Tensor]) -> Tensor:
         maps.append(F.interpolate(projected, size, mode="bilinear"))
     fused = self.linear_fuse["conv"](torch.cat(maps[::-1], 1))
     return F.relu(self.linear_fuse["norm"](fused))
+
+
+_SHOWN = {ModulatedDeformConv2d: _as_plain, FANNeck: _layer_by_layer}
