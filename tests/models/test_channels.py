@@ -8,7 +8,7 @@ import torch
 from models import pruning
 from ocdnet.checkpoint import load_exactly, load_pruned, read_checkpoint
 from ocdnet.config.model import ModelConfig
-from ocdnet.errors import DataError, EnvironmentFault
+from ocdnet.errors import DataError
 from ocdnet.models.channels import fit_channels
 from ocdnet.models.factory import build_model
 
@@ -112,12 +112,3 @@ def test_a_checkpoint_that_says_pruned_of_a_whole_network_is_whole(tmp_path):
     assert all(
         torch.equal(a, b) for a, b in zip(other.parameters(), model.parameters(), strict=True)
     )
-
-
-def test_fan_waits_for_the_pruner(tmp_path):
-    name = "fan_tiny_8_p4_hybrid"
-    model = build_model(ModelConfig(backbone=name))
-    path = pruning.write(tmp_path / "p.pth", model.state_dict(), name)
-    with pytest.raises(EnvironmentFault) as raised:
-        load_pruned(model, read_checkpoint(path), name)
-    assert raised.value.code == "not-built-yet"

@@ -276,7 +276,9 @@ def _source(config: QuantizeConfig, suffixes: tuple[str, ...], other: str) -> Pa
             hint=f"Set quantize.backend={other}, or give a {suffixes[0]} file.",
         )
     if not path.is_file():
-        raise DataError("no-model", f"There is no file {path}", got=str(path))
+        raise DataError(
+            "no-model", f"There is no file {path}", got=str(path), expected=f"a {suffixes[0]} file"
+        )
     return path
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config import dataset, evaluate, gen_trt_engine, inference, model, train
+from ocdnet.config import dataset, evaluate, gen_trt_engine, inference, model, quantize, train
 from ocdnet.config.base import STRICT, popular
 from ocdnet.config.dataset import DatasetConfig
 from ocdnet.config.evaluate import EvaluateConfig
@@ -64,6 +64,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "train": train.RULES,
     "evaluate": evaluate.RULES,
     "inference": inference.RULES,
+    "quantize": quantize.RULES,
     "gen_trt_engine": gen_trt_engine.RULES,
 }
 """The rules of each section that has some."""

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import STRICT
+from ocdnet.config.rules import Is, Needed
 from ocdnet.tree.problems import Problem, SpecFieldError
 
 INT8, NATIVE = "int8", "native"
@@ -115,3 +116,13 @@ def _dtype(layer: Mapping[str, Any]) -> str:
     form = layer.get("weights")
     kind = form.get("dtype") if isinstance(form, Mapping) else form
     return str(kind or INT8)
+
+
+RULES = (
+    Needed(
+        "dataset.quant_calibration_dataset.images_dir",
+        "the backend modelopt.onnx",
+        "/path/to/img",
+        when=Is("quantize.backend", "modelopt.onnx"),
+    ),
+)

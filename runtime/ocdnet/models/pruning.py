@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MethodType
@@ -265,4 +265,7 @@ def _layer_by_layer(self: FANNeck, features: Sequence[Tensor]) -> Tensor:
     return F.relu(self.linear_fuse["norm"](fused))
 
 
-_SHOWN = {ModulatedDeformConv2d: _as_plain, FANNeck: _layer_by_layer}
+_SHOWN: dict[type, Callable[..., Tensor]] = {
+    ModulatedDeformConv2d: _as_plain,
+    FANNeck: _layer_by_layer,
+}

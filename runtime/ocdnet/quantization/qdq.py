@@ -93,6 +93,7 @@ def insert_qdq(
             },
         )
         quantizer.quantize_model()
+        quantizer.model.topological_sort()  # as ONNX demands, and other readers than ONNX Runtime
         result = quantizer.model.model
         del result.metadata_props[:]
         result.metadata_props.extend(onnx.load(source, load_external_data=False).metadata_props)
