@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ocdnet.actions.detection import model_file, postprocessor
+from ocdnet.actions.detection import open_model, postprocessor
 from ocdnet.actions.session import session
-from ocdnet.backends.open import check_fit, open_predictor
 from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import Annotation, index_dataset
@@ -20,7 +19,7 @@ from ocdnet.showcase import Showcase
 
 
 def run(loaded: Loaded) -> dict[str, Any]:
-    """Score a .pth or .onnx model.
+    """Score a checkpoint, an ONNX file or an engine.
 
     Args:
         loaded: a spec checked for `evaluate`.
@@ -33,11 +32,9 @@ def run(loaded: Loaded) -> dict[str, Any]:
     """
     config, dataset = loaded.experiment.evaluate, loaded.experiment.dataset.validate_dataset
     with session(loaded) as here:
-        path = model_file(config.checkpoint, config.trt_engine)
         preprocess = eval_preprocess(dataset.args)
         annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
-        predictor = open_predictor(path, loaded.experiment.model, config.num_gpus, config.gpu_ids)
-        check_fit(predictor, preprocess, path)
+        opened = open_model(config, loaded.experiment.model, preprocess)
         postprocess = postprocessor(config.post_processing, config.metric.args.is_output_polygon)
 
         def finish(annotation: Annotation, prediction: Prediction) -> tuple[Detections, ImageMatch]:
@@ -48,7 +45,12 @@ def run(loaded: Loaded) -> dict[str, Any]:
 
         counts, showcase, images = Counts(), Showcase(), []
         scored = predict(
-            predictor, preprocess, annotations, _image_of, finish, batch_size=config.batch_size
+            opened.predictor,
+            opened.preprocess,
+            annotations,
+            _image_of,
+            finish,
+            batch_size=opened.batch_size,
         )
         for annotation, (found, match) in tracked(scored, "evaluating", len(annotations)):
             counts += match.counts
@@ -61,7 +63,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
             **scores,
             "counts": _counts(counts),
             "images": len(images),
-            "checkpoint": str(path),
+            **opened.told,
             "thresholds": {"thresh": postprocess.thresh, "box_thresh": postprocess.box_thresh},
             "results": str(here.folder / "results.json"),
         }
