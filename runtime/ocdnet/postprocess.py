@@ -72,7 +72,7 @@ class DBPostprocessor:
         contours, _ = cv2.findContours(bitmap, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         find = self._polygon if self.polygon else self._quad
         found = [
-            find(probability, np.asarray(contour).reshape(-1, 2))
+            find(probability, np.asarray(contour, np.int32).reshape(-1, 2))
             for contour in contours[: self.max_candidates]
         ]
         kept = [pair for pair in found if pair is not None]

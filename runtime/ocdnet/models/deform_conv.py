@@ -71,18 +71,29 @@ def deform_conv2d_cpu(
         index, share = _bilinear_corners(
             offset.float(), mask.float(), (height, width), kernel, stride, padding
         )
-    rows = x.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+    # A frame of zeros, which every corner outside the input reads.
+    rows = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1).reshape(-1, channels)
     columns = F.embedding_bag(index, rows, per_sample_weights=share.to(rows.dtype), mode="sum")
-    columns = columns.view(batch * out_height * out_width, kernel * kernel * channels)
-    matrix = weight.permute(0, 2, 3, 1).reshape(out_channels, -1)
-    out = F.linear(columns, matrix, bias)
+    points = kernel * kernel
+    if columns.dtype == torch.float32:
+        # The matrix product as a convolution over the points in a row: oneDNN's is twice as fast as
+        # MKL's product on AMD's processors.
+        columns = columns.view(batch, out_height, out_width * points, channels).permute(0, 3, 1, 2)
+        flat = weight.reshape(out_channels, channels, 1, points)
+        return F.conv2d(columns, flat, bias, stride=(1, points))
+    columns = columns.view(batch * out_height * out_width, points * channels)
+    out = F.linear(columns, weight.permute(0, 2, 3, 1).reshape(out_channels, -1), bias)
     return out.view(batch, out_height, out_width, out_channels).permute(0, 3, 1, 2)
 
 
 def _bilinear_corners(
     offset: Tensor, mask: Tensor, size: tuple[int, int], kernel: int, stride: int, padding: int
 ) -> tuple[Tensor, Tensor]:
-    """Flat input rows int32[N, 4] and their weights float32[N, 4], N = B * Ho * Wo * k * k."""
+    """The bilinear corners of every kernel point, N = B * Ho * Wo * k * k of them.
+
+    Returns:
+        int32[N, 4], flat rows of the input in its frame of zeros, and float32[N, 4], their weights.
+    """
     height, width = size
     batch, _, out_height, out_width = offset.shape
     # [B, Ho, Wo, k*k] with the kernel point last: the columns then need no transposition.
@@ -95,21 +106,18 @@ def _bilinear_corners(
     x = offset[..., 1] + (torch.arange(out_width)[:, None] * stride + tap_x)
     top, left = y.detach().floor(), x.detach().floor()
     below, right = y - top, x - left
-    # A weight of zero stands for a corner outside the input; its index is clamped into range.
-    weight_y = torch.stack(
-        [(1 - below) * _inside(top, height), below * _inside(top + 1, height)], -1
-    )
-    weight_x = torch.stack(
-        [(1 - right) * _inside(left, width), right * _inside(left + 1, width)], -1
-    )
-    share = (weight_y * mask[..., None])[..., :, None] * weight_x[..., None, :]
+    lower = below * mask
+    weight_y = torch.stack([mask - lower, lower], -1)
+    weight_x = torch.stack([1 - right, right], -1)
+    share = weight_y[..., :, None] * weight_x[..., None, :]
     # Clamped as integers: a NaN offset then gives a NaN output, not an index error.
-    row = torch.stack([top, top + 1], -1).int().clamp_(0, height - 1)
-    column = torch.stack([left, left + 1], -1).int().clamp_(0, width - 1)
-    image = torch.arange(batch, dtype=torch.int32).view(-1, 1, 1, 1, 1, 1) * (height * width)
-    index = image + row[..., :, None] * width + column[..., None, :]
+    row, column = _framed(top, height), _framed(left, width)
+    image = torch.arange(batch, dtype=torch.int32).view(-1, 1, 1, 1, 1, 1)
+    index = (image * (height + 2) + row[..., :, None]) * (width + 2) + column[..., None, :]
     return index.reshape(-1, 4), share.reshape(-1, 4)
 
 
-def _inside(position: Tensor, size: int) -> Tensor:
-    return ((position >= 0) & (position < size)).to(position.dtype)
+def _framed(first: Tensor, size: int) -> Tensor:
+    """A corner's position and the next one's, int32[..., 2], counted from the frame of zeros."""
+    start = first.int()
+    return torch.stack([start, start + 1], -1).add_(1).clamp_(0, size + 1)

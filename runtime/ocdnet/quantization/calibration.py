@@ -1,0 +1,66 @@
+"""Calibration images, read as inference reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocdnet.data.annotations import list_images
+from ocdnet.data.layout import is_archive
+from ocdnet.data.preprocess import Preprocess, read_image
+from ocdnet.errors import DataError
+
+
+def calibration_images(folders: Sequence[Path]) -> list[Path]:
+    """The images of some folders, in their order; subfolders are not searched.
+
+    Raises:
+        DataError: a folder is absent, an archive, or holds no images.
+    """
+    found = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(
+                "no-such-folder",
+                f"The calibration images are to be in {folder}, which is no folder",
+                got="an archive" if folder.is_file() and is_archive(folder.name) else str(folder),
+                expected="a folder of images",
+                hint="Unpack an archive with `ocdnet data extract`, and give the folder.",
+            )
+        images = list_images(folder)
+        if not images:
+            raise DataError(
+                "no-images",
+                f"There are no calibration images in {folder}",
+                expected=".jpg, .jpeg, .png, .bmp, .webp, .tif or .tiff files",
+                hint="Subfolders are not searched: give the folder that holds the images.",
+            )
+        found += images
+    return found
+
+
+def calibration_batches(
+    images: Sequence[Path], preprocess: Preprocess, batch_size: int, batches: int
+) -> Iterator[NDArray[np.float32]]:
+    """The first images as the network's input, float32[B, 3, h, w] each.
+
+    Args:
+        images: files, at least one.
+        preprocess: the network's.
+        batch_size: images a batch; the last may have fewer.
+        batches: at most so many.
+
+    Raises:
+        DataError: an image that cannot be read.
+    """
+    source = iter(images)
+    for _ in range(batches):
+        paths = list(islice(source, batch_size))
+        if not paths:
+            return
+        prepared = [preprocess.prepare(read_image(path, preprocess.img_mode)) for path in paths]
+        yield preprocess.to_tensor([one.image for one in prepared])

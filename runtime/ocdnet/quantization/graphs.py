@@ -1,0 +1,106 @@
+"""ONNX graphs before quantization: prepared for it, and what in them is to stay in float."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from ocdnet.errors import DataError
+
+OPERATORS = ("Conv", "MatMul", "Gemm", "Add", "Mul", "Relu", "MaxPool", "Concat", "Resize")
+"""What is computed in int8. Transposed convolutions, the head's last layers, are not: they feed the
+sigmoid, and no engine for CPUs has an integer kernel for them."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph in the form that is calibrated and quantized.
+
+    Attributes:
+        path: the file.
+        input: name of its input.
+    """
+
+    path: Path
+    input: str
+
+
+def prepared(source: Path, folder: Path) -> Graph:
+    """A copy with constants folded, batch norms fused and shapes known.
+
+    The same file gives the same names of tensors each time: ranges are found for these names.
+
+    Raises:
+        DataError: the file is no usable ONNX, or takes several inputs.
+    """
+    target = folder / "prepared.onnx"
+    level = logging.getLogger().level
+    try:
+        # Its own shape inference knows no DeformConv; ONNX's suffices.
+        quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
+        model = onnx.load(target)
+    except Exception as error:
+        raise _unusable(source, error) from error
+    finally:
+        logging.getLogger().setLevel(level)
+    constants = {constant.name for constant in model.graph.initializer}
+    inputs = [entry.name for entry in model.graph.input if entry.name not in constants]
+    if len(inputs) != 1:
+        raise DataError(
+            "bad-onnx",
+            f"{source} takes {len(inputs)} inputs",
+            got=inputs,
+            expected="one, the image",
+        )
+    return Graph(target, inputs[0])
+
+
+def _unusable(source: Path, error: Exception) -> DataError:
+    return DataError(
+        "bad-onnx",
+        f"ONNX Runtime cannot prepare {source} for quantization",
+        got=(str(error).strip() or type(error).__name__).splitlines()[0][:200],
+        expected="an ONNX file as `ocdnet export` writes it",
+    )
+
+
+def offset_convolutions(model: onnx.ModelProto) -> set[str]:
+    """Names of the convolutions that compute deformable convolutions' offsets and modulation.
+
+    A step of int8 would move a sampling point by a good part of a pixel.
+    """
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    waiting = [
+        name
+        for node in model.graph.node
+        if node.op_type == "DeformConv"
+        for place, name in enumerate(node.input)
+        if place in (2, 4) and name
+    ]
+    found: set[str] = set()
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        node = made_by.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.op_type == "Conv":
+            found.add(node.name)
+        else:
+            waiting += node.input
+    return found
+
+
+def names_of(node: onnx.NodeProto) -> Iterator[str]:
+    """What a user may call a node: its own name, and the module that its weights belong to."""
+    yield node.name
+    for name in node.input:
+        module, dot, kind = name.rpartition(".")
+        if dot and kind in ("weight", "bias"):
+            yield module

@@ -1,0 +1,147 @@
+"""QuantizeLinear and DequantizeLinear around a network's layers: INT8 that every engine reads."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from ocdnet.errors import DataError
+from ocdnet.files import replacing
+from ocdnet.quantization.graphs import OPERATORS, names_of, offset_convolutions, prepared
+from ocdnet.quantization.ranges import Ranges
+
+Activations = Literal["int8", "uint8"]
+_WEIGHTED = ("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm")
+
+
+@dataclass(frozen=True)
+class QdqReport:
+    """What became of the layers with weights; both lists in the order of the graph.
+
+    Attributes:
+        quantized: layers computed in int8, by the name of their module where the file tells it.
+        left: layers that stay in float.
+    """
+
+    quantized: list[str]
+    left: list[str]
+
+
+def insert_qdq(
+    source: Path,
+    target: Path,
+    ranges: Ranges,
+    *,
+    activations: Activations = "int8",
+    skip: Sequence[str] = (),
+) -> QdqReport:
+    """Write a network with int8 weights (per channel, symmetric) and int8 activations.
+
+    Deformable convolutions, the convolutions of their offsets and the head's transposed
+    convolutions stay in float. What the source says of itself (metadata) is carried over.
+
+    Args:
+        source: ONNX file.
+        target: file to write.
+        ranges: of `calibrate`, for this source.
+        activations: `int8`, symmetric, with float biases: what TensorRT and OpenVINO take; `uint8`,
+            with integer biases: more than twice as fast in ONNX Runtime on a CPU.
+        skip: names of layers that stay in float, with wildcards; see `names_of`.
+
+    Raises:
+        DataError: the ranges are another network's, or the file is no usable ONNX.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        graph = prepared(source, Path(folder))
+        model = onnx.load(graph.path)
+        excluded = offset_convolutions(model) | _named(model, skip)
+        before = [node for node in model.graph.node if node.op_type in _WEIGHTED]
+        layers = {node.name: _shown(node) for node in before}
+        _check(ranges, model, source)
+        signed = activations == "int8"
+        quantizer = QDQQuantizer(
+            model,
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QInt8 if signed else QuantType.QUInt8,
+            tensors_range=_data(ranges),
+            nodes_to_quantize=[],
+            nodes_to_exclude=sorted(excluded),
+            op_types_to_quantize=list(OPERATORS),
+            extra_options={
+                "ActivationSymmetric": signed,
+                "WeightSymmetric": True,
+                "QuantizeBias": not signed,
+                # A layer of its own for each reader, as TensorRT fuses them.
+                "DedicatedQDQPair": signed,
+            },
+        )
+        quantizer.quantize_model()
+        result = quantizer.model.model
+        del result.metadata_props[:]
+        result.metadata_props.extend(onnx.load(source, load_external_data=False).metadata_props)
+        with replacing(target) as temporary:
+            onnx.save(result, temporary)
+    quantized = _quantized(result, set(layers))
+    return QdqReport(
+        quantized=[shown for name, shown in layers.items() if name in quantized],
+        left=[shown for name, shown in layers.items() if name not in quantized],
+    )
+
+
+def _data(ranges: Ranges) -> Any:
+    values = {
+        name: (np.array(low, np.float32), np.array(high, np.float32))
+        for name, (low, high) in ranges.values.items()
+    }
+    return TensorsData(CalibrationMethod.MinMax, values)
+
+
+def _check(ranges: Ranges, model: onnx.ModelProto, source: Path) -> None:
+    tensors = {output for node in model.graph.node for output in node.output}
+    tensors |= {entry.name for entry in model.graph.input}
+    strange = [name for name in ranges.values if name not in tensors]
+    if strange:
+        raise DataError(
+            "calibration-mismatch",
+            f"The calibration ranges are not of {source}",
+            got=strange[:3],
+            expected="names of its tensors",
+            hint="Calibrate again: remove the calibration cache.",
+        )
+
+
+def _named(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:
+    return {
+        node.name
+        for node in model.graph.node
+        if any(fnmatchcase(name, pattern) for name in names_of(node) for pattern in patterns)
+    }
+
+
+def _shown(node: onnx.NodeProto) -> str:
+    return list(names_of(node))[-1]
+
+
+def _quantized(model: onnx.ModelProto, layers: set[str]) -> set[str]:
+    """Layers whose weights are integers."""
+    constants = {constant.name for constant in model.graph.initializer}
+    scaled = {
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in constants
+    }
+    return {
+        node.name for node in model.graph.node if node.name in layers and node.input[1] in scaled
+    }
