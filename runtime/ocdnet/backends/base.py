@@ -32,11 +32,30 @@ class Predictor(Protocol):
             are filled up by the predictor itself.
     """
 
-    backend: str
-    img_mode: str | None
-    size: tuple[int, int] | None
-    normalisation: Normalisation | None
-    batch: BatchSizes | None
+    @property
+    def backend(self) -> str:
+        """What runs it."""
+        ...
+
+    @property
+    def img_mode(self) -> str | None:
+        """Image mode of its input."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) of its input."""
+        ...
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """Of its input."""
+        ...
+
+    @property
+    def batch(self) -> BatchSizes | None:
+        """Images a batch."""
+        ...
 
     def __call__(self, images: Batch) -> Batch:
         """float32[B, 3, H, W] -> probability float32[B, H, W]."""

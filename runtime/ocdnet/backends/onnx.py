@@ -40,7 +40,7 @@ class OnnxPredictor:
         self.size = (width, height) if width and height else None
         self.batch = BatchSizes(batch, batch, batch) if batch else None
         self.logits, self.output = False, str(self.outputs[0].name)
-        self.img_mode: str | None = None
+        self.img_mode: Any = None
         self.normalisation: Normalisation | None = None
         self.path = path
         if engine is not None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ocdnet.backends.base import Predictor
-from ocdnet.backends.sidecar import beside, read_engine
+from ocdnet.backends.sidecar import Engine, beside, read_engine
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError, EnvironmentFault
@@ -58,21 +58,18 @@ def open_engine(path: Path, gpu_ids: Sequence[int] = (0,)) -> Predictor:
             hint="`ocdnet gen_trt_engine` writes an engine.",
         )
     engine = None if _is_foreign(path) else read_engine(path)
-    if path.suffix == ".onnx" or (engine is not None and engine.kind == "onnxruntime"):
+    gpu = gpu_ids[0] if gpu_ids else 0
+    if engine is not None:
+        return engine_predictor(path, engine, gpu)
+    if path.suffix == ".onnx":
         from ocdnet.backends.onnx import OnnxPredictor
 
-        return OnnxPredictor(path, engine)
-    if engine is not None and engine.kind == "openvino":
-        from ocdnet.backends.openvino import OpenVinoPredictor
-
-        return OpenVinoPredictor(path, engine)
+        return OnnxPredictor(path)
     from ocdnet.backends.tensorrt import TensorRTPredictor
 
     try:
-        return TensorRTPredictor(path, engine, gpu_ids[0] if gpu_ids else 0)
+        return TensorRTPredictor(path, None, gpu)
     except EnvironmentFault as fault:
-        if engine is not None:
-            raise
         raise EnvironmentFault(
             fault.code,
             f"{path} has no {beside(path).name}, so it is taken for a TensorRT engine; "
@@ -80,6 +77,21 @@ def open_engine(path: Path, gpu_ids: Sequence[int] = (0,)) -> Predictor:
             got=fault.got,
             hint=fault.hint,
         ) from fault
+
+
+def engine_predictor(path: Path, engine: Engine, gpu: int = 0) -> Predictor:
+    """The predictor of an engine of which it is known what it is; raises as `open_engine`."""
+    if engine.kind == "onnxruntime":
+        from ocdnet.backends.onnx import OnnxPredictor
+
+        return OnnxPredictor(path, engine)
+    if engine.kind == "openvino":
+        from ocdnet.backends.openvino import OpenVinoPredictor
+
+        return OpenVinoPredictor(path, engine)
+    from ocdnet.backends.tensorrt import TensorRTPredictor
+
+    return TensorRTPredictor(path, engine, gpu)
 
 
 def _is_foreign(path: Path) -> bool:

@@ -5,6 +5,7 @@ An engine is one file: a ZIP archive, not compressed, of `model.xml` and `model.
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from ocdnet import install
 from ocdnet.backends.base import Batch, filled, probabilities
 from ocdnet.backends.sidecar import Engine
 from ocdnet.errors import DataError, EnvironmentFault
-from ocdnet.files import replacing
 from ocdnet.ranks import cpus
 
 _XML, _BIN = "model.xml", "model.bin"
@@ -46,16 +46,12 @@ def build(source: Path, target: Path) -> None:
         model = core.read_model(source)
     except RuntimeError as error:
         raise _unreadable("bad-onnx", "OpenVINO cannot read the ONNX file", error) from error
-    with replacing(target.with_name(f"{target.name}.xml")) as xml:
-        weights = xml.with_suffix(".bin")
-        try:
-            ov.save_model(model, xml.with_suffix(".xml"), compress_to_fp16=False)
-            with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-                archive.write(xml.with_suffix(".xml"), _XML)
-                archive.write(weights, _BIN)
-        finally:
-            weights.unlink(missing_ok=True)
-            xml.with_suffix(".xml").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        xml = Path(folder) / _XML
+        ov.save_model(model, xml, compress_to_fp16=False)
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            archive.write(xml, _XML)
+            archive.write(xml.with_suffix(".bin"), _BIN)
 
 
 class OpenVinoPredictor:

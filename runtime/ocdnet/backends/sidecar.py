@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ocdnet.backends.base import BatchSizes
@@ -18,10 +18,11 @@ from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import write_text
 
-FORMAT = 1
 PAGE = "references/foreign-models.md"
 
 T = TypeVar("T")
+Channels = Annotated[tuple[FiniteFloat, ...], Field(min_length=3, max_length=3)]
+"""A number for each of an image's three channels."""
 Kind = Literal["tensorrt", "onnxruntime", "openvino"]
 
 
@@ -38,8 +39,8 @@ class Feeding:
     """
 
     img_mode: Literal["BGR", "RGB", "GRAY"]
-    mean: tuple[float, float, float]
-    divisor: tuple[float, float, float]
+    mean: Channels
+    divisor: Channels
     output: str
     logits: bool = False
 
@@ -74,7 +75,7 @@ class Engine:
     engine_sha256: str
     calibration: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
 
     @property
     def sizes(self) -> BatchSizes:
@@ -103,9 +104,9 @@ class Foreign:
     """
 
     img_mode: Literal["BGR", "RGB", "GRAY"]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    scale: float = 1 / 255
+    mean: Channels
+    std: Channels
+    scale: FiniteFloat = 1 / 255
     output: str | int = 0
     logits: bool = False
 

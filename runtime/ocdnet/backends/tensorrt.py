@@ -241,7 +241,7 @@ def _log(trt: Any, verbose: bool) -> Any:
     """TensorRT's messages in our log: its own logger would print them to stdout."""
     levels = (logging.ERROR, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 
-    class Log(trt.ILogger):  # type: ignore[misc]
+    class Log(trt.ILogger):
         """Keeps the errors, too."""
 
         def __init__(self) -> None:
