@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
-from importlib import metadata
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 
 from ocdnet.backends import cuda_memory, onnx, openvino, tensorrt
@@ -14,6 +13,7 @@ from ocdnet.backends.base import BatchSizes
 from ocdnet.backends.sidecar import Kind
 from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
 from ocdnet.errors import EnvironmentFault
+from ocdnet.version import VERSION
 
 LOG = logging.getLogger("ocdnet")
 NOTES = {
@@ -115,19 +115,6 @@ def build(
 
 def versions(kind: Kind) -> dict[str, str]:
     """Of the packages that a build depends on."""
-    from ocdnet.version import VERSION
-
-    found = {"ocdnet": VERSION}
-    for name in _PACKAGES[kind]:
-        if find_spec(name) is not None:
-            found[name] = _version(name)
-    return found
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:  # a container's own build
-        from importlib import import_module
-
-        return str(getattr(import_module(package), "__version__", "unknown"))
+    # Not the packages' metadata: TensorRT's goes by other names, and containers have none.
+    built_by = {name: str(import_module(name).__version__) for name in _PACKAGES[kind]}
+    return {"ocdnet": VERSION, **built_by}

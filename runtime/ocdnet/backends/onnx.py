@@ -152,6 +152,7 @@ def _session(path: Path, options: Any = None) -> Any:
         ort_errors.Fail,
         ort_errors.NotImplemented,
         ort_errors.NoSuchFile,
+        ort_errors.InvalidArgument,  # an empty file
     ) as error:
         raise DataError(
             "bad-onnx",
