@@ -103,7 +103,7 @@ _ALL = (
     ),
     Action(
         name="deploy_evaluate",
-        summary="Score a TensorRT engine on labelled images.",
+        summary="Score an engine on labelled images.",
         sections=("dataset", "model", "evaluate"),
         required=("evaluate.trt_engine", "dataset.validate_dataset.data_path"),
         run="ocdnet.actions.evaluate:run",
@@ -112,7 +112,7 @@ _ALL = (
     ),
     Action(
         name="deploy_inference",
-        summary="Find text in a folder of images with a TensorRT engine.",
+        summary="Find text in a folder of images with an engine.",
         sections=("dataset", "model", "inference"),
         required=("inference.trt_engine", "inference.input_folder"),
         run="ocdnet.actions.inference:run",
@@ -121,7 +121,7 @@ _ALL = (
     ),
     Action(
         name="gen_trt_engine",
-        summary="Build an engine from ONNX: TensorRT, ONNX Runtime or OpenVINO.",
+        summary="Build an engine from ONNX for TensorRT, ONNX Runtime or OpenVINO.",
         sections=("dataset", "model", "gen_trt_engine"),
         required=("gen_trt_engine.onnx_file", "gen_trt_engine.trt_engine"),
         run="ocdnet.actions.gen_trt_engine:run",
