@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from ocdnet.policy.results import Job
+from ocdnet.tree.nodes import value_at
 
 ARTIFACTS = ("export", "gen_trt_engine")
 """Jobs whose model takes images of one size only."""
@@ -43,6 +45,27 @@ def fitting(action: str, job: Job) -> Pairs:
         yield f"{action}.height", size[1]
     if action != "export" and not own and args.get("img_mode") == "RGB":
         yield f"{action}.img_mode", "RGB"
+
+
+def whole(pairs: Pairs, tree: Mapping[str, Any]) -> Pairs:
+    """The pairs for a spec file, in which a list is written as a whole.
+
+    Args:
+        pairs: of `fitting`; a number in a key is a place in a list.
+        tree: the spec that holds those lists.
+    """
+    for key, value in pairs:
+        where, _, inside = key.partition(".pre_processes.")
+        if not inside:
+            yield key, value
+            continue
+        steps: Any = deepcopy(value_at(tree, f"{where}.pre_processes"))
+        number, *names = inside.split(".")
+        at = steps[int(number)]
+        for name in names[:-1]:
+            at = at[name]
+        at[names[-1]] = value
+        yield f"{where}.pre_processes", steps
 
 
 def _resize(args: Mapping[str, Any]) -> tuple[int | None, list[int] | None]:
