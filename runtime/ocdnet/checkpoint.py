@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,17 @@ from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.key_maps import BACKBONE_PART, UNKNOWN, translate
 from ocdnet.models.channels import ChannelMismatch, fit_channels
 from ocdnet.models.factory import BACKBONES
+from ocdnet.models.quantized import Int8, install
 from ocdnet.unpickle import read_pickle, unusable
 
 SPEC_KEY = "ocdnet_spec"
 """Key of a checkpoint that holds the resolved training spec."""
 PRUNED_KEY = "ocdnet_pruned"
 """Key of a file whose network has lost channels: how it was pruned."""
+QUANTIZED_KEY = "ocdnet_quantized"
+"""Key of a file some of whose weights are int8: how it was quantized."""
+SCALE = "_scale"
+"""Behind the key of an int8 weight: the key of its scale."""
 # Ours, TAO's and timm's; torchvision's training scripts; a common habit.
 _STATES = ("state_dict", "model", "model_state_dict")
 
@@ -36,6 +41,8 @@ class Checkpoint:
         full: whether training can resume from it: only what our training wrote.
         source: what kind of file it seems to be, for people.
         pruned: whether its network may have fewer channels than its backbone's name says.
+        int8: of a quantized file, the weights that are kept in int8, by the name of their layer;
+            `weights` holds what they stand for.
     """
 
     path: Path
@@ -44,6 +51,7 @@ class Checkpoint:
     full: bool
     source: str = UNKNOWN
     pruned: bool = False
+    int8: Mapping[str, Int8] = field(default_factory=dict)
 
     @property
     def backbone(self) -> str | None:
@@ -113,13 +121,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise unusable(path, "it holds no weights")
     source, names = translate(tensors)
     weights = {name: tensors[key] for key, name in names.items()}
+    int8 = _take_int8(path, weights) if QUANTIZED_KEY in content else {}
     spec, pruned = content.get(SPEC_KEY), PRUNED_KEY in content
     if not isinstance(spec, Mapping):
-        return Checkpoint(path, weights, {}, full=False, source=source, pruned=pruned)
+        return Checkpoint(path, weights, {}, full=False, source=source, pruned=pruned, int8=int8)
     full = "optimizer_states" in content and "loops" in content
     model = spec.get("model")
     pruned = pruned or (isinstance(model, Mapping) and model.get("load_pruned_graph") is True)
-    return Checkpoint(path, weights, spec, full, "ocdnet's training", pruned)
+    return Checkpoint(path, weights, spec, full, "ocdnet's training", pruned, int8)
+
+
+def _take_int8(path: Path, weights: dict[str, Tensor]) -> dict[str, Int8]:
+    """Take int8 weights and their scales out, and put in what they stand for."""
+    found: dict[str, Int8] = {}
+    for key in [key for key, value in weights.items() if value.dtype == torch.int8]:
+        scale = weights.pop(key + SCALE, None)
+        if scale is None or scale.ndim != weights[key].ndim or not scale.is_floating_point():
+            raise unusable(path, f"the int8 weight {key} has no scale")
+        found[key.removesuffix(".weight")] = Int8(weights[key], scale)
+    weights.update({f"{name}.weight": weight.multiplied() for name, weight in found.items()})
+    return found
 
 
 def _is_plain(value: object) -> bool:
@@ -128,7 +149,7 @@ def _is_plain(value: object) -> bool:
         isinstance(value, Tensor)
         and value.layout == torch.strided
         and not value.is_meta
-        and (value.is_floating_point() or value.dtype == torch.int64)
+        and (value.is_floating_point() or value.dtype in (torch.int64, torch.int8))
     )
 
 
@@ -167,6 +188,7 @@ def load_exactly(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> Non
     surplus = [key for key in report.unexpected if BACKBONE_PART.match(key)]
     wrong = report.mismatched or report.missing or surplus
     if not wrong:
+        install(model, checkpoint.int8)
         return
     trained = checkpoint.backbone or fitting_backbone(checkpoint.weights)
     other = trained is not None and trained != backbone

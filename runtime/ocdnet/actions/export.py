@@ -22,6 +22,7 @@ from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing
+from ocdnet.models.quantized import to_float
 
 LOG = logging.getLogger("ocdnet")
 LEAST_OPSET = 19
@@ -77,6 +78,8 @@ def _write(model: torch.nn.Module, path: Path, config: ExportConfig, opset: int)
     # Two images, contiguous: a batch of one would be read as a constant.
     example = torch.zeros(2, 3, config.height, config.width)
     model = model.to(memory_format=torch.contiguous_format)
+    if to_float(model):
+        LOG.info("The weights are int8: the ONNX file holds them as the floats they stand for.")
     program = torch.onnx.export(
         model,
         (example,),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ocdnet.models.deform_conv import ModulatedDeformConv2d
+from ocdnet.models.quantized import channel_axis, scale_weight
 
 _LEAST_SIDE = 64
 _KINDS = (nn.Conv2d, nn.ConvTranspose2d, ModulatedDeformConv2d)
@@ -77,8 +78,7 @@ def _fold(convolution: nn.Module, norm: nn.BatchNorm2d) -> None:
         scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
     if convolution.bias is not None:
         shift = shift + convolution.bias * scale
-    channels = 1 if isinstance(convolution, nn.ConvTranspose2d) else 0
     shape = [1] * convolution.weight.ndim
-    shape[channels] = -1
-    convolution.weight.mul_(scale.view(shape))
+    shape[channel_axis(convolution)] = -1
+    scale_weight(convolution, scale.view(shape))
     convolution.bias = nn.Parameter(shift)

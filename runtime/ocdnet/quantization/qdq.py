@@ -19,6 +19,7 @@ from ocdnet.errors import DataError
 from ocdnet.files import replacing
 from ocdnet.quantization.graphs import OPERATORS, names_of, offset_convolutions, prepared
 from ocdnet.quantization.ranges import Ranges
+from ocdnet.quantization.smoothing import smooth
 
 Activations = Literal["int8", "uint8"]
 _WEIGHTED = ("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm")
@@ -67,7 +68,7 @@ def insert_qdq(
         excluded = offset_convolutions(model) | _named(model, skip)
         before = [node for node in model.graph.node if node.op_type in _WEIGHTED]
         layers = {node.name: _shown(node) for node in before}
-        _check(ranges, model, source)
+        _smoothed(ranges, model, source)
         signed = activations == "int8"
         quantizer = QDQQuantizer(
             model,
@@ -108,10 +109,15 @@ def _data(ranges: Ranges) -> Any:
     return TensorsData(CalibrationMethod.MinMax, values)
 
 
-def _check(ranges: Ranges, model: onnx.ModelProto, source: Path) -> None:
+def _smoothed(ranges: Ranges, model: onnx.ModelProto, source: Path) -> None:
+    """Smooth the graph; raises DataError where the ranges are not its own."""
     tensors = {output for node in model.graph.node for output in node.output}
     tensors |= {entry.name for entry in model.graph.input}
     strange = [name for name in ranges.values if name not in tensors]
+    try:
+        smooth(model, ranges.factors)
+    except ValueError as error:
+        strange.append(str(error))
     if strange:
         raise DataError(
             "calibration-mismatch",

@@ -5,16 +5,22 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.calibrate import create_calibrator as _calibrator
 
 from ocdnet.errors import DataError
 from ocdnet.quantization.graphs import OPERATORS, prepared
+from ocdnet.quantization.smoothing import Factors, smooth, smoothing_factors
+
+_SMOOTHED_ON = 8
+"""Batches that are held for it."""
 
 ALGORITHMS: Mapping[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "minmax": (CalibrationMethod.MinMax, {}),
@@ -30,15 +36,18 @@ class Ranges:
 
     Attributes:
         algorithm: how they were found.
-        values: (lowest, highest) of each tensor, by its name in the prepared graph.
+        values: (lowest, highest) of each tensor, by its name in the prepared and smoothed graph.
+        factors: see `smoothing`.
     """
 
     algorithm: str
     values: Mapping[str, tuple[float, float]]
+    factors: Factors
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; see `from_json`."""
-        return {"algorithm": self.algorithm, "values": {k: list(v) for k, v in self.values.items()}}
+        values = {name: list(ends) for name, ends in self.values.items()}
+        return {"algorithm": self.algorithm, "values": values, "factors": dict(self.factors)}
 
     @classmethod
     def from_json(cls, content: Any) -> Ranges:
@@ -52,11 +61,13 @@ class Ranges:
                 str(name): (float(low), float(high))
                 for name, (low, high) in content["values"].items()
             }
+            factors = {str(k): [float(f) for f in v] for k, v in content["factors"].items()}
             finite = np.isfinite(np.array(list(values.values()))).all()
-            found = cls(str(content["algorithm"]), values)
+            positive = all(0 < factor < np.inf for row in factors.values() for factor in row)
+            found = cls(str(content["algorithm"]), values, factors)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise _no_ranges(content) from error
-        if not values or not finite:
+        if not values or not finite or not positive:
             raise _no_ranges(content)
         return found
 
@@ -66,7 +77,7 @@ def _no_ranges(content: Any) -> DataError:
         "bad-calibration",
         "There are no calibration ranges",
         got=str(content)[:100],
-        expected="algorithm, and values: the lowest and highest of each tensor",
+        expected="algorithm, values (the lowest and highest of each tensor) and factors",
         hint="Remove the file: calibration writes it anew.",
     )
 
@@ -95,6 +106,14 @@ def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: s
     method, options = ALGORITHMS[algorithm]
     with tempfile.TemporaryDirectory() as folder:
         graph = prepared(source, Path(folder))
+        waiting = iter(batches)
+        first = list(islice(waiting, _SMOOTHED_ON))
+        if not first:
+            raise DataError("no-images", "There are no calibration images", expected="one or more")
+        model = onnx.load(graph.path)
+        factors = smoothing_factors(model, first)
+        smooth(model, factors)
+        onnx.save(model, graph.path)
         calibrator = _calibrator(
             str(graph.path),
             list(OPERATORS),
@@ -102,14 +121,11 @@ def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: s
             calibrate_method=method,
             extra_options=options,
         )
-        seen = 0
-        for batch in batches:
+        for batch in chain(first, waiting):
             calibrator.collect_data(_Reader(graph.input, batch))
-            seen += len(batch)
-        if not seen:
-            raise DataError("no-images", "There are no calibration images", expected="one or more")
         data = calibrator.compute_data().data
-    return Ranges(algorithm, {name: _range(found) for name, found in sorted(data.items())})
+    values = {name: _range(found) for name, found in sorted(data.items())}
+    return Ranges(algorithm, values, factors)
 
 
 def _range(found: Any) -> tuple[float, float]:
