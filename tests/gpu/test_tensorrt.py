@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import support
 
@@ -19,6 +20,8 @@ PROFILE = (
 @pytest.fixture(autouse=True)
 def _tensorrt():
     pytest.importorskip("tensorrt")
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
 
 
 @pytest.mark.parametrize("precision", ["FP32", "FP16", "INT8"])
