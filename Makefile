@@ -53,13 +53,7 @@ check: $(READY) ## Lint, format, types, import direction, generated files
 generate: $(READY) ## Write schemas/, references/ and skill_info.yaml from the config dataclasses
 	$(BIN)/python -m ocdnet_generator.main
 
-generate-bench: $(READY) ## Measure against the baselines, on an idle machine (15 minutes)
-	$(BIN)/python benchmarks/run.py
-
-bench-json: $(READY) ## The same, written to bench.json as well
-	$(BIN)/python benchmarks/run.py --json bench.json
-
-check: $(READY) ## Fail with a diff where a generated file is not up to date
+generate-check: $(READY) ## Fail with a diff where a generated file is not up to date
 	$(BIN)/python -m ocdnet_generator.main --check
 
 clean: ## Remove the environment, caches and the demo's results

@@ -71,7 +71,12 @@ def results() -> Node:
         "title": "results.json",
         "description": "What a finished run reached, and the files that hold it.",
         **_closed(
-            _TRAIN | _EVALUATE | _AUTOML | {"action": {"type": "string", "enum": sorted(_WRITERS)}},
+            _TRAIN
+            | _EVALUATE
+            | _AUTOML
+            | _QUANTIZE
+            | _PRUNE
+            | {"action": {"type": "string", "enum": sorted(_WRITERS)}},
             (),
         ),
         "required": ["action"],
@@ -219,16 +224,64 @@ _AUTOML: Node = {
 }
 _OPTIONAL = {
     SEARCH: ("best_spec", "best_checkpoint", "trials"),
+    "prune": ("layers",),
     "evaluate": ("backend",),
     "deploy_evaluate": ("backend",),
 }
-"""What a search has once it has found something, and in its file alone."""
+"""What a search has once it has found something, and what stands in a file alone."""
+
+_MEASURED: Node = {
+    "description": "The model given, and the one written; measured side by side.",
+    **_closed(
+        {
+            "megabytes": {"type": "number", "minimum": 0, "description": "Of weights or file."},
+            "milliseconds": {"type": "number", "minimum": 0, "description": "An image, here."},
+            "parameters": _COUNT,
+            "gflops": {"type": "number", "minimum": 0, "description": "Of a 1280x736 image."},
+            **_SCORES,
+            "images": _COUNT | {"description": "How many images were scored."},
+        },
+        ("megabytes", "milliseconds"),
+    ),
+}
+_QUANTIZE: Node = {
+    "action": _TEXT,
+    "backend": _TEXT,
+    "mode": {"type": "string", "enum": ["static_ptq", "weight_only_ptq"]},
+    "algorithm": _TEXT,
+    "model_path": _TEXT | {"description": "What was quantized."},
+    "quantized_model": _TEXT | {"description": "The file written."},
+    "layers": {
+        "description": "Layers with weights.",
+        **_closed({"quantized": _COUNT, "left": _NAMES}),
+    },
+    **dict.fromkeys(("before", "after"), _MEASURED),
+    "note": _TEXT,
+    "results": _TEXT | {"description": "Path of this file."},
+}
+_PRUNE: Node = {
+    "action": _TEXT,
+    "checkpoint": _EVALUATE["checkpoint"],
+    "pruned_model": _TEXT | {"description": "The file written."},
+    "ch_sparsity": _UNIT,
+    "round_to": _COUNT,
+    "p": _COUNT,
+    "thinned_layers": _COUNT | {"description": "Layers that lost channels."},
+    **dict.fromkeys(("before", "after"), _MEASURED),
+    "results": _TEXT,
+    "layers": {
+        "type": "array",
+        "items": _closed({"layer": _TEXT, "before": _COUNT, "after": _COUNT}),
+        "description": "Channels of the layers that lost some; not in what the command prints.",
+    },
+}
+_BY_SECTION = {"prune": _PRUNE, "train": _TRAIN, "evaluate": _EVALUATE, "quantize": _QUANTIZE}
 
 _WRITERS = {
     SEARCH: _AUTOML,
 } | {
-    name: _EVALUATE if action.section == "evaluate" else _TRAIN
+    name: _BY_SECTION[action.section]
     for name, action in ACTIONS.items()
-    if action.section in ("train", "evaluate")
+    if action.section in _BY_SECTION
 }
 _ACTION: Node = {"type": "string", "enum": sorted(_WRITERS)}

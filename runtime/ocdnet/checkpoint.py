@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ocdnet.config.model import ModelConfig
-from ocdnet.errors import DataError, EnvironmentFault
+from ocdnet.errors import DataError
 from ocdnet.key_maps import BACKBONE_PART, UNKNOWN, translate
 from ocdnet.models.channels import ChannelMismatch, fit_channels
 from ocdnet.models.factory import BACKBONES
@@ -202,13 +202,6 @@ def load_exactly(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> Non
 
 
 def _take_channels(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> None:
-    if backbone.startswith("fan"):
-        raise EnvironmentFault(
-            "not-built-yet",
-            "Pruned FAN networks are not available in this release",
-            got=str(checkpoint.path),
-            expected="a pruned network of convolutions",
-        )
     try:
         fit_channels(model, checkpoint.weights)
     except ChannelMismatch as error:

@@ -32,6 +32,8 @@ _EXTRA = {
     "tensorboard": "train",
     "wandb": "wandb",
     "optuna": "automl",
+    "torchao": "quantize",
+    "torch_pruning": "prune",
     "deepspeed": "deepspeed",
     "matplotlib": "data",
 }

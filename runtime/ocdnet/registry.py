@@ -83,12 +83,14 @@ _ALL = (
         summary="Remove channels from a model.",
         sections=("dataset", "model", "prune"),
         required=("prune.checkpoint",),
+        run="ocdnet.actions.prune:run",
     ),
     Action(
         name="quantize",
         summary="Quantize a model after training.",
         sections=("dataset", "model", "quantize"),
         required=("quantize.model_path",),
+        run="ocdnet.actions.quantize:run",
         defaults={"quantize.model_path": "???"},
     ),
     Action(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ocdnet.actions.detection import open_model, postprocessor
+from ocdnet.actions.scoring import scored
 from ocdnet.actions.session import session
-from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.from_config import eval_preprocess
 from ocdnet.files import write_json
-from ocdnet.metrics import Counts, ImageMatch, match_image
-from ocdnet.postprocess import Detections
-from ocdnet.progress import tracked
+from ocdnet.metrics import Counts, ImageMatch
 from ocdnet.showcase import Showcase
 
 
@@ -36,23 +33,15 @@ def run(loaded: Loaded) -> dict[str, Any]:
         annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
         opened = open_model(config, loaded.experiment.model, preprocess)
         postprocess = postprocessor(config.post_processing, config.metric.args.is_output_polygon)
-
-        def finish(annotation: Annotation, prediction: Prediction) -> tuple[Detections, ImageMatch]:
-            prepared = prediction.prepared
-            found = postprocess(prediction.probability, prepared.scale, prepared.image_size)
-            match = match_image(found.polygons, annotation.polygons, annotation.ignore)
-            return found, match
-
         counts, showcase, images = Counts(), Showcase(), []
-        scored = predict(
+        rows = scored(
             opened.predictor,
             opened.preprocess,
             annotations,
-            _image_of,
-            finish,
+            postprocess,
             batch_size=opened.batch_size,
         )
-        for annotation, (found, match) in tracked(scored, "evaluating", len(annotations)):
+        for annotation, found, match in rows:
             counts += match.counts
             images.append(_image_row(annotation, match))
             showcase.add(annotation, found.polygons, match)
@@ -70,10 +59,6 @@ def run(loaded: Loaded) -> dict[str, Any]:
         showcase.write(here.folder, counts.hmean)
         write_json(here.folder / "results.json", summary | {"per_image": images})
         return summary
-
-
-def _image_of(annotation: Annotation) -> Path:
-    return annotation.image
 
 
 def _scores(counts: Counts) -> dict[str, float]:

@@ -23,7 +23,7 @@ class PruneConfig:
     """Norm that ranks the channels (1: L1, 2: L2)."""
 
     round_to: Positive = 32
-    """Channels left are a multiple of this."""
+    """Channels left are rounded up to a multiple of this; no layer may have fewer to begin with."""
 
     gpu_id: GpuId = 0
     """Index of the GPU."""

@@ -1,5 +1,6 @@
 """Section `quantize`: post-training quantization."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
@@ -7,6 +8,17 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import STRICT
+from ocdnet.tree.problems import Problem, SpecFieldError
+
+INT8, NATIVE = "int8", "native"
+_PARTS = ("weights", "activations")
+_OF_RANGES = ("minmax", "max", "entropy")
+_OF_WEIGHTS = ("minmax", "max")
+"""Algorithms that find ranges of activations, and those that find them of weights alone."""
+_TAKES: dict[str, dict[str, tuple[str, ...]]] = {
+    "modelopt.onnx": {"activations": ("int8", "uint8")},
+}
+"""What stands in backend_kwargs; a value of null is none."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -40,4 +52,66 @@ class QuantizeConfig:
     """Device to calibrate on."""
 
     backend_kwargs: dict[str, Any] | None = None
-    """Further arguments of the backend."""
+    """Further arguments; modelopt.onnx takes activations: int8 (for TensorRT) or uint8."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Layers that are none, and what the backend cannot do."""
+        for number, layer in enumerate(self.layers):
+            yield from _layer_problems(f"quantize.layers[{number}]", layer)
+        known = _OF_WEIGHTS if self.backend == "torchao" else _OF_RANGES
+        if self.backend != "modelopt.pytorch" and self.algorithm not in known:
+            yield SpecFieldError(
+                "conflict",
+                "quantize.algorithm",
+                f"'quantize.algorithm' is none of the backend {self.backend}",
+                got=self.algorithm,
+                expected=" | ".join(known),
+            )
+        takes = _TAKES.get(self.backend, {})
+        for name, value in (self.backend_kwargs or {}).items():
+            if value is not None and value not in takes.get(name, ()):
+                yield SpecFieldError(
+                    "bad-argument",
+                    f"quantize.backend_kwargs.{name}",
+                    f"The backend {self.backend} does not take this",
+                    got=value,
+                    expected={key: " | ".join(values) for key, values in takes.items()}
+                    or "nothing",
+                )
+
+
+def _layer_problems(key: str, layer: Mapping[str, Any]) -> Iterator[Problem]:
+    strange = sorted(set(layer) - {"module_name", *_PARTS})
+    if strange or not isinstance(layer.get("module_name"), str):
+        yield SpecFieldError(
+            "bad-layer",
+            key,
+            f"{key!r} does not name a layer",
+            got=strange or layer.get("module_name"),
+            expected="module_name, and weights or activations with their dtype",
+        )
+        return
+    for part in _PARTS:
+        form = layer.get(part)
+        kind = form.get("dtype") if isinstance(form, Mapping) else form
+        if kind not in (None, INT8, NATIVE):
+            yield SpecFieldError(
+                "bad-layer",
+                f"{key}.{part}",
+                f"'{key}.{part}.dtype' is a number format that is not made here",
+                got=kind,
+                expected=f"{INT8} | {NATIVE} (left as it is)",
+            )
+
+
+def layers_of(layers: Sequence[Mapping[str, Any]]) -> tuple[list[str] | None, list[str]]:
+    """Names of `quantize.layers` to quantize (None: all) and to leave, as one may write them."""
+    left = [str(layer["module_name"]) for layer in layers if _dtype(layer) == NATIVE]
+    chosen = [str(layer["module_name"]) for layer in layers if _dtype(layer) != NATIVE]
+    return chosen or None, left
+
+
+def _dtype(layer: Mapping[str, Any]) -> str:
+    form = layer.get("weights")
+    kind = form.get("dtype") if isinstance(form, Mapping) else form
+    return str(kind or INT8)

@@ -20,6 +20,8 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "train": (("train",),),
     "export": (("train", "export"),),
     "automl": (("train", "automl"),),
+    "prune": (("train", "prune"),),
+    "quantize": (("train", "quantize"),),
     "evaluate": (("train",), ("deploy",)),
     "inference": (("train",), ("deploy",)),
     "gen_trt_engine": (("deploy",),),

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ocdnet.models.backbones.convnext import ChannelNorm
+
 _LEAST_SIDE = 64
 
 
@@ -38,7 +40,7 @@ def fit_channels(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
             _check(full, given, own)
             _replace(module, key, own.new_empty(given.shape))
             changed.append(full)
-        _tell(module)
+        tell(module)
     if changed:
         _try(model)
     return changed
@@ -57,7 +59,7 @@ def _replace(module: nn.Module, key: str, value: Tensor) -> None:
         setattr(module, key, value)
 
 
-def _tell(module: nn.Module) -> None:
+def tell(module: nn.Module) -> None:
     """Let a layer's own numbers agree with its weight: it checks its input against them."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
@@ -70,6 +72,10 @@ def _tell(module: nn.Module) -> None:
         module.out_channels, module.in_channels = weight.shape[0], weight.shape[1] * module.groups
     elif isinstance(module, nn.BatchNorm2d):
         module.num_features = weight.shape[0]
+    elif isinstance(module, nn.LayerNorm):
+        module.normalized_shape = tuple(weight.shape)
+        if isinstance(module, ChannelNorm):
+            module.rescale()
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
 

@@ -17,6 +17,15 @@ OPERATORS = ("Conv", "MatMul", "Gemm", "Add", "Mul", "Relu", "MaxPool", "Concat"
 sigmoid, and no engine for CPUs has an integer kernel for them."""
 
 
+_CLASSES = {
+    "Conv": "Conv2d",
+    "ConvTranspose": "ConvTranspose2d",
+    "DeformConv": "ModulatedDeformConv2d",
+    "MatMul": "Linear",
+    "Gemm": "Linear",
+}
+
+
 @dataclass(frozen=True)
 class Graph:
     """A graph in the form that is calibrated and quantized.
@@ -98,8 +107,9 @@ def offset_convolutions(model: onnx.ModelProto) -> set[str]:
 
 
 def names_of(node: onnx.NodeProto) -> Iterator[str]:
-    """What a user may call a node: its own name, and the module that its weights belong to."""
+    """What a user may call a node: its name, its class in torch, the module of its weights."""
     yield node.name
+    yield _CLASSES.get(node.op_type, node.op_type)
     for name in node.input:
         module, dot, kind = name.rpartition(".")
         if dot and kind in ("weight", "bias"):

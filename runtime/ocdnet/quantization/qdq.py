@@ -45,6 +45,7 @@ def insert_qdq(
     *,
     activations: Activations = "int8",
     skip: Sequence[str] = (),
+    only: Sequence[str] | None = None,
 ) -> QdqReport:
     """Write a network with int8 weights (per channel, symmetric) and int8 activations.
 
@@ -58,6 +59,7 @@ def insert_qdq(
         activations: `int8`, symmetric, with float biases: what TensorRT and OpenVINO take; `uint8`,
             with integer biases: more than twice as fast in ONNX Runtime on a CPU.
         skip: names of layers that stay in float, with wildcards; see `names_of`.
+        only: where given, the names of the layers with weights to quantize.
 
     Raises:
         DataError: the ranges are another network's, or the file is no usable ONNX.
@@ -67,6 +69,8 @@ def insert_qdq(
         model = onnx.load(graph.path)
         excluded = offset_convolutions(model) | _named(model, skip)
         before = [node for node in model.graph.node if node.op_type in _WEIGHTED]
+        if only is not None:
+            excluded |= {node.name for node in before} - _named(model, only)
         layers = {node.name: _shown(node) for node in before}
         _smoothed(ranges, model, source)
         signed = activations == "int8"

@@ -36,14 +36,14 @@ def quantize_weights(
 
     Args:
         model: network in float32; left as it is.
-        skip: names of layers that stay, with wildcards.
-        only: where given, the names of the layers to quantize, with wildcards.
+        skip: names of layers, or of their classes, that stay; with wildcards.
+        only: where given, the names of the layers to quantize.
     """
     weights: dict[str, Int8] = {}
     left = []
     for name, module in layers(model):
-        wanted = only is None or _named(name, only)
-        if _named(name, skip) or not wanted:
+        names = (name, type(module).__name__)
+        if _named(names, skip) or not (only is None or _named(names, only)):
             left.append(name)
         elif isinstance(module, nn.Linear):
             weights[name] = _linear(module)
@@ -52,8 +52,8 @@ def quantize_weights(
     return weights, WeightsReport(list(weights), left)
 
 
-def _named(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _named(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 def _linear(module: nn.Linear) -> Int8:

@@ -22,8 +22,14 @@ class ChannelNorm(nn.LayerNorm):
 
     def __init__(self, channels: int, *, sample: bool) -> None:
         super().__init__(channels, eps=EPS)
+        self.sample = sample
+        self.rescale()
+
+    def rescale(self) -> None:
+        """Take the number of channels that `normalized_shape` says."""
+        (channels,) = self.normalized_shape
         # (x - u) / sqrt(v C / (C - 1) + e) = s (x - u) / sqrt(v + s^2 e), s^2 = (C - 1) / C
-        self.scale = ((channels - 1) / channels) ** 0.5 if sample else 1.0
+        self.scale = ((channels - 1) / channels) ** 0.5 if self.sample else 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise; shape and order of axes stay."""

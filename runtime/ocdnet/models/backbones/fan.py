@@ -74,6 +74,20 @@ class TokenAttention(nn.Module):
             self.v = nn.Linear(dim, dim)
         self.proj = nn.Linear(dim, dim)
 
+    def split(self) -> None:
+        """Give keys and values a projection each, which compute the same; see `join`."""
+        parts = zip(self.kv.weight.chunk(2), self.kv.bias.chunk(2), strict=True)
+        self.k, self.v = (_linear(weight, bias) for weight, bias in parts)
+        del self.kv
+        self.fused = False
+
+    def join(self) -> None:
+        """The inverse of `split`."""
+        both = (self.k, self.v)
+        self.kv = _linear(torch.cat([p.weight for p in both]), torch.cat([p.bias for p in both]))
+        del self.k, self.v
+        self.fused = True
+
     def forward(self, x: Tensor) -> Tensor:
         """float[B, N, dim] -> the same shape."""
         key, value = self.kv(x).chunk(2, -1) if self.fused else (self.k(x), self.v(x))
@@ -258,6 +272,12 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight, layer.bias = (nn.Parameter(x.detach().clone()) for x in (weight, bias))
+    return layer
 
 
 def _split(x: Tensor, heads: int) -> Tensor:

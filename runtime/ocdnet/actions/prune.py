@@ -1,0 +1,195 @@
+"""Prune: a network with fewer channels, to be trained again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ocdnet import install
+from ocdnet.actions.scoring import counts_of, seconds_side_by_side
+from ocdnet.actions.session import session
+from ocdnet.backends.torch import TorchPredictor
+from ocdnet.checkpoint import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_checkpoint
+from ocdnet.config import spec
+from ocdnet.config.prune import PruneConfig
+from ocdnet.config.spec import Loaded
+from ocdnet.data.annotations import index_dataset
+from ocdnet.data.from_config import eval_preprocess
+from ocdnet.devices import torch_device
+from ocdnet.errors import DataError, EnvironmentFault, SpecError
+from ocdnet.files import replacing, write_json
+from ocdnet.models.factory import build_model
+
+LOG = logging.getLogger("ocdnet")
+_IMAGE = (1, 3, 736, 1280)
+"""That operations are counted for: TAO's default size."""
+
+
+def run(loaded: Loaded) -> dict[str, Any]:
+    """Write `pruned_<ch_sparsity>.pth`: weights whose shapes tell the channels, and the spec.
+
+    Args:
+        loaded: a spec checked for `prune`.
+
+    Returns:
+        The file, and parameters, operations, size, latency and (with validation data) hmean before
+        and after; results.json also holds every layer's channels.
+
+    Raises:
+        UserError: a bad checkpoint, settings that leave nothing of a layer, a missing package.
+    """
+    experiment = loaded.experiment
+    config, backbone = experiment.prune, experiment.model.backbone
+    _require_package()
+    with session(loaded) as here:
+        source = _source(config)
+        model = build_model(experiment.model)
+        load_exactly(model, source, backbone)
+        before = _cost(model)
+        LOG.info(
+            "Pruning %s: %.1f %% of each layer's channels.", backbone, 100 * config.ch_sparsity
+        )
+        cuts = _pruned(model, config)
+        after = _cost(model)
+        target = here.folder / f"pruned_{config.ch_sparsity}.pth"
+        how = {"ch_sparsity": config.ch_sparsity, "round_to": config.round_to, "p": config.p}
+        content = {
+            "state_dict": model.state_dict(),
+            SPEC_KEY: {**source.spec, "model": spec.dump(loaded)["model"]},
+            PRUNED_KEY: {**how, "source": _digest(source.path), "before": before, "after": after},
+        }
+        with replacing(target) as temporary:
+            torch.save(content, temporary)
+        _measure(loaded, (source.path, target), (before, after))
+        here.status.write("RUNNING", f"Pruned into {target}.", _kpi(after))
+        summary = {
+            "action": "prune",
+            "checkpoint": str(source.path),
+            "pruned_model": str(target),
+            **how,
+            "thinned_layers": len(cuts),
+            "before": before,
+            "after": after,
+            "results": str(here.folder / "results.json"),
+        }
+        layers = [{"layer": c.layer, "before": c.before, "after": c.after} for c in cuts]
+        write_json(here.folder / "results.json", summary | {"layers": layers})
+        return summary
+
+
+def _source(config: PruneConfig) -> Checkpoint:
+    path = Path(config.checkpoint)
+    if path.suffix == ".onnx":
+        raise DataError(
+            "wrong-model-file",
+            f"prune takes a checkpoint, and {path.name} is an exported network",
+            got=path.suffix,
+            expected="a .pth file",
+            hint="Give the checkpoint that it was exported from.",
+        )
+    checkpoint = read_checkpoint(path)
+    if checkpoint.int8:
+        raise DataError(
+            "already-quantized",
+            f"The weights of {path} are int8",
+            expected="a checkpoint of training or pruning",
+            hint="Prune first, train again, then quantize.",
+        )
+    return checkpoint
+
+
+def _pruned(model: nn.Module, config: PruneConfig) -> list[Any]:
+    """What was thinned; an error names the setting and the value that would do."""
+    from ocdnet.models.pruning import CannotPrune, prune_channels
+
+    try:
+        cuts = prune_channels(model, config.ch_sparsity, config.round_to, config.p)
+    except CannotPrune as error:
+        at_most = {
+            "round_to": str(error.channels),
+            "ch_sparsity": f"{int(1000 * (1 - 1 / error.channels)) / 1000:g}",
+        }[error.key]
+        raise SpecError(
+            "cannot-prune",
+            f"'prune.{error.key}' does not fit the layer {error.layer}",
+            got=getattr(config, error.key),
+            expected=f"at most {at_most}: the layer has {error.channels} channels",
+            hint=f"Set prune.{error.key}={at_most} or less.",
+        ) from error
+    if not cuts:
+        raise SpecError(
+            "nothing-pruned",
+            "No layer would lose a channel",
+            got={"ch_sparsity": config.ch_sparsity, "round_to": config.round_to},
+            expected="a share of the widest layer that is worth a multiple of round_to",
+            hint="Raise prune.ch_sparsity, or lower prune.round_to.",
+        )
+    for cut in cuts if config.verbose else ():
+        LOG.info("%s: %d -> %d channels", cut.layer, cut.before, cut.after)
+    return cuts
+
+
+def _cost(model: nn.Module) -> dict[str, Any]:
+    """Parameters, and operations of one 1280x736 image: a convolution counts two a weight."""
+    model.eval()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(_IMAGE))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    return {
+        "parameters": parameters,
+        "gflops": round(counter.get_total_flops() / 1e9, 2),
+        "megabytes": round(size / 1e6, 3),
+    }
+
+
+def _measure(
+    loaded: Loaded, models: tuple[Path, Path], told: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    """Run both networks as evaluate does: latency, and hmean where there is validation data."""
+    experiment = loaded.experiment
+    data = experiment.dataset.validate_dataset
+    preprocess = eval_preprocess(data.args)
+    device = torch_device(1, [experiment.prune.gpu_id])
+    predictors = [TorchPredictor(path, experiment.model, device) for path in models]
+    times = seconds_side_by_side(predictors, preprocess)
+    annotations = index_dataset(data.data_path, data.args.ignore_tags) if data.data_path else None
+    for row, predictor, seconds, when in zip(
+        told, predictors, times, ("before", "after"), strict=True
+    ):
+        row["milliseconds"] = round(1000 * seconds, 2)
+        if annotations is None:
+            continue
+        counts = counts_of(predictor, preprocess, annotations, f"evaluating {when} pruning")
+        row |= {
+            "hmean": counts.hmean,
+            "precision": counts.precision,
+            "recall": counts.recall,
+            "images": len(annotations),
+        }
+
+
+def _kpi(row: dict[str, Any]) -> dict[str, float] | None:
+    return (
+        {name: row[name] for name in ("hmean", "precision", "recall")} if "hmean" in row else None
+    )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _require_package() -> None:
+    if find_spec("torch_pruning") is None:
+        raise EnvironmentFault(
+            "missing-package",
+            "prune needs torch-pruning",
+            hint=install.command("prune"),
+        )
