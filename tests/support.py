@@ -195,3 +195,25 @@ def box_of(line: str) -> tuple[np.ndarray, float]:
     """Corners [4, 2] and score of a line that inference wrote."""
     numbers = [float(number) for number in line.split(",")]
     return np.array(numbers[:-1], np.float32).reshape(-1, 2), numbers[-1]
+
+
+def build_engine(onnx_file: Path, engine: Path, *more: str) -> dict[str, Any]:
+    """gen_trt_engine in this process at 160x160; the run's folder is beside the engine."""
+    from ocdnet.actions import gen_trt_engine as action
+
+    overrides = [
+        f"results_dir={engine.parent}",
+        f"gen_trt_engine.onnx_file={onnx_file}",
+        f"gen_trt_engine.trt_engine={engine}",
+        f"gen_trt_engine.width={SIDE}",
+        f"gen_trt_engine.height={SIDE}",
+        *more,
+    ]
+    return action.run(spec.load("gen_trt_engine", None, overrides))
+
+
+def evaluate_engine(data: Path, engine: Path, out: Path, *more: str) -> dict[str, Any]:
+    """As `evaluate`, with an engine."""
+    return evaluate(
+        data, Path(), out, "evaluate.checkpoint=''", f"evaluate.trt_engine={engine}", *more
+    )

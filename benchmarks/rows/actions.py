@@ -13,7 +13,7 @@ import numpy as np
 
 import scenes
 from memory import pss
-from ocdnet.actions import evaluate, inference, train
+from ocdnet.actions import detection, evaluate, inference, train
 from ocdnet.backends.base import Batch, Predictor
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.config import spec
@@ -33,7 +33,8 @@ class Timed:
 
     def __init__(self, network: Callable[[Batch], Batch]) -> None:
         self.network, self.seconds = network, 0.0
-        self.img_mode, self.size = "BGR", (WIDTH, HEIGHT)
+        self.backend, self.img_mode, self.size = "timed", "BGR", (WIDTH, HEIGHT)
+        self.normalisation, self.batch = None, None
         self.map = scenes.probability_map(WORDS, (HEIGHT, WIDTH))
 
     def __call__(self, images: Batch) -> Batch:
@@ -49,7 +50,7 @@ def through(action: Any, predictor: Predictor, overrides: list[str]) -> float:
     name = action.__name__.rpartition(".")[2]
     loaded = spec.load(name, None, [*overrides, f"{name}.checkpoint=network.onnx"])
     start = time.perf_counter()
-    with mock.patch.object(action, "open_predictor", lambda *_, **__: predictor):
+    with mock.patch.object(detection, "open_predictor", lambda *_, **__: predictor):
         action.run(loaded)
     return time.perf_counter() - start
 

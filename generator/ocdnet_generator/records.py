@@ -136,6 +136,7 @@ _EVALUATE: Node = {
     "counts": {"description": "Counts over all images.", **_closed(_COUNTS)},
     "images": _COUNT | {"description": "How many images were scored."},
     "checkpoint": _TEXT | {"description": "Model that was scored."},
+    "backend": _TEXT | {"description": "What ran it: torch, onnxruntime, openvino or tensorrt."},
     "thresholds": {
         "description": "Thresholds of the post-processing.",
         **_closed({"thresh": _UNIT, "box_thresh": _UNIT}),
@@ -221,7 +222,12 @@ _AUTOML: Node = {
     "best_spec": _TEXT | {"description": "The best trial's spec, ready to train with."},
     "best_checkpoint": _TRAIN["best_checkpoint"],
 }
-_OPTIONAL = {SEARCH: ("best_spec", "best_checkpoint", "trials"), "prune": ("layers",)}
+_OPTIONAL = {
+    SEARCH: ("best_spec", "best_checkpoint", "trials"),
+    "prune": ("layers",),
+    "evaluate": ("backend",),
+    "deploy_evaluate": ("backend",),
+}
 """What a search has once it has found something, and what stands in a file alone."""
 
 _MEASURED: Node = {

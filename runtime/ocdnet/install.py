@@ -26,6 +26,8 @@ _EXTRA = {
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "deploy",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
     "PIL": "data",
     "tensorboard": "train",
     "wandb": "wandb",

@@ -20,7 +20,7 @@ class Action:
 
     Attributes:
         name: what users ask for; also the name of its schema and template. `deploy_<action>` is
-            an action whose artifact is the TensorRT engine.
+            an action whose model is an engine.
         summary: one line for `--help`.
         sections: sections of the experiment file that it reads.
         required: dotted keys that must have a value.
@@ -105,25 +105,28 @@ _ALL = (
     ),
     Action(
         name="deploy_evaluate",
-        summary="Score a TensorRT engine on labelled images.",
+        summary="Score an engine on labelled images.",
         sections=("dataset", "model", "evaluate"),
         required=("evaluate.trt_engine", "dataset.validate_dataset.data_path"),
+        run="ocdnet.actions.evaluate:run",
         command="evaluate",
         defaults={"evaluate.checkpoint": "", "evaluate.trt_engine": "???"},
     ),
     Action(
         name="deploy_inference",
-        summary="Find text in a folder of images with a TensorRT engine.",
+        summary="Find text in a folder of images with an engine.",
         sections=("dataset", "model", "inference"),
         required=("inference.trt_engine", "inference.input_folder"),
+        run="ocdnet.actions.inference:run",
         command="inference",
         defaults={"inference.checkpoint": "", "inference.trt_engine": "???"},
     ),
     Action(
         name="gen_trt_engine",
-        summary="Build a TensorRT engine from ONNX.",
+        summary="Build an engine from ONNX for TensorRT, ONNX Runtime or OpenVINO.",
         sections=("dataset", "model", "gen_trt_engine"),
         required=("gen_trt_engine.onnx_file", "gen_trt_engine.trt_engine"),
+        run="ocdnet.actions.gen_trt_engine:run",
     ),
 )
 

@@ -10,7 +10,7 @@ import pytest
 import support
 from ocdnet.config import spec
 from ocdnet.data.annotations import index_dataset
-from ocdnet.errors import DataError, EnvironmentFault, Exit
+from ocdnet.errors import DataError, Exit
 from ocdnet.metrics import DetectionMetric
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -140,12 +140,6 @@ def test_a_checkpoint_knows_its_image_mode(exam, detector, tmp_path):
     with pytest.raises(DataError) as caught:
         support.evaluate(exam, detector, tmp_path, "dataset.validate_dataset.args.img_mode=RGB")
     assert caught.value.code == "img-mode-mismatch"
-
-
-def test_an_engine_is_not_run_yet(exam, tmp_path):
-    engine = f"evaluate.trt_engine={tmp_path}/model.engine"
-    with pytest.raises(EnvironmentFault, match="TensorRT"):
-        support.evaluate(exam, "", tmp_path, engine)
 
 
 @pytest.mark.parametrize("name", ["model.engine", "model.txt"])

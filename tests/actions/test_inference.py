@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import support
-from ocdnet.actions import inference
+from ocdnet.actions import detection
 from ocdnet.data.annotations import index_dataset
 from ocdnet.errors import DataError, Exit
 from ocdnet.metrics import DetectionMetric
@@ -23,8 +23,8 @@ WIDTH, HEIGHT = 400, 100
 class Stub:
     """A predictor whose map is known: text where x is 40 to 99 and y 60 to 79."""
 
-    img_mode = None
-    size = None
+    backend = "stub"
+    img_mode = size = normalisation = batch = None
 
     def __init__(self):
         self.batches = []
@@ -39,7 +39,7 @@ class Stub:
 @pytest.fixture
 def stub(monkeypatch):
     predictor = Stub()
-    monkeypatch.setattr(inference, "open_predictor", lambda *_: predictor)
+    monkeypatch.setattr(detection, "open_predictor", lambda *_: predictor)
     return predictor
 
 

@@ -44,6 +44,7 @@ MAXIMA = {
 RESNETS = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
 CHOICES = {"model.backbone": [*RESNETS, "mobilenet_v2", "mobilenet_v3_large"]}
 OURS = {
+    "gen_trt_engine.backend",
     "inference.skip_unreadable",
     "train.accumulate_grad_batches",
     "train.compile",

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocdnet.data.preprocess import IMG_MODES, MEAN, Preprocess, normalise, read_image, resize2d
+from ocdnet.data.preprocess import (
+    IMG_MODES,
+    MEAN,
+    Normalisation,
+    Preprocess,
+    normalise,
+    read_image,
+    resize2d,
+)
 from ocdnet.errors import DataError, SpecError
 
 # The reference's Resize2D, packed by golden/pack.py.
@@ -145,7 +153,32 @@ def test_a_scalar_size_only_enlarges_and_pads():
     assert large.scale == (1.0, 1.0)
 
 
-@pytest.mark.parametrize("preprocess", [Preprocess((1280, 736)), Preprocess(736, "GRAY")])
+def test_a_network_of_another_trainer_has_its_own_numbers():
+    """ImageNet's mean and standard deviation, as PyTorch's documentation gives them."""
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    scaled = [tuple(255 * number for number in numbers) for numbers in (mean, std)]
+    preprocess = Preprocess((32, 32), "RGB", Normalisation(*scaled))
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    want = (image / 255 - np.array(mean)) / np.array(std)
+    got = preprocess.to_tensor([image])[0].transpose(1, 2, 0)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+PLAIN = Preprocess((1280, 736))
+GREY = Preprocess(736, "GRAY")
+OTHER = Preprocess((64, 32), "RGB", Normalisation((123.675, 116.28, 103.53), (58.4, 57.1, 57.4)))
+
+
+def test_the_metadata_of_taos_normalisation():
+    assert PLAIN.to_metadata() == {
+        "ocdnet.preprocess.img_mode": "BGR",
+        "ocdnet.preprocess.size": "1280,736",
+        "ocdnet.preprocess.mean": "122.67891434,116.66876762,104.00698793",
+        "ocdnet.preprocess.divisor": "255",
+    }
+
+
+@pytest.mark.parametrize("preprocess", [PLAIN, GREY, OTHER])
 def test_metadata_round_trip(preprocess):
     metadata = preprocess.to_metadata()
     assert all(isinstance(v, str) for pair in metadata.items() for v in pair)
@@ -155,7 +188,10 @@ def test_metadata_round_trip(preprocess):
 @pytest.mark.parametrize(
     "change",
     [
-        {"ocdnet.preprocess.mean": "0,0,0"},
+        {"ocdnet.preprocess.mean": "0,0"},
+        {"ocdnet.preprocess.mean": "0,0,inf"},
+        {"ocdnet.preprocess.divisor": "0"},
+        {"ocdnet.preprocess.divisor": None},
         {"ocdnet.preprocess.size": "wide"},
         {"ocdnet.preprocess.size": "32,32,32"},
         {"ocdnet.preprocess.size": "33,32"},

@@ -34,6 +34,7 @@ def test_every_built_action_that_takes_a_model_follows_something(tmp_path):
     made.train(tmp_path / "a" / "train")
     made.job(tmp_path / "a" / "export", "export", "detector.onnx")
     made.job(tmp_path / "a" / "prune", "prune", "pruned_0.3.pth")
+    made.job(tmp_path / "a" / "gen_trt_engine", "gen_trt_engine", "detector.engine")
     params = Skill(skill_dir()).info["spec_params"]
     takes = {name for name, keys in params.items() if "parent_model" in keys.values()}
     built = {name for name in takes if ACTIONS[name].run}
@@ -61,11 +62,33 @@ def test_an_export_is_followed_at_its_own_size(tmp_path):
     experiment = made.EXPERIMENT + "export: {width: 640, height: 352}\n"
     made.job(tmp_path / "export", "export", "detector.onnx", experiment=experiment)
     offered = following(tmp_path)
-    assert list(offered) == ["evaluate", "inference"]
+    assert list(offered) == ["evaluate", "inference", "gen_trt_engine"]
+    _, tree, missing = run_as(offered["gen_trt_engine"].command)
+    engine = tree["gen_trt_engine"]
+    assert (engine["width"], engine["height"], missing) == (640, 352, [])
+    assert engine["onnx_file"] == str(tmp_path / "export" / "detector.onnx")
+    assert engine["trt_engine"] == str(tmp_path / "gen_trt_engine" / "detector.engine")
     _, tree, _ = run_as(offered["evaluate"].command)
     steps = tree["dataset"]["validate_dataset"]["args"]["pre_processes"]
     assert steps[0]["args"]["short_size"] == [640, 352]
     _, tree, _ = run_as(offered["inference"].command)
+    assert (tree["inference"]["width"], tree["inference"]["height"]) == (640, 352)
+
+
+@pytest.mark.parametrize("evaluated", ["", "evaluate: {checkpoint: model.pth}\n"])
+def test_an_engine_is_scored_and_used_at_its_own_size(tmp_path, evaluated):
+    experiment = f"{made.EXPERIMENT}{evaluated}gen_trt_engine: {{width: 640, height: 352}}\n"
+    folder = tmp_path / "gen_trt_engine"
+    made.job(folder, "gen_trt_engine", "detector.engine", experiment=experiment)
+    offered = following(tmp_path)
+    assert list(offered) == ["deploy_evaluate", "deploy_inference"]
+    action, tree, missing = run_as(offered["deploy_evaluate"].command)
+    assert (action, missing) == ("evaluate", [])
+    assert tree["evaluate"]["trt_engine"] == str(folder / "detector.engine")
+    steps = tree["dataset"]["validate_dataset"]["args"]["pre_processes"]
+    assert steps[0]["args"]["short_size"] == [640, 352]
+    action, tree, missing = run_as(offered["deploy_inference"].command)
+    assert (action, missing) == ("inference", ["inference.input_folder"])
     assert (tree["inference"]["width"], tree["inference"]["height"]) == (640, 352)
 
 
@@ -177,7 +200,7 @@ def test_weights_without_a_spec_are_planned_for(tmp_path):
 )
 def test_a_foreign_spec_never_breaks_the_listing(tmp_path, text):
     made.job(tmp_path / "export", "export", "detector.onnx", experiment=text)
-    assert list(following(tmp_path)) == ["evaluate", "inference"]
+    assert list(following(tmp_path)) == ["evaluate", "inference", "gen_trt_engine"]
 
 
 def test_a_pruned_network_is_retrained_by_a_plan(tmp_path):

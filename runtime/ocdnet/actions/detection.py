@@ -1,29 +1,60 @@
-"""What evaluate and inference share: model file and post-processor."""
+"""What evaluate and inference share: the model that a section names, and its post-processor."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ocdnet.backends.base import Predictor
+from ocdnet.backends.open import check_fit, open_engine, open_predictor
+from ocdnet.config.evaluate import EvaluateConfig
+from ocdnet.config.inference import InferenceConfig
+from ocdnet.config.model import ModelConfig
 from ocdnet.config.shared import PostProcessing
-from ocdnet.errors import EnvironmentFault
+from ocdnet.data.preprocess import Preprocess
 from ocdnet.postprocess import DBPostprocessor
 
 
-def model_file(checkpoint: str, engine: str) -> Path:
-    """The model that a section names.
+@dataclass(frozen=True)
+class Opened:
+    """A model, ready to be fed.
+
+    Attributes:
+        path: its file.
+        predictor: the network.
+        preprocess: how images become its input.
+        batch_size: images a batch.
+    """
+
+    path: Path
+    predictor: Predictor
+    preprocess: Preprocess
+    batch_size: int
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What results say of it."""
+        return {"checkpoint": str(self.path), "backend": self.predictor.backend}
+
+
+def open_model(
+    section: EvaluateConfig | InferenceConfig, model: ModelConfig, preprocess: Preprocess
+) -> Opened:
+    """Open the checkpoint or the engine of a section; a batch_size of -1 is what it likes best.
 
     Raises:
-        EnvironmentFault: it names a TensorRT engine, which this release does not run.
+        UserError: it cannot be used, or was made for other images or smaller batches.
     """
-    if engine:
-        raise EnvironmentFault(
-            "not-built-yet",
-            "TensorRT engines are not available in this release",
-            got=engine,
-            expected="a .pth or .onnx file as checkpoint",
-            hint="Export the checkpoint and give the .onnx file as checkpoint.",
-        )
-    return Path(checkpoint)
+    path = Path(section.trt_engine or section.checkpoint)
+    if section.trt_engine:
+        predictor = open_engine(path, section.gpu_ids)
+    else:
+        predictor = open_predictor(path, model, section.num_gpus, section.gpu_ids)
+    best = predictor.batch.opt if predictor.batch else 1
+    batch_size = section.batch_size if section.batch_size > 0 else best
+    fitted = check_fit(predictor, preprocess, path, batch_size)
+    return Opened(path, predictor, fitted, batch_size)
 
 
 def postprocessor(config: PostProcessing, polygon: bool) -> DBPostprocessor:

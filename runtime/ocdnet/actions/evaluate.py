@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ocdnet.actions.detection import model_file, postprocessor
+from ocdnet.actions.detection import open_model, postprocessor
 from ocdnet.actions.scoring import scored
 from ocdnet.actions.session import session
-from ocdnet.backends.open import check_fit, open_predictor
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.from_config import eval_preprocess
@@ -17,7 +16,7 @@ from ocdnet.showcase import Showcase
 
 
 def run(loaded: Loaded) -> dict[str, Any]:
-    """Score a .pth or .onnx model.
+    """Score a checkpoint, an ONNX file or an engine.
 
     Args:
         loaded: a spec checked for `evaluate`.
@@ -30,14 +29,18 @@ def run(loaded: Loaded) -> dict[str, Any]:
     """
     config, dataset = loaded.experiment.evaluate, loaded.experiment.dataset.validate_dataset
     with session(loaded) as here:
-        path = model_file(config.checkpoint, config.trt_engine)
         preprocess = eval_preprocess(dataset.args)
         annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
-        predictor = open_predictor(path, loaded.experiment.model, config.num_gpus, config.gpu_ids)
-        check_fit(predictor, preprocess, path)
+        opened = open_model(config, loaded.experiment.model, preprocess)
         postprocess = postprocessor(config.post_processing, config.metric.args.is_output_polygon)
         counts, showcase, images = Counts(), Showcase(), []
-        rows = scored(predictor, preprocess, annotations, postprocess, batch_size=config.batch_size)
+        rows = scored(
+            opened.predictor,
+            opened.preprocess,
+            annotations,
+            postprocess,
+            batch_size=opened.batch_size,
+        )
         for annotation, found, match in rows:
             counts += match.counts
             images.append(_image_row(annotation, match))
@@ -49,7 +52,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
             **scores,
             "counts": _counts(counts),
             "images": len(images),
-            "checkpoint": str(path),
+            **opened.told,
             "thresholds": {"thresh": postprocess.thresh, "box_thresh": postprocess.box_thresh},
             "results": str(here.folder / "results.json"),
         }

@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.actions.detection import model_file, postprocessor
+from ocdnet.actions.detection import open_model, postprocessor
 from ocdnet.actions.session import session
-from ocdnet.backends.open import check_fit, open_predictor
 from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import list_images
@@ -45,12 +44,10 @@ def run(loaded: Loaded) -> dict[str, Any]:
     """
     config = loaded.experiment.inference
     with session(loaded) as here:
-        path = model_file(config.checkpoint, config.trt_engine)
         preprocess = Preprocess((config.width, config.height), config.img_mode)
         images = _images(Path(config.input_folder))
         names = output_names(images)
-        predictor = open_predictor(path, loaded.experiment.model, config.num_gpus, config.gpu_ids)
-        check_fit(predictor, preprocess, path)
+        opened = open_model(config, loaded.experiment.model, preprocess)
         postprocess = postprocessor(config.post_processing, config.polygon)
         skipped: list[Path] = []
 
@@ -62,12 +59,12 @@ def run(loaded: Loaded) -> dict[str, Any]:
             return _write(here.folder / names[image], prediction, postprocess, config.img_mode)
 
         written = predict(
-            predictor,
-            preprocess,
+            opened.predictor,
+            opened.preprocess,
             images,
             Path,
             finish,
-            batch_size=max(1, config.batch_size),
+            batch_size=opened.batch_size,
             skipped=skip if config.skip_unreadable else None,
         )
         done = tracked(written, "detecting", len(images))
@@ -80,7 +77,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
             "boxes": sum(boxes),
             "skipped": [str(image) for image in sorted(skipped)[:_SHOWN]],
             "skipped_images": len(skipped),
-            "checkpoint": str(path),
+            **opened.told,
             "results_dir": str(here.folder),
             "overlays": str(here.folder / "*_result.jpg"),
         }

@@ -36,6 +36,8 @@ _LESS = {
     "dataset.validate_dataset.args.pre_processes",
     "inference": "inference.batch_size, or inference.width and inference.height",
     "export": "export.width and export.height",
+    "gen_trt_engine": "gen_trt_engine.tensorrt.max_batch_size, workspace_size, or "
+    "calibration.cal_batch_size",
 }
 """What to lower so that an action needs less memory."""
 

@@ -2,25 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ocdnet.data.preprocess import Normalisation
+
 Batch = NDArray[np.float32]
+
+
+class BatchSizes(NamedTuple):
+    """Images a batch that a network takes: at least, at best, at most."""
+
+    min: int
+    opt: int
+    max: int
 
 
 class Predictor(Protocol):
     """A loaded network: normalised images in, probability maps out.
 
     Attributes:
+        backend: what runs it, e.g. "torch".
         img_mode: image mode that it was made for, None where it does not say.
         size: (width, height) of the only input it takes, None where any multiple of 32 will do.
+        normalisation: of its input, None for TAO's.
+        batch: images a batch that it takes, None where any number will do. Fewer than the least
+            are filled up by the predictor itself.
     """
 
-    img_mode: str | None
-    size: tuple[int, int] | None
+    @property
+    def backend(self) -> str:
+        """What runs it."""
+        ...
+
+    @property
+    def img_mode(self) -> str | None:
+        """Image mode of its input."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) of its input."""
+        ...
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """Of its input."""
+        ...
+
+    @property
+    def batch(self) -> BatchSizes | None:
+        """Images a batch."""
+        ...
 
     def __call__(self, images: Batch) -> Batch:
         """float32[B, 3, H, W] -> probability float32[B, H, W]."""
         ...
+
+
+def filled(images: Batch, least: int) -> Batch:
+    """At least so many images: the last one again where there are fewer."""
+    lacking = least - len(images)
+    return np.concatenate([images, *[images[-1:]] * lacking]) if lacking > 0 else images
+
+
+def probabilities(maps: Batch, logits: bool) -> Batch:
+    """[B, C, H, W] or [B, H, W] of a network -> its first channel as probability [B, H, W]."""
+    first = maps[:, 0] if maps.ndim == 4 else maps
+    # As sigmoid, without overflow for large negative numbers.
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * first)), np.float32) if logits else first

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ocdnet.backends.base import Predictor
+from ocdnet.backends.sidecar import Engine, beside, read_engine
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Preprocess
-from ocdnet.errors import DataError
+from ocdnet.errors import DataError, EnvironmentFault
 
 
 def open_predictor(
@@ -34,14 +36,90 @@ def open_predictor(
         f"Cannot tell what kind of model {path} is",
         got=path.suffix,
         expected=".pth or .onnx",
+        hint="An engine is given as trt_engine, not as checkpoint.",
     )
 
 
-def check_fit(predictor: Predictor, preprocess: Preprocess, path: Path) -> None:
-    """Refuse to feed a network other images than it was made for.
+def open_engine(path: Path, gpu_ids: Sequence[int] = (0,)) -> Predictor:
+    """The predictor of an engine, of the kind that the JSON file beside it names.
+
+    Without that file an `.onnx` is an ONNX file, and anything else a TensorRT engine that TAO's own
+    tools built.
 
     Raises:
-        DataError: the spec's image mode or size is not the artifact's; both are named.
+        DataError: absent, damaged, or not of the kind that is said.
+        EnvironmentFault: what runs it is not here.
+    """
+    if not path.is_file():
+        raise DataError(
+            "no-engine",
+            f"There is no file {path}",
+            got=str(path),
+            hint="`ocdnet gen_trt_engine` writes an engine.",
+        )
+    engine = None if _is_foreign(path) else read_engine(path)
+    gpu = gpu_ids[0] if gpu_ids else 0
+    if engine is not None:
+        return engine_predictor(path, engine, gpu)
+    if path.suffix == ".onnx":
+        from ocdnet.backends.onnx import OnnxPredictor
+
+        return OnnxPredictor(path)
+    from ocdnet.backends.tensorrt import TensorRTPredictor
+
+    try:
+        return TensorRTPredictor(path, None, gpu)
+    except EnvironmentFault as fault:
+        raise EnvironmentFault(
+            fault.code,
+            f"{path} has no {beside(path).name}, so it is taken for a TensorRT engine; "
+            f"{fault.message}",
+            got=fault.got,
+            hint=fault.hint,
+        ) from fault
+
+
+def engine_predictor(path: Path, engine: Engine, gpu: int = 0) -> Predictor:
+    """The predictor of an engine of which it is known what it is; raises as `open_engine`."""
+    if engine.kind == "onnxruntime":
+        from ocdnet.backends.onnx import OnnxPredictor
+
+        return OnnxPredictor(path, engine)
+    if engine.kind == "openvino":
+        from ocdnet.backends.openvino import OpenVinoPredictor
+
+        return OpenVinoPredictor(path, engine)
+    from ocdnet.backends.tensorrt import TensorRTPredictor
+
+    return TensorRTPredictor(path, engine, gpu)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether the JSON file beside an .onnx is about how it is fed, and not about an engine."""
+    if path.suffix != ".onnx":
+        return False
+    try:
+        return '"engine_sha256"' not in beside(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+
+
+def check_fit(
+    predictor: Predictor, preprocess: Preprocess, path: Path, batch_size: int = 1
+) -> Preprocess:
+    """Refuse to feed a network other images than it was made for.
+
+    Args:
+        predictor: the network.
+        preprocess: what the spec says of its input.
+        path: the model's file.
+        batch_size: images a batch.
+
+    Returns:
+        The spec's preprocessing with the network's own normalisation.
+
+    Raises:
+        DataError: the spec's image mode, size or batch is not the artifact's; both are named.
     """
     if predictor.img_mode not in (None, preprocess.img_mode):
         raise DataError(
@@ -60,3 +138,15 @@ def check_fit(predictor: Predictor, preprocess: Preprocess, path: Path) -> None:
             expected=f"width {width}, height {height}",
             hint="Set that size in the spec, or export the network again with yours.",
         )
+    if predictor.batch is not None and batch_size > predictor.batch.max:
+        raise DataError(
+            "batch-above-profile",
+            f"{path} takes fewer images a batch",
+            got=f"batch_size {batch_size}",
+            expected=f"{predictor.batch.max} at most",
+            hint="Lower batch_size, or build an engine with a higher "
+            "gen_trt_engine.tensorrt.max_batch_size.",
+        )
+    if predictor.normalisation is None:
+        return preprocess
+    return replace(preprocess, normalisation=predictor.normalisation)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from ocdnet.backends.base import Batch
+from ocdnet.backends.base import Batch, BatchSizes
 from ocdnet.checkpoint import load_exactly, read_checkpoint
 from ocdnet.config.model import ModelConfig
+from ocdnet.data.preprocess import Normalisation
 from ocdnet.models.factory import build_model
 from ocdnet.models.folding import fold_batch_norms
 
@@ -25,7 +26,10 @@ class TorchPredictor:
         DataError: the checkpoint cannot be read or does not fit the network.
     """
 
+    backend = "torch"
     size: tuple[int, int] | None = None
+    normalisation: Normalisation | None = None
+    batch: BatchSizes | None = None
 
     def __init__(self, path: Path, config: ModelConfig, device: torch.device) -> None:
         checkpoint = read_checkpoint(path)

@@ -19,7 +19,7 @@ class EvaluateConfig:
     """Model to evaluate (.pth or .onnx)."""
 
     trt_engine: str = ""
-    """TensorRT engine to evaluate, instead of checkpoint."""
+    """Engine to evaluate (gen_trt_engine's, or a TensorRT engine), instead of checkpoint."""
 
     results_dir: str = ""
     """Folder of this action's results, instead of <results_dir>/evaluate."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, depends_on, popular
+from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, depends_on, extra, popular
 from ocdnet.config.rules import Is, Needed, Never, NoArchive
 from ocdnet.tree.nodes import MISSING
 from ocdnet.tree.problems import Problem, SpecFieldError
@@ -24,7 +24,7 @@ class Calibration:
     """Folders of calibration images (INT8 only)."""
 
     cal_cache_file: Annotated[str, _INT8_ONLY] = MISSING
-    """Calibration cache to write (INT8 only)."""
+    """Calibration cache to write, or to use where it is there (INT8 only)."""
 
     cal_batch_size: Annotated[Positive, _INT8_ONLY, popular] = 1
     """Images a calibration batch."""
@@ -53,14 +53,14 @@ class TensorRT:
     """Largest batch the engine takes."""
 
     layers_precision: list[str] = field(default_factory=list)
-    """Number formats of single layers, as layer:format."""
+    """Number formats of single layers, as layer:format; * in a name stands for anything."""
 
     calibration: Calibration = field(default_factory=Calibration)
 
 
 @dataclass(config=STRICT, kw_only=True)
 class GenTrtEngineConfig:
-    """TensorRT engine generation."""
+    """Engine generation: TensorRT's, or another runtime's where there is no GPU."""
 
     onnx_file: str = MISSING
     """ONNX file that export wrote."""
@@ -91,6 +91,9 @@ class GenTrtEngineConfig:
 
     verbose: bool = False
     """Log the builder's messages."""
+
+    backend: Annotated[Literal["auto", "tensorrt", "onnxruntime", "openvino"], extra] = "auto"
+    """What the engine is built for; auto: TensorRT where it works here, else ONNX Runtime."""
 
     tensorrt: TensorRT = field(default_factory=TensorRT)
 

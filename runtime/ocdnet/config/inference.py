@@ -20,7 +20,7 @@ class InferenceConfig:
     """Model to run (.pth or .onnx)."""
 
     trt_engine: str = ""
-    """TensorRT engine to run, instead of checkpoint."""
+    """Engine to run (gen_trt_engine's, or a TensorRT engine), instead of checkpoint."""
 
     input_folder: str = MISSING
     """Folder of images."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ STRIDE = 32
 """The network halves its input five times: sides must be multiples of this."""
 
 _PREFIX = "ocdnet.preprocess."
-_MEAN = np.array(MEAN, dtype=np.float32)
+_DIVISOR = 255.0
+_CHANNELS = 3
 
 Image = NDArray[np.uint8]
 Size = tuple[int, int] | int
@@ -72,10 +73,29 @@ def check_img_mode(img_mode: str) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """From pixels to the network's numbers: `(x - mean) / divisor`, each in channel order.
+
+    TAO's is the default; a network of another trainer brings its own.
+    """
+
+    mean: tuple[float, ...] = MEAN
+    divisor: tuple[float, ...] = (_DIVISOR,) * _CHANNELS
+
+    def columns(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and divisor as float32[3, 1, 1]."""
+        mean, divisor = (np.array(v, np.float32) for v in (self.mean, self.divisor))
+        return mean[:, None, None], divisor[:, None, None]
+
+
+TAO = Normalisation()
+
+
 def normalise(images: Image) -> NDArray[np.float32]:
     """`(x - MEAN) / 255` of uint8[..., 3], as float32 of the same shape."""
-    out = np.subtract(images, _MEAN, dtype=np.float32)
-    out /= np.float32(255)
+    out = np.subtract(images, np.array(MEAN, np.float32), dtype=np.float32)
+    out /= np.float32(_DIVISOR)
     return out
 
 
@@ -133,6 +153,7 @@ class Preprocess:
         size: (width, height), multiples of 32, to stretch to; or one number as in TAO's
             Resize2D (see `resize2d`), with black added right and below up to multiples of 32.
         img_mode: BGR, RGB or GRAY: how images are read, and the channel order.
+        normalisation: from pixels to the network's numbers.
 
     Raises:
         SpecError: a side that is no positive multiple of 32, or an unknown mode.
@@ -140,6 +161,7 @@ class Preprocess:
 
     size: Size
     img_mode: str = "BGR"
+    normalisation: Normalisation = field(default=TAO)
 
     def __post_init__(self) -> None:
         check_img_mode(self.img_mode)
@@ -168,11 +190,12 @@ class Preprocess:
         height = max(image.shape[0] for image in images)
         width = max(image.shape[1] for image in images)
         batch = np.empty((len(images), 3, height, width), dtype=np.float32)
+        mean, divisor = self.normalisation.columns()
         for out, image in zip(batch, images, strict=True):
             # As `normalise`, written straight into the channels-first batch: a third of the time.
             planes = pad_to(image, height, width).transpose(2, 0, 1)
-            np.subtract(planes, _MEAN[:, None, None], out=out, dtype=np.float32)
-        batch /= np.float32(255)
+            np.subtract(planes, mean, out=out, dtype=np.float32)
+        batch /= divisor
         return batch
 
     def to_metadata(self) -> dict[str, str]:
@@ -181,8 +204,8 @@ class Preprocess:
         return {
             f"{_PREFIX}img_mode": self.img_mode,
             f"{_PREFIX}size": ",".join(map(str, sides)),
-            f"{_PREFIX}mean": ",".join(map(str, MEAN)),
-            f"{_PREFIX}divisor": "255",
+            f"{_PREFIX}mean": _listed(self.normalisation.mean),
+            f"{_PREFIX}divisor": _listed(self.normalisation.divisor),
         }
 
     @classmethod
@@ -190,18 +213,43 @@ class Preprocess:
         """The inverse of `to_metadata`; other keys are left alone.
 
         Raises:
-            DataError: a key is missing, or the artifact asks for what this version does not do.
+            DataError: a key is missing or makes no sense.
         """
         try:
             sides = tuple(int(side) for side in str(metadata[f"{_PREFIX}size"]).split(","))
             size: Size = sides[0] if len(sides) == 1 else (sides[0], sides[1])
-            found = cls(size, str(metadata[f"{_PREFIX}img_mode"]))
-            known = all(str(metadata[key]) == value for key, value in found.to_metadata().items())
+            mean, divisor = (_numbers(metadata[f"{_PREFIX}{key}"]) for key in ("mean", "divisor"))
+            if len(sides) > 2 or not all(divisor):
+                raise ValueError("not two sides, or a divisor of 0")
+            mode = str(metadata[f"{_PREFIX}img_mode"])
+            return cls(size, mode, Normalisation(mean, divisor))
         except (KeyError, ValueError, SpecError) as error:
             raise _bad_metadata(metadata) from error
-        if not known:
-            raise _bad_metadata(metadata)
-        return found
+
+    @staticmethod
+    def is_in(metadata: Mapping[str, Any]) -> bool:
+        """Whether an artifact says anything of its preprocessing."""
+        return any(key.startswith(_PREFIX) for key in metadata)
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    """One number where all are the same."""
+    kept = numbers[:1] if len(set(numbers)) == 1 else numbers
+    return ",".join(str(number).removesuffix(".0") for number in kept)
+
+
+def _numbers(text: Any) -> tuple[float, ...]:
+    """The inverse of `_listed`: a number for each channel.
+
+    Raises:
+        ValueError: no numbers, not finite, or not one or three of them.
+    """
+    numbers = tuple(float(part) for part in str(text).split(","))
+    if len(numbers) == 1:
+        numbers *= _CHANNELS
+    if len(numbers) != _CHANNELS or not np.isfinite(numbers).all():
+        raise ValueError(text)
+    return numbers
 
 
 def _bad_metadata(metadata: Mapping[str, Any]) -> DataError:
@@ -210,7 +258,8 @@ def _bad_metadata(metadata: Mapping[str, Any]) -> DataError:
         "The artifact does not say how its input is prepared",
         got={key: value for key, value in metadata.items() if key.startswith(_PREFIX)},
         expected=sorted(Preprocess((STRIDE, STRIDE)).to_metadata()),
-        hint="Export it again with `ocdnet export`.",
+        hint="Export it again with `ocdnet export`; for a network of another trainer see "
+        "references/foreign-models.md.",
     )
 
 

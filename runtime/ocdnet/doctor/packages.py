@@ -24,6 +24,7 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "quantize": (("train", "quantize"),),
     "evaluate": (("train",), ("deploy",)),
     "inference": (("train",), ("deploy",)),
+    "gen_trt_engine": (("deploy",),),
     "data synth": (("data",),),
 }
 """The extras that a command needs beside the base packages: any one of several sets."""

@@ -45,7 +45,7 @@ _DOES = {
     "export": "Write as ONNX",
     "prune": "Prune",
     "quantize": "Quantize",
-    "gen_trt_engine": "Build a TensorRT engine from",
+    "gen_trt_engine": "Build an engine from",
 }
 _MODEL = {
     "evaluate": "evaluate.checkpoint",
@@ -108,7 +108,8 @@ def _artifact(action: str, tree: Mapping[str, Any]) -> list[str]:
         return ["a Q/DQ ONNX file" if onnx else "quantized_model_torchao.pth"]
     if action == "export":
         return [str(own.get("onnx_file") or "detector.onnx")]
-    return [str(own.get("trt_engine"))]
+    engine = str(own.get("trt_engine"))
+    return [engine, f"{engine}.json"]
 
 
 def summary(action: str, trials: int | None, tree: Mapping[str, Any], where: str | None) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ocdnet.errors import DataError
-from ocdnet.policy.expected import free_results_dir
+from ocdnet.policy.expected import free_results_dir, section_of
+from ocdnet.policy.fitting import Pairs, fitting
 from ocdnet.policy.notes import Notes
 from ocdnet.policy.outputs import BEST_SPEC, is_file
 from ocdnet.policy.parents import Context, resolve
@@ -26,7 +27,11 @@ _MODEL_USERS = {
 }
 _FOLLOWERS: dict[str, Mapping[str, str]] = {
     "train": {**_MODEL_USERS, "export": "export.checkpoint"},
-    "export": _MODEL_USERS,
+    "export": {**_MODEL_USERS, "gen_trt_engine": "gen_trt_engine.onnx_file"},
+    "gen_trt_engine": {
+        "deploy_evaluate": "evaluate.trt_engine",
+        "deploy_inference": "inference.trt_engine",
+    },
     "prune": {"retrain": "model.pruned_graph_path"},
 }
 _DATA = {
@@ -34,9 +39,7 @@ _DATA = {
     "inference": ("inference.input_folder", "FOLDER", "--inference-dataset FOLDER"),
     "retrain": ("dataset.train_dataset.data_path", "[FOLDER]", "--train-dataset FOLDER"),
 }
-_DEFAULT_SIZE = [1280, 736]
-
-Pairs = Iterator[tuple[str, Any]]
+_NO_DATA = ("", "", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +165,8 @@ def _follow_up(
     notes: Notes,
 ) -> FollowUp:
     needs = [] if taken else [f"{key}=FILE"]
-    data_key, placeholder, flag = _DATA.get(action, ("", "", ""))
+    section = section_of(action)
+    data_key, placeholder, flag = _DATA.get(section if action != "retrain" else action, _NO_DATA)
     if not job.experiment or action == "retrain":  # prune's spec says nothing of training
         parent = shlex.quote(str(job.folder))
         command = f"{program} plan --action {action} --parent {parent}"
@@ -177,58 +181,21 @@ def _follow_up(
         needs.append(f"{data_key}={placeholder}")
     inside = job.folder.name not in SECTIONS and job.folder.samefile(root)
     base = named(job.folder if inside else job.folder.parent)
-    folder = free_results_dir(str(base), action, notes)
+    folder = free_results_dir(str(base), section, notes)
+    replaced = f"{section}.checkpoint" if key.endswith(".trt_engine") else ""
     pairs = [
         *([(key, taken)] if taken else []),
-        *_fitting(action, job),
-        *_writing(action, folder, job),
+        *([(replaced, "")] if _given(job.experiment, replaced) else []),
+        *fitting(section, job),
+        *_writing(section, folder, job),
     ]
     return FollowUp(
         action=action,
         takes=taken,
         why=_why(notes, key, taken),
-        command=_command(program, action, job, pairs),
+        command=_command(program, section, job, pairs),
         needs=tuple(needs),
     )
-
-
-def _fitting(action: str, job: Job) -> Pairs:
-    """Size and channel order of the images: an ONNX's own, else those it was validated with."""
-    dataset = job.section("dataset").get("validate_dataset")
-    args = dataset.get("args") if isinstance(dataset, Mapping) else None
-    args = args if isinstance(args, Mapping) else {}
-    at, validated = _resize(args)
-    onnx = job.action == "export"
-    exported = _size([job.section("export").get(name) for name in ("width", "height")])
-    if action == "evaluate":
-        if onnx and at is not None and exported not in (None, validated):
-            where = f"dataset.validate_dataset.args.pre_processes.{at}.args.short_size"
-            yield where, exported
-        return
-    own = action in job.experiment  # a TAO experiment holds every section
-    size = exported if onnx else None if own else validated
-    if size is not None and (own or size != _DEFAULT_SIZE):
-        yield f"{action}.width", size[0]
-        yield f"{action}.height", size[1]
-    if action == "inference" and not own and args.get("img_mode") == "RGB":
-        yield "inference.img_mode", "RGB"
-
-
-def _resize(args: Mapping[str, Any]) -> tuple[int | None, list[int] | None]:
-    """Where among the steps the resizing to a fixed width and height is, and these."""
-    steps = args.get("pre_processes")
-    for number, step in enumerate(steps if isinstance(steps, list) else []):
-        if isinstance(step, Mapping) and step.get("type") == "Resize2D":
-            step_args = step.get("args")
-            return number, _size(
-                step_args.get("short_size") if isinstance(step_args, Mapping) else 0
-            )
-    return None, None
-
-
-def _size(value: Any) -> list[int] | None:
-    sizes = isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
-    return value if sizes else None
 
 
 def _given(tree: Mapping[str, Any], key: str) -> bool:
@@ -243,6 +210,10 @@ def _writing(action: str, results_dir: str, job: Job) -> Pairs:
     if action == "export":
         context = Context(action=action, parent=None, results_dir=results_dir, notes=Notes())
         yield "export.onnx_file", resolve("create_onnx_file", "export.onnx_file", context)
+    if action == "gen_trt_engine":
+        context = Context(action=action, parent=None, results_dir=results_dir, notes=Notes())
+        key = "gen_trt_engine.trt_engine"
+        yield key, resolve("create_engine_file", key, context)
     if job.section(action).get("results_dir"):  # it would have its way
         yield f"{action}.results_dir", str(Path(results_dir, action))
     yield "results_dir", results_dir

@@ -21,6 +21,7 @@ from ocdnet.policy.datasets import (
 )
 from ocdnet.policy.drafting import Draft
 from ocdnet.policy.expected import free_results_dir, outputs, section_of, summary
+from ocdnet.policy.fitting import ARTIFACTS, fitting, whole
 from ocdnet.policy.job import Job
 from ocdnet.policy.notes import Notes
 from ocdnet.policy.outputs import epoch_of
@@ -169,6 +170,9 @@ def _spec(
         draft = replace(draft, inherited=_inherited(found, name, skill, notes))
         if action == "resume":
             changes |= _same_folder(found, request, draft)
+        if found.action in ARTIFACTS:
+            pairs = whole(fitting(section_of(action), found), draft.complete(changes))
+            changes |= {key: value for key, value in pairs if not draft.value(key)}
     data = _data(action, request, skill, draft, program, notes)
     changes |= data.overrides
     changes |= _settings(action, draft, changes, data, here, notes)

@@ -1,0 +1,120 @@
+"""Which runtime an engine is built for, and the build."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from ocdnet.backends import cuda_memory, onnx, openvino, tensorrt
+from ocdnet.backends.base import BatchSizes
+from ocdnet.backends.sidecar import Kind
+from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
+from ocdnet.errors import EnvironmentFault
+from ocdnet.version import VERSION
+
+LOG = logging.getLogger("ocdnet")
+NOTES = {
+    "tensorrt": "A TensorRT engine, for this TensorRT and this kind of GPU.",
+    "onnxruntime": "An ONNX Runtime engine, not a TensorRT engine: only this program and ONNX "
+    "Runtime run it.",
+    "openvino": "An OpenVINO engine, not a TensorRT engine: only this program and OpenVINO run it.",
+}
+_PACKAGES = {
+    "tensorrt": ("tensorrt", "onnx"),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "openvino": ("openvino", "onnx"),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an engine is built for.
+
+    Attributes:
+        kind: the runtime.
+        why: in one sentence.
+    """
+
+    kind: Kind
+    why: str
+
+
+def choose(config: GenTrtEngineConfig, operators: Collection[str]) -> Choice:
+    """The runtime that the spec asks for, or the first that works here.
+
+    Raises:
+        EnvironmentFault: what is asked for is not here, or too old for the graph.
+    """
+    if config.backend == "openvino":
+        openvino.require()
+        return Choice("openvino", "gen_trt_engine.backend asks for it.")
+    if config.backend == "onnxruntime":
+        return Choice("onnxruntime", "gen_trt_engine.backend asks for it.")
+    try:
+        tensorrt.require(operators)
+        cuda_memory.select(config.gpu_id)
+    except EnvironmentFault as fault:
+        if config.backend == "tensorrt":
+            raise
+        if config.gpu_id:  # a demand, as everywhere
+            raise
+        why = f"TensorRT does not work here: {fault.message}."
+        LOG.warning("%s An ONNX Runtime engine is built instead.", why)
+        return Choice("onnxruntime", why)
+    asked = config.backend == "tensorrt"
+    return Choice(
+        "tensorrt",
+        "gen_trt_engine.backend asks for it." if asked else "TensorRT and a GPU are here.",
+    )
+
+
+def without_effect(config: GenTrtEngineConfig, kind: Kind) -> list[str]:
+    """Keys that were set and that only TensorRT knows."""
+    if kind == "tensorrt":
+        return []
+    engine = config.tensorrt
+    given = {
+        "gen_trt_engine.timing_cache": bool(config.timing_cache),
+        "gen_trt_engine.tensorrt.workspace_size": engine.workspace_size != 1024,
+        "gen_trt_engine.gpu_id": config.gpu_id != 0,
+    }
+    named = [key for key, was_set in given.items() if was_set]
+    if named:
+        LOG.warning("Without effect on an %s engine: %s.", kind, ", ".join(named))
+    return named
+
+
+def build(
+    kind: Kind,
+    source: Path,
+    target: Path,
+    config: GenTrtEngineConfig,
+    batch: BatchSizes,
+    operators: Collection[str],
+) -> None:
+    """Write the engine of an ONNX file that is already in its precision; raises UserError."""
+    if kind == "onnxruntime":
+        onnx.optimise(source, target)
+    elif kind == "openvino":
+        openvino.build(source, target)
+    else:
+        plan = tensorrt.Plan(
+            batch=batch,
+            width=config.width,
+            height=config.height,
+            workspace=config.tensorrt.workspace_size,
+            timing_cache=Path(config.timing_cache) if config.timing_cache else None,
+            verbose=config.verbose,
+            gpu=config.gpu_id,
+        )
+        tensorrt.build(source, target, plan, operators)
+
+
+def versions(kind: Kind) -> dict[str, str]:
+    """Of the packages that a build depends on."""
+    # Not the packages' metadata: TensorRT's goes by other names, and containers have none.
+    built_by = {name: str(import_module(name).__version__) for name in _PACKAGES[kind]}
+    return {"ocdnet": VERSION, **built_by}

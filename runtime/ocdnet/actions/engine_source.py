@@ -1,0 +1,156 @@
+"""The ONNX file that an engine is built from, and what the spec asks of it."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocdnet.backends.base import BatchSizes
+from ocdnet.backends.onnx import OnnxPredictor
+from ocdnet.backends.open import check_fit
+from ocdnet.backends.sidecar import sha256
+from ocdnet.config.gen_trt_engine import GenTrtEngineConfig, TensorRT
+from ocdnet.data.preprocess import Preprocess
+from ocdnet.errors import DataError, SpecError
+
+_FORMATS = ("fp32", "fp16", "int8")
+_LAYERS = "gen_trt_engine.tensorrt.layers_precision"
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An ONNX file to build from.
+
+    Attributes:
+        path: the file.
+        sha256: of the file.
+        predictor: it, run by ONNX Runtime.
+        preprocess: how its input is made, at the engine's size.
+        batch: images a batch of the engine.
+        nodes: operator of each node, by the node's name.
+    """
+
+    path: Path
+    sha256: str
+    predictor: OnnxPredictor
+    preprocess: Preprocess
+    batch: BatchSizes
+    nodes: dict[str, str]
+
+    @property
+    def operators(self) -> set[str]:
+        """Types of its nodes."""
+        return set(self.nodes.values())
+
+
+def read_source(config: GenTrtEngineConfig) -> Source:
+    """Read the ONNX file of a section.
+
+    Raises:
+        DataError: it cannot be used, or is of another size, image mode or batch than the spec says.
+        SpecError: the spec's size, or its batches, make no sense.
+    """
+    import onnx
+
+    path = Path(config.onnx_file)
+    wanted = Preprocess((config.width, config.height), config.img_mode)
+    predictor = OnnxPredictor(path)
+    preprocess = check_fit(predictor, wanted, path)
+    graph = onnx.load(path, load_external_data=False).graph
+    return Source(
+        path=path,
+        sha256=sha256(path),
+        predictor=predictor,
+        preprocess=preprocess,
+        batch=batch_sizes(config, predictor.batch, path),
+        nodes={node.name or f"#{n}": node.op_type for n, node in enumerate(graph.node)},
+    )
+
+
+def batch_sizes(config: GenTrtEngineConfig, fixed: BatchSizes | None, path: Path) -> BatchSizes:
+    """The engine's batches: the profile, or the one batch that spec or file fixes.
+
+    Args:
+        config: the section.
+        fixed: of the ONNX file, None where it is dynamic.
+        path: the ONNX file, for messages.
+
+    Raises:
+        DataError: spec and file fix different ones.
+        SpecError: a profile beside a fixed batch.
+    """
+    profile = BatchSizes(
+        config.tensorrt.min_batch_size,
+        config.tensorrt.opt_batch_size,
+        config.tensorrt.max_batch_size,
+    )
+    size = config.batch_size if config.batch_size > 0 else fixed.max if fixed else None
+    if size is None:
+        return profile
+    if fixed is not None and fixed.max != size:
+        raise DataError(
+            "batch-mismatch",
+            f"{path} was exported with a fixed batch",
+            got=f"gen_trt_engine.batch_size {size}",
+            expected=f"{fixed.max}, or -1",
+        )
+    if set(profile) - {1, size}:
+        raise SpecError(
+            "conflict",
+            "A fixed batch has no profile",
+            got=f"batch_size {size}, min/opt/max_batch_size {list(profile)}",
+            expected=f"min/opt/max_batch_size {size}, or a batch_size of -1 and a dynamic ONNX",
+        )
+    return BatchSizes(size, size, size)
+
+
+def kept_layers(engine: TensorRT, nodes: dict[str, str]) -> set[str]:
+    """Names of nodes that stay in float32 while the rest becomes FP16 or INT8.
+
+    Of an FP32 engine: all but the layers that are to be FP16.
+
+    Raises:
+        SpecError: no `layer:format`, a layer that is not there, or a format that does not go with
+            the engine's.
+    """
+    named: dict[str, str] = {}
+    for entry in engine.layers_precision:
+        pattern, _, form = entry.rpartition(":")
+        if not pattern or form.lower() not in _FORMATS:
+            raise SpecError(
+                "bad-layer-precision",
+                f"{_LAYERS} holds an entry that cannot be read",
+                got=entry,
+                expected=f"layer:format, with a format out of {', '.join(_FORMATS)}",
+            )
+        found = fnmatch.filter(nodes, pattern)
+        if not found:
+            near = difflib.get_close_matches(pattern, nodes, _SHOWN) or list(nodes)[:_SHOWN]
+            raise SpecError(
+                "no-such-layer",
+                f"{_LAYERS} names a layer that the ONNX file does not have",
+                got=pattern,
+                expected=f"a node's name, e.g. {', '.join(near)}",
+            )
+        named.update(dict.fromkeys(found, form.lower()))
+    return _kept(engine.data_type.lower(), named, nodes)
+
+
+def _kept(base: str, named: dict[str, str], nodes: dict[str, str]) -> set[str]:
+    allowed = {"fp32": {"fp32", "fp16"}, "fp16": {"fp32", "fp16"}, "int8": {"fp32", "int8"}}[base]
+    others = sorted(set(named.values()) - allowed)
+    if others:
+        raise SpecError(
+            "conflict",
+            f"{_LAYERS} asks for a format that the engine's data_type does not go with",
+            got=f"{others[0]} in an {base.upper()} engine",
+            expected=" or ".join(sorted(allowed)),
+            hint="Set gen_trt_engine.tensorrt.data_type to the lowest format that is wanted.",
+        )
+    if base == "fp32":
+        low = {name for name, form in named.items() if form != "fp32"}
+        return set(nodes) - low if low else set()
+    return {name for name, form in named.items() if form == "fp32"}

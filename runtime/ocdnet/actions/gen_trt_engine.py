@@ -1,0 +1,212 @@
+"""Engines: an ONNX file made ready for TensorRT, or where there is none for another runtime."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ocdnet.actions.engine_backend import NOTES, build, choose, versions, without_effect
+from ocdnet.actions.engine_source import Source, kept_layers, read_source
+from ocdnet.actions.session import session
+from ocdnet.backends.base import Batch, Predictor
+from ocdnet.backends.open import engine_predictor
+from ocdnet.backends.sidecar import Engine, Kind, beside, sha256, write_engine
+from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
+from ocdnet.config.spec import Loaded
+from ocdnet.data.preprocess import read_image
+from ocdnet.errors import EnvironmentFault, RunError, SpecError
+from ocdnet.files import replacing
+
+LOG = logging.getLogger("ocdnet")
+TOLERANCE = 5e-3
+"""Largest difference of a probability between the ONNX file and its FP32 engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precise:
+    """An ONNX file in the engine's precision.
+
+    Attributes:
+        path: the file.
+        report: what the result says of it.
+        calibration: digest of an INT8 engine's calibration.
+        image: one that it was calibrated on.
+    """
+
+    path: Path
+    report: dict[str, Any]
+    calibration: str | None = None
+    image: Path | None = None
+
+
+def run(loaded: Loaded) -> dict[str, Any]:
+    """Write an engine and `<engine>.json`, which says what it is and how it is fed.
+
+    Args:
+        loaded: a spec checked for `gen_trt_engine`.
+
+    Returns:
+        What was built and why for that runtime, and how far it is from the ONNX file.
+
+    Raises:
+        UserError: a bad ONNX file, other values than it was exported with, an existing file, a
+            missing package, or a failed build; nothing is written then.
+    """
+    config = loaded.experiment.gen_trt_engine
+    _require_packages()
+    with session(loaded) as here:
+        target = Path(config.trt_engine)
+        _refuse_existing(target)
+        source = read_source(config)
+        kept = kept_layers(config.tensorrt, source.nodes)
+        choice = choose(config, source.operators)
+        idle = without_effect(config, choice.kind)
+        with tempfile.TemporaryDirectory() as folder:
+            precise = _precise(source, config, choice.kind, kept, Path(folder))
+            with replacing(beside(target)) as sidecar, replacing(target) as file:
+                build(choice.kind, precise.path, file, config, source.batch, source.operators)
+                engine = _described(source, config, choice.kind, precise, file)
+                LOG.info("Comparing the engine with the ONNX file.")
+                differences = _compared(source, engine, file, precise.image, config.gpu_id)
+                write_engine(sidecar, engine)
+        here.status.write("RUNNING", f"Built {target}.", differences)
+        return {
+            "action": "gen_trt_engine",
+            "trt_engine": str(target),
+            "sidecar": str(beside(target)),
+            "backend": choice.kind,
+            "why": choice.why,
+            "note": NOTES[choice.kind],
+            "precision": config.tensorrt.data_type,
+            "input": {"name": source.predictor.input, "shape": _shape(config)},
+            "batch": source.batch._asdict(),
+            "without_effect": idle,
+            **precise.report,
+            **differences,
+        }
+
+
+def _precise(
+    source: Source, config: GenTrtEngineConfig, kind: Kind, kept: set[str], folder: Path
+) -> Precise:
+    """The ONNX file cast to FP16, or with Q/DQ for INT8, or as it is."""
+    path, wanted = folder / "precise.onnx", config.tensorrt.data_type
+    if wanted == "INT8":
+        from ocdnet.actions.calibration_cache import calibrated
+        from ocdnet.quantization.qdq import insert_qdq
+
+        found = calibrated(source, config.tensorrt.calibration)
+        signed = kind != "onnxruntime"
+        report = insert_qdq(
+            source.path,
+            path,
+            found.ranges,
+            activations="int8" if signed else "uint8",
+            skip=sorted(kept),
+        )
+        told = {
+            "cal_cache_file": config.tensorrt.calibration.cal_cache_file,
+            "calibration_images": len(found.images),
+            "calibration_reused": found.reused,
+            "layers_quantized": len(report.quantized),
+            "layers_left": report.left,
+        }
+        image = found.images[0] if found.images else None
+        return Precise(path=path, report=told, calibration=found.digest, image=image)
+    if wanted == "FP16" or kept:
+        from ocdnet.backends.float16 import cast
+
+        cast(source.path, path, kept)
+        return Precise(path=path, report={"layers_fp32": len(kept)})
+    return Precise(path=source.path, report={})
+
+
+def _described(
+    source: Source, config: GenTrtEngineConfig, kind: Kind, precise: Precise, file: Path
+) -> Engine:
+    return Engine(
+        kind=kind,
+        precision=config.tensorrt.data_type,
+        input=source.predictor.input,
+        width=config.width,
+        height=config.height,
+        batch={"min": source.batch.min, "opt": source.batch.opt, "max": source.batch.max},
+        preprocess=source.predictor.feeding(),
+        source={"file": source.path.name, "sha256": source.sha256},
+        engine_sha256=sha256(file),
+        calibration=precise.calibration,
+        versions=versions(kind),
+    )
+
+
+def _compared(
+    source: Source, engine: Engine, file: Path, image: Path | None, gpu: int
+) -> dict[str, float]:
+    """How far the engine's probabilities are from the ONNX file's.
+
+    RunError for FP32 above TOLERANCE. On an image of noise; an INT8 engine on a calibration image,
+    as noise is beyond its ranges.
+    """
+    images = _probe(source, image)
+    predictor = engine_predictor(file, engine, gpu)
+    apart = np.abs(predictor(images) - source.predictor(images))
+    _close(predictor)
+    most, mean = float(apart.max()), float(apart.mean())
+    if not (most <= TOLERANCE or (engine.precision != "FP32" and np.isfinite(most))):
+        raise RunError(
+            "no-parity",
+            "The engine does not compute what the ONNX file does",
+            got=str(most),
+            expected=f"differences up to {TOLERANCE}",
+            hint="Nothing was written. Build with verbose=true and report this with its log.",
+        )
+    return {"max_difference": most, "mean_difference": mean}
+
+
+def _probe(source: Source, image: Path | None) -> Batch:
+    if image is not None:
+        pixels = read_image(image, source.preprocess.img_mode)
+    else:
+        pixels = np.random.default_rng(0).integers(0, 256, (736, 1280, 3), dtype=np.uint8)
+    return source.preprocess.to_tensor([source.preprocess.prepare(pixels).image])
+
+
+def _close(predictor: Predictor) -> None:
+    """Give a GPU's memory back before the next model is opened."""
+    close = getattr(getattr(predictor, "buffers", None), "close", None)
+    if close is not None:
+        close()
+
+
+def _shape(config: GenTrtEngineConfig) -> list[Any]:
+    return ["batch", 3, config.height, config.width]
+
+
+def _refuse_existing(target: Path) -> None:
+    for path in (target, beside(target)):
+        if path.exists():
+            raise SpecError(
+                "file-exists",
+                f"{path} exists",
+                expected="a file that does not exist yet",
+                hint="Remove it, or set gen_trt_engine.trt_engine to another path.",
+            )
+
+
+def _require_packages() -> None:
+    from importlib.util import find_spec
+
+    from ocdnet import install
+
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise EnvironmentFault(
+            "missing-packages",
+            f"Building an engine needs {', '.join(missing)}",
+            hint=install.command("deploy"),
+        )

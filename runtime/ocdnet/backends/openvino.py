@@ -1,0 +1,150 @@
+"""OpenVINO engines: its intermediate representation, for Intel processors and others.
+
+An engine is one file: a ZIP archive, not compressed, of `model.xml` and `model.bin`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ocdnet import install
+from ocdnet.backends.base import Batch, filled, probabilities
+from ocdnet.backends.sidecar import Engine
+from ocdnet.errors import DataError, EnvironmentFault
+from ocdnet.ranks import cpus
+
+_XML, _BIN = "model.xml", "model.bin"
+
+
+def require() -> Any:
+    """The module openvino, or EnvironmentFault with what installs it."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise EnvironmentFault(
+            "no-openvino", "OpenVINO is not installed", hint=install.command("openvino")
+        ) from error
+    return openvino
+
+
+def build(source: Path, target: Path) -> None:
+    """Write the engine of an ONNX file to `target`, its weights in the ONNX file's precision.
+
+    Raises:
+        EnvironmentFault: no OpenVINO.
+        DataError: OpenVINO cannot read the ONNX.
+    """
+    ov = require()
+    core = ov.Core()
+    core.add_extension(_deform_conv())
+    try:
+        model = core.read_model(source)
+    except RuntimeError as error:
+        raise _unreadable("bad-onnx", "OpenVINO cannot read the ONNX file", error) from error
+    with tempfile.TemporaryDirectory() as folder:
+        xml = Path(folder) / _XML
+        ov.save_model(model, xml, compress_to_fp16=False)
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            archive.write(xml, _XML)
+            archive.write(xml.with_suffix(".bin"), _BIN)
+
+
+class OpenVinoPredictor:
+    """Predictor of an OpenVINO engine.
+
+    Args:
+        path: the engine file.
+        engine: what the file beside it says.
+
+    Raises:
+        EnvironmentFault: no OpenVINO.
+        DataError: no engine that it can read.
+    """
+
+    backend = "openvino"
+
+    def __init__(self, path: Path, engine: Engine) -> None:
+        ov = require()
+        core = ov.Core()
+        # By itself OpenVINO computes in bfloat16 where the processor can: FP32 is to mean FP32.
+        exact = {} if engine.precision == "FP16" else {"INFERENCE_PRECISION_HINT": "f32"}
+        options = {"INFERENCE_NUM_THREADS": cpus(), **exact}
+        xml, weights = _read(path)
+        try:
+            model = core.read_model(xml, ov.Tensor(weights))
+            self.model = core.compile_model(model, "CPU", options)
+            self.output = self.model.output(engine.preprocess.output)
+        except RuntimeError as error:
+            raise _unreadable("bad-engine", f"OpenVINO cannot use {path}", error) from error
+        self.img_mode: str | None = engine.preprocess.img_mode
+        self.normalisation = engine.normalisation
+        self.size = (engine.width, engine.height)
+        self.batch = engine.sizes
+        self.logits = engine.preprocess.logits
+
+    def __call__(self, images: Batch) -> Batch:
+        """float32[B, 3, H, W] -> probability float32[B, H, W]."""
+        maps = self.model(filled(images, self.batch.min))[self.output]
+        return probabilities(maps[: len(images)], self.logits)
+
+
+def _read(path: Path) -> tuple[bytes, np.ndarray[Any, np.dtype[np.uint8]]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            stored = [archive.getinfo(name).compress_type for name in (_XML, _BIN)]
+            if any(kind != zipfile.ZIP_STORED for kind in stored):  # it might grow without bounds
+                raise zipfile.BadZipFile("compressed")
+            return archive.read(_XML), np.frombuffer(archive.read(_BIN), np.uint8)
+    except (zipfile.BadZipFile, KeyError, OSError, RuntimeError) as error:
+        raise _unreadable("bad-engine", f"{path} is no OpenVINO engine", error) from error
+
+
+def _deform_conv() -> Any:
+    """How ONNX's DeformConv, which OpenVINO's reader does not know, is made of its own operator."""
+    from openvino import opset8
+    from openvino.frontend.onnx import ConversionExtension
+
+    def convert(node: Any) -> list[Any]:
+        image, weight, offset, *more = (node.get_input(n) for n in range(node.get_input_size()))
+        spatial = 2
+
+        def attribute(name: str, default: Any) -> Any:
+            return node.get_attribute(name) if node.has_attribute(name) else default
+
+        pads = list(attribute("pads", [0] * 2 * spatial))
+        out = opset8.deformable_convolution(
+            image,
+            offset,
+            weight,
+            list(attribute("strides", [1] * spatial)),
+            pads[:spatial],
+            pads[spatial:],
+            list(attribute("dilations", [1] * spatial)),
+            *more[1:],
+            group=attribute("group", 1),
+            deformable_group=attribute("offset_group", 1),
+            bilinear_interpolation_pad=True,
+        )
+        if not more:
+            return [out.output(0)]
+        bias = opset8.reshape(more[0], opset8.constant(np.array([1, -1, 1, 1])), False)
+        return [opset8.add(out, bias).output(0)]
+
+    return ConversionExtension("DeformConv", convert)
+
+
+def _unreadable(code: str, message: str, error: BaseException) -> DataError:
+    told = [line for line in str(error).splitlines() if line.strip()]
+    return DataError(
+        code,
+        message,
+        got=told[-1][:200] if told else type(error).__name__,
+        hint="gen_trt_engine.backend=onnxruntime reads more graphs."
+        if code == "bad-onnx"
+        else "Build it again with `ocdnet gen_trt_engine`.",
+    )

@@ -1,0 +1,226 @@
+"""The JSON files beside models: what an engine is, and how a foreign ONNX is fed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from ocdnet.backends.base import BatchSizes
+from ocdnet.config.base import STRICT
+from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
+from ocdnet.errors import DataError, SpecError
+from ocdnet.files import write_text
+
+PAGE = "references/foreign-models.md"
+
+T = TypeVar("T")
+Channels = Annotated[tuple[FiniteFloat, ...], Field(min_length=3, max_length=3)]
+"""A number for each of an image's three channels."""
+Kind = Literal["tensorrt", "onnxruntime", "openvino"]
+
+
+@dataclass(config=STRICT, kw_only=True, frozen=True)
+class Feeding:
+    """How an engine's input is made and its output read.
+
+    Attributes:
+        img_mode: BGR, RGB or GRAY, as images are read; also the order of the channels.
+        mean: subtracted from the pixels 0..255, a number for each channel.
+        divisor: what that is divided by, for each channel.
+        output: name of the output that holds the probability map.
+        logits: whether that output still needs a sigmoid.
+    """
+
+    img_mode: Literal["BGR", "RGB", "GRAY"]
+    mean: Channels
+    divisor: Channels
+    output: str
+    logits: bool = False
+
+
+@dataclass(config=STRICT, kw_only=True, frozen=True)
+class Engine:
+    """What `<engine>.json` says of an engine.
+
+    Attributes:
+        kind: what runs it.
+        precision: FP32, FP16 or INT8, as asked for.
+        input: name of the input, float32[batch, 3, height, width].
+        width: of the input, in pixels.
+        height: of the input, in pixels.
+        batch: images a batch: least, best and most.
+        preprocess: how the input is made, and which output is read.
+        source: name and SHA-256 of the ONNX file.
+        engine_sha256: of the engine file.
+        calibration: digest of the images and settings of an INT8 engine, None of others.
+        versions: of the packages that built it.
+        format: of this file.
+    """
+
+    kind: Kind
+    precision: Literal["FP32", "FP16", "INT8"]
+    input: str
+    width: int
+    height: int
+    batch: dict[Literal["min", "opt", "max"], int]
+    preprocess: Feeding
+    source: dict[Literal["file", "sha256"], str]
+    engine_sha256: str
+    calibration: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    format: Literal[1] = 1
+
+    @property
+    def sizes(self) -> BatchSizes:
+        """The batch sizes; raises KeyError where one is missing."""
+        return BatchSizes(self.batch["min"], self.batch["opt"], self.batch["max"])
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Of the input."""
+        return Normalisation(self.preprocess.mean, self.preprocess.divisor)
+
+
+@dataclass(config=STRICT, kw_only=True, frozen=True)
+class Foreign:
+    """What `<model>.onnx.json` says of an ONNX of another trainer.
+
+    The network's input is `(pixel * scale - mean) / std`.
+
+    Attributes:
+        img_mode: BGR, RGB or GRAY: the order of the channels.
+        mean: of each channel.
+        std: of each channel, not 0.
+        scale: of the pixels 0..255.
+        output: name or number of the output that holds the probability map.
+        logits: whether that output still needs a sigmoid.
+    """
+
+    img_mode: Literal["BGR", "RGB", "GRAY"]
+    mean: Channels
+    std: Channels
+    scale: FiniteFloat = 1 / 255
+    output: str | int = 0
+    logits: bool = False
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """In pixels 0..255."""
+        mean, divisor = (
+            tuple(number / self.scale for number in numbers) for numbers in (self.mean, self.std)
+        )
+        return Normalisation(mean, divisor)
+
+
+def beside(path: Path) -> Path:
+    """The JSON file of a model file: `<name>.json`."""
+    return path.with_name(f"{path.name}.json")
+
+
+def read_engine(path: Path) -> Engine | None:
+    """What the file beside an engine says; None where there is none.
+
+    Raises:
+        DataError: it is damaged, or belongs to another engine file.
+    """
+    what = "the JSON file that gen_trt_engine wrote beside the engine"
+    engine = _read(beside(path), Engine, what)
+    if engine is None:
+        return None
+    try:
+        Preprocess((engine.width, engine.height), engine.preprocess.img_mode)
+        good = 1 <= engine.sizes.min <= engine.sizes.opt <= engine.sizes.max
+    except (SpecError, KeyError):
+        good = False
+    if not (good and all(engine.preprocess.divisor)):
+        raise DataError(
+            "bad-sidecar",
+            f"{beside(path)} makes no sense",
+            got={"width": engine.width, "height": engine.height, "batch": engine.batch},
+            expected=f"sides that are multiples of {STRIDE}, min <= opt <= max, no divisor of 0",
+            hint="Build the engine again with `ocdnet gen_trt_engine`.",
+        )
+    _check_digest(path, engine)
+    return engine
+
+
+def _check_digest(path: Path, engine: Engine) -> None:
+    digest = sha256(path)
+    if digest != engine.engine_sha256:
+        raise DataError(
+            "sidecar-of-another-engine",
+            f"{beside(path)} describes another file than {path}",
+            got=f"sha256 {digest}",
+            expected=f"sha256 {engine.engine_sha256}",
+            hint="Copy engine and JSON file together, or build the engine again.",
+        )
+
+
+def write_engine(path: Path, engine: Engine) -> None:
+    """Write what is to be known of an engine to `path`."""
+    text = TypeAdapter(Engine).dump_json(engine, indent=2).decode()
+    write_text(path, text + "\n")
+
+
+def read_foreign(path: Path) -> Foreign | None:
+    """How a foreign ONNX file is fed, as the file beside it says; None where there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    foreign = _read(beside(path), Foreign, f"img_mode, mean and std, as {PAGE} describes")
+    if foreign is not None and not (foreign.scale and all(foreign.std)):
+        raise DataError(
+            "bad-sidecar",
+            f"{beside(path)} divides by 0",
+            got={"scale": foreign.scale, "std": foreign.std},
+            expected="a scale and a std other than 0",
+        )
+    return foreign
+
+
+def _read(path: Path, kind: type[T], expected: str) -> T | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return TypeAdapter(kind).validate_json(text)
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        got = _first(error)
+    except (OSError, UnicodeDecodeError) as error:
+        got = str(error)
+    raise DataError("bad-sidecar", f"Cannot use {path}", got=got, expected=expected)
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line."""
+    first: Mapping[str, Any] = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            "no-model", f"There is no file {path} to read", got=str(error.strerror or error)
+        ) from error
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of JSON-ready data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
