@@ -36,6 +36,7 @@ _LESS = {
     "dataset.validate_dataset.args.pre_processes",
     "inference": "inference.batch_size, or inference.width and inference.height",
     "export": "export.width and export.height",
+    "prune": "Resize2D's short_size in dataset.validate_dataset.args.pre_processes",
 }
 """What to lower so that an action needs less memory."""
 

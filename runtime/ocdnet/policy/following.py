@@ -25,7 +25,12 @@ _MODEL_USERS = {
     "inference": "inference.checkpoint",
 }
 _FOLLOWERS: dict[str, Mapping[str, str]] = {
-    "train": {**_MODEL_USERS, "export": "export.checkpoint"},
+    "train": {
+        **_MODEL_USERS,
+        "export": "export.checkpoint",
+        "prune": "prune.checkpoint",
+        "quantize": "quantize.model_path",
+    },
     "export": _MODEL_USERS,
     "prune": {"retrain": "model.pruned_graph_path"},
 }
@@ -35,6 +40,8 @@ _DATA = {
     "retrain": ("dataset.train_dataset.data_path", "[FOLDER]", "--train-dataset FOLDER"),
 }
 _DEFAULT_SIZE = [1280, 736]
+_SIZED = ("inference", "export")
+"""Actions with a size of their own; the others read the validation data's."""
 
 Pairs = Iterator[tuple[str, Any]]
 
@@ -204,6 +211,7 @@ def _fitting(action: str, job: Job) -> Pairs:
         if onnx and at is not None and exported not in (None, validated):
             where = f"dataset.validate_dataset.args.pre_processes.{at}.args.short_size"
             yield where, exported
+    if action not in _SIZED:
         return
     own = action in job.experiment  # a TAO experiment holds every section
     size = exported if onnx else None if own else validated
