@@ -207,10 +207,9 @@ def _fitting(action: str, job: Job) -> Pairs:
     at, validated = _resize(args)
     onnx = job.action == "export"
     exported = _size([job.section("export").get(name) for name in ("width", "height")])
-    if action == "evaluate":
-        if onnx and at is not None and exported not in (None, validated):
-            where = f"dataset.validate_dataset.args.pre_processes.{at}.args.short_size"
-            yield where, exported
+    if action == "evaluate" and onnx and at is not None and exported not in (None, validated):
+        where = f"dataset.validate_dataset.args.pre_processes.{at}.args.short_size"
+        yield where, exported
     if action not in _SIZED:
         return
     own = action in job.experiment  # a TAO experiment holds every section
