@@ -41,21 +41,25 @@ def test_every_built_action_that_takes_a_model_follows_something(tmp_path):
     assert set(following(tmp_path / "a")) == built  # and nothing that is not built
 
 
-def test_a_finished_run_is_evaluated_used_and_exported(tmp_path):
+def test_a_finished_run_is_evaluated_used_exported_and_made_smaller(tmp_path):
     folder = made.train(tmp_path / "results" / "train")
     offered = following(tmp_path / "results")
-    assert list(offered) == ["evaluate", "inference", "export"]
-    assert {item.takes for item in offered.values()} == {str(folder / "model_best.pth")}
+    assert list(offered) == ["evaluate", "inference", "export", "prune", "quantize"]
+    full = offered["quantize"].takes  # of the best epoch
+    assert full == str(folder / "model_epoch_001_step_00020.pth")
+    takes = {item.takes for name, item in offered.items() if name != "quantize"}
+    assert takes == {str(folder / "model_best.pth")}
     for item in offered.values():
         action, tree, missing = run_as(item.command)
         assert action == item.action
-        assert tree[action]["checkpoint"] == item.takes
+        assert tree[action]["model_path" if action == "quantize" else "checkpoint"] == item.takes
         assert tree["results_dir"] == str(tmp_path / "results")
         assert missing == [need.partition("=")[0] for need in item.needs]
-        if action != "evaluate":  # the size that it was validated at
+        if action in ("inference", "export"):  # the size that it was validated at
             assert (tree[action]["width"], tree[action]["height"]) == (320, 320)
     assert offered["inference"].needs == ("inference.input_folder=FOLDER",)
-    assert offered["evaluate"].needs == offered["export"].needs == ()
+    others = ("evaluate", "export", "prune", "quantize")
+    assert [offered[name].needs for name in others] == [()] * 4
 
 
 def test_an_export_is_followed_at_its_own_size(tmp_path):
@@ -209,3 +213,17 @@ def test_a_pruned_network_is_retrained_by_a_plan(tmp_path):
     assert offered["retrain"].takes == str(folder / "pruned_0.3.pth")
     assert offered["retrain"].command == f"ocdnet plan --action retrain --parent {folder}"
     assert offered["retrain"].needs == ("--train-dataset FOLDER",)
+
+
+@pytest.mark.parametrize(
+    ("file", "actions"),
+    [
+        ("quantized_model_torchao.pth", {"evaluate", "inference", "export"}),
+        ("quantized_detector.onnx", {"evaluate", "inference"}),
+    ],
+)
+def test_what_quantize_made_is_scored_and_used(tmp_path, file, actions):
+    folder = made.job(tmp_path / "quantize", "quantize", file)
+    offered = following(tmp_path)
+    assert set(offered) == actions
+    assert {item.takes for item in offered.values()} == {str(folder / file)}

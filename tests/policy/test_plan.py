@@ -431,13 +431,28 @@ class TestWords:
 
 class TestPlatforms:
     def test_what_is_not_built_has_no_command_here_but_in_nvidias_image(self, run):
-        given = {"action": "prune", "parent": str(run)}
+        touch(run / "export", "detector.onnx")
+        given = {"action": "gen_trt_engine", "parent": str(run)}
         here = plan(**given, write="here")
         assert here["commands"] == []
         assert any("tao-docker" in warning for warning in here["warnings"])
         there = plan(**given, platform="tao-docker", write="there")
-        assert there["image"] == "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-pyt"
-        assert any("ocdnet prune -e" in command for command in there["commands"])
+        assert there["image"] == "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-deploy"
+        assert any("ocdnet gen_trt_engine -e" in command for command in there["commands"])
+
+    def test_a_network_is_pruned_and_retrained_here(self, run, split):
+        pruning = plan(action="prune", parent=str(run), write="p")
+        assert pruning["commands"] == ["ocdnet prune -e p/prune.yaml"]
+        assert spec.load("prune", Path("p/prune.yaml"), []).experiment.prune.checkpoint.endswith(
+            "model_best.pth"
+        )
+        touch(run / "prune", "pruned_0.1.pth")
+        parent = str(run / "prune")
+        again = plan(action="retrain", parent=parent, train_datasets=(split,), write="r")
+        assert again["commands"] == ["ocdnet train -e r/retrain.yaml"]
+        model = spec.load("retrain", Path("r/retrain.yaml"), []).experiment.model
+        assert model.load_pruned_graph
+        assert model.pruned_graph_path.endswith("prune/pruned_0.1.pth")
 
     def test_tao_gets_tao_values(self, split):
         document = plan(

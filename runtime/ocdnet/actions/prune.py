@@ -67,7 +67,8 @@ def run(loaded: Loaded) -> dict[str, Any]:
         }
         with replacing(target) as temporary:
             torch.save(content, temporary)
-        _measure(loaded, (source.path, target), (before, after))
+            # Before it takes its place: bad validation data leave no file behind.
+            _measure(loaded, (source.path, temporary), (before, after))
         here.status.write("RUNNING", f"Pruned into {target}.", _kpi(after))
         summary = {
             "action": "prune",

@@ -38,6 +38,7 @@ _LESS = {
     "export": "export.width and export.height",
     "gen_trt_engine": "gen_trt_engine.tensorrt.max_batch_size, workspace_size, or "
     "calibration.cal_batch_size",
+    "prune": "Resize2D's short_size in dataset.validate_dataset.args.pre_processes",
 }
 """What to lower so that an action needs less memory."""
 

@@ -11,6 +11,8 @@ from ocdnet.tree.nodes import value_at
 
 ARTIFACTS = ("export", "gen_trt_engine")
 """Jobs whose model takes images of one size only."""
+_SIZED = ("inference", "export", "gen_trt_engine")
+"""Actions with a size of their own; the others read the validation data's."""
 _DEFAULT_SIZE = [1280, 736]
 
 Pairs = Iterator[tuple[str, Any]]
@@ -37,6 +39,8 @@ def fitting(action: str, job: Job) -> Pairs:
         if onnx and at is not None and exported not in (None, validated):
             where = f"dataset.validate_dataset.args.pre_processes.{at}.args.short_size"
             yield where, exported
+        return
+    if action not in _SIZED:
         return
     own = action in job.experiment  # a TAO experiment holds every section
     size = exported if onnx else None if own else validated

@@ -26,13 +26,19 @@ _MODEL_USERS = {
     "inference": "inference.checkpoint",
 }
 _FOLLOWERS: dict[str, Mapping[str, str]] = {
-    "train": {**_MODEL_USERS, "export": "export.checkpoint"},
+    "train": {
+        **_MODEL_USERS,
+        "export": "export.checkpoint",
+        "prune": "prune.checkpoint",
+        "quantize": "quantize.model_path",
+    },
     "export": {**_MODEL_USERS, "gen_trt_engine": "gen_trt_engine.onnx_file"},
     "gen_trt_engine": {
         "deploy_evaluate": "evaluate.trt_engine",
         "deploy_inference": "inference.trt_engine",
     },
     "prune": {"retrain": "model.pruned_graph_path"},
+    "quantize": {**_MODEL_USERS, "export": "export.checkpoint"},
 }
 _DATA = {
     "evaluate": ("dataset.validate_dataset.data_path", "[FOLDER]", "--eval-dataset FOLDER"),

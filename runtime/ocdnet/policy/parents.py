@@ -100,7 +100,11 @@ def _pretrained(key: str, context: Context) -> str | None:
 
 
 def _weights(key: str, found: Sequence[Job], context: Context) -> Path | None:
-    """A model to use as it is: the best, else the highest epoch."""
+    """A model to use as it is: the best, else the highest epoch; what prune or quantize made."""
+    if context.checkpoint is None and not any(map(_has_weights, found)):
+        made = [p for job in found for p in (*job.outputs.quantized, *job.outputs.pruned)]
+        if made:
+            return _only(key, found, made, _WEIGHTS, context)
     job = _trained(key, found, context)
     if job is None:
         return None
