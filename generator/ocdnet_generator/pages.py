@@ -46,7 +46,7 @@ def config_reference() -> str:
         actions=[
             {
                 "name": action.name,
-                "command": _code([f"ocdnet {action.section}"] if action.run else []),
+                "command": _code([f"ocdnet {action.section}"]),
                 "sections": action.sections,
                 "required": action.required,
             }

@@ -24,7 +24,7 @@ class Action:
         summary: one line for `--help`.
         sections: sections of the experiment file that it reads.
         required: dotted keys that must have a value.
-        run: function that does it, as `module:function`; empty where it is not built yet.
+        run: function that does it, as `module:function`.
         command: subcommand of `ocdnet` that runs it.
         defaults: dotted keys whose default differs from the section's.
         automl: whether AutoML may search its parameters.
@@ -33,8 +33,8 @@ class Action:
     name: str
     summary: str
     sections: tuple[str, ...]
+    run: str
     required: tuple[str, ...] = ()
-    run: str = ""
     command: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     automl: bool = False

@@ -208,7 +208,7 @@ def test_two_runs_are_asked_about_by_name(tmp_path):
 
 def test_a_parent_without_what_fits_says_what_is_there(tmp_path):
     made.job(tmp_path / "prune", "prune", "pruned_0.3.pth")
-    error = refused("evaluate", tmp_path)
+    error = refused("resume", tmp_path, function="resume_model")
     assert "pruned_0.3.pth" in error.got
     assert "model_best.pth" in error.expected
 

@@ -146,7 +146,7 @@ def _report(error: UserError) -> int:
 
 
 for _action in ACTIONS.values():
-    if _action.run and not _action.command:  # another action's command runs it
+    if not _action.command:  # another action's command runs it
         cli.add_command(_action_command(_action))
 for _command in (automl, plan, status, next_, report, doctor, spec, data):
     cli.add_command(_command)

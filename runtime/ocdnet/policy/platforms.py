@@ -11,7 +11,6 @@ from ocdnet.policy import docker, kubernetes, slurm
 from ocdnet.policy.job import Job, Launch
 from ocdnet.policy.notes import Notes
 from ocdnet.policy.texts import inline_yaml
-from ocdnet.registry import ACTIONS
 
 __all__ = ["Job", "Launch", "launch"]
 
@@ -32,12 +31,6 @@ def launch(job: Job, program: str, notes: Notes) -> Launch:
     _check_image(job, notes)
     if job.action == "default_specs":
         return Launch([f"{program} default_specs {quote(f'results_dir={job.results_dir}')}"])
-    if not (_is_built(job.action) or job.platform == "tao-docker"):
-        notes.warn(
-            f"{job.action} is not built into this skill's runtime yet: `--platform tao-docker` "
-            "runs it in NVIDIA's image."
-        )
-        return Launch()
     if job.gpus < 0 and job.platform in _MANY_NODES:
         notes.ask(
             "train.num_gpus",
@@ -61,10 +54,6 @@ def _local(job: Job, program: str, _notes: Notes) -> Launch:
     if job.spec_file is None:
         words += [quote(f"{key}={inline_yaml(value)}") for key, value in job.overrides.items()]
     return Launch([" ".join(words)])
-
-
-def _is_built(action: str) -> bool:
-    return action == "resume" or bool(ACTIONS[action].run)
 
 
 def _check_image(job: Job, notes: Notes) -> None:
