@@ -71,8 +71,9 @@ def translated(words: list[str], container: str) -> list[str]:
     program = ""
     for number, (option, value) in enumerate(pairwise(words)):
         if option == "--mount":
-            next(csv.reader([value], strict=True))
-            options += ["--mount", value]
+            # What docker mounts writable unless told otherwise, buildah mounts readonly.
+            fields = next(csv.reader([value], strict=True))
+            options += ["--mount", value if "readonly" in fields else f"{value},rw"]
         elif option == "--user":
             assert value == "$(id -u):$(id -g)"
             options += ["--user", USER]
@@ -90,7 +91,9 @@ def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
     """buildah with a base image of Debian bookworm: Python 3.11 and pip."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing or os.geteuid() != 0:
-        pytest.skip(f"needs root and Debian's buildah and debootstrap; missing: {missing or 'root'}")
+        pytest.skip(
+            f"needs root and Debian's buildah and debootstrap; missing: {missing or 'root'}"
+        )
     folder = tmp_path_factory.mktemp("buildah")
     root = folder / "root"
     packages = "--include=python3,python3-pip,ca-certificates"

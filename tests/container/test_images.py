@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -58,15 +59,16 @@ def test_deploy_finds_the_texts_of_an_exported_network(
     tmp_path: Path,
 ) -> None:
     results = tmp_path / "results"
-    data = scenes / "test" / "img"
+    data = shutil.copytree(scenes, tmp_path / "scenes") / "test" / "img"
+    network = shutil.copy(detector_onnx, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in data.parent.rglob("*")}
     command = planned(
         *("--action", "inference", "--inference-dataset", data, "--results-dir", results),
-        *("--set", f"inference.checkpoint={detector_onnx}", "--write", tmp_path / "plan"),
+        *("--set", f"inference.checkpoint={network}", "--write", tmp_path / "plan"),
         *("--set", "inference.width=160", "--set", "inference.height=160"),
     )
     assert "-deploy inference" in command
-    give(results)
+    give(tmp_path)
     name = image("deploy")
     _, root = buildah.run(name, command)
     assert not list(root.glob("opt/ocdnet/lib/python3*/site-packages/torch"))
@@ -81,6 +83,7 @@ def test_train_trains(
     buildah: Any, image: Callable[[str], str], scenes: Path, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
+    scenes = shutil.copytree(scenes, tmp_path / "scenes")
     command = planned(
         *("--action", "train", "--automl-policy", "off", "--results-dir", results),
         *("--train-dataset", scenes / "train", "--eval-dataset", scenes / "test"),
@@ -90,7 +93,7 @@ def test_train_trains(
         *("--set", "dataset.train_dataset.loader.batch_size=4"),
     )
     assert "-train train" in command
-    give(results)
+    give(tmp_path)
     _, root = buildah.run(image("train"), command)
     assert (results / "train/model_best.pth").is_file()
     lines = (results / "train/status.json").read_text().splitlines()
