@@ -3,8 +3,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENT := $(VENV)/.client
+VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' runtime/ocdnet/version.py)
+BUILD ?=
 
-.PHONY: help demo test test-all test-client test-install bench bench-json check generate generate-check clean
+.PHONY: help demo test test-all test-client test-install test-container image bench bench-json check generate generate-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -26,13 +28,25 @@ demo: $(READY) ## Render scenes, train for up to 8 minutes, evaluate, export, pr
 	$(BIN)/ocdnet demo --out demo
 
 test: $(READY) ## Run the tests that need nothing but this machine (minutes)
-	$(BIN)/python -m pytest -m "not slow and not gpu and not client and not install and not slurm"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not client and not install and not slurm and not container"
 
 test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill (installs it)
 	$(BIN)/python -m pytest tests/client -m client
 
 test-install: $(READY) ## Install this skill with npx and uv, from npm and PyPI, and use it
 	$(BIN)/python -m pytest tests/install -m install
+
+test-container: $(READY) ## Build both images with buildah and work in them (as root; 10 GB of disk)
+	$(BIN)/python -m pytest tests/container -m container
+
+# Options of the build: make image BUILD="--build-arg BASE_IMAGE=docker.io/library/python:3.11-slim"
+image: ## Build the images ocdnet:VERSION-train and -deploy with docker, podman or buildah
+	@engine=$$(command -v docker || command -v podman || command -v buildah) || \
+	  { echo "make image needs docker, podman or buildah, and found none" >&2; exit 5; }; \
+	for target in deploy train; do \
+	  $$engine build $(BUILD) --target $$target -t ocdnet:$(VERSION)-$$target \
+	    -f runtime/ocdnet/docker/Dockerfile . || exit 6; \
+	done
 
 test-all: $(CLIENT) ## Run every test, the marked ones too
 	$(BIN)/python -m pytest

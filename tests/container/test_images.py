@@ -1,0 +1,101 @@
+"""Each image does its work as a user of no name, with the mounts that the plan printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.container
+
+
+def planned(*words: str | Path) -> str:
+    """The `docker run` that `ocdnet plan` prints; its spec is written, its folders are made."""
+    program = Path(sys.executable).parent / "ocdnet"
+    line = [program, "plan", "--platform", "docker", *words]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    commands = json.loads(done.stdout)["commands"]
+    for command in commands:
+        if command.startswith("mkdir "):
+            subprocess.run(["bash", "-c", command], check=True)
+    return commands[-1]
+
+
+def give(folder: Path) -> None:
+    """Hand a folder to the container's user: what `$(id -u)` owns where people run docker."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, 1234, 1234)
+
+
+def strays(root: Path, since: float) -> list[Path]:
+    """Files of the container itself, but for /tmp, that were written since."""
+    kept = ("tmp", "proc", "sys", "dev", "run", "etc")
+    places = [place for place in root.iterdir() if place.name not in kept and place.is_dir()]
+    listed = [path for place in places if not place.is_symlink() for path in place.rglob("*")]
+    return [path for path in listed if path.is_file() and path.lstat().st_mtime > since]
+
+
+def did(folder: Path, root: Path, since: float) -> None:
+    """Results are the user's own; neither the data nor the image holds anything new."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in files} == {(1234, 1234)}
+    assert strays(root, since) == []
+
+
+def test_deploy_finds_the_texts_of_an_exported_network(
+    buildah: Any,
+    image: Callable[[str], str],
+    detector_onnx: Path,
+    scenes: Path,
+    tmp_path: Path,
+) -> None:
+    results = tmp_path / "results"
+    data = shutil.copytree(scenes, tmp_path / "scenes") / "test" / "img"
+    network = shutil.copy(detector_onnx, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in data.parent.rglob("*")}
+    command = planned(
+        *("--action", "inference", "--inference-dataset", data, "--results-dir", results),
+        *("--set", f"inference.checkpoint={network}", "--write", tmp_path / "plan"),
+        *("--set", "inference.width=160", "--set", "inference.height=160"),
+    )
+    assert "-deploy inference" in command
+    give(tmp_path)
+    name = image("deploy")
+    _, root = buildah.run(name, command)
+    assert not list(root.glob("opt/ocdnet/lib/python3*/site-packages/torch"))
+    texts = list((results / "inference").glob("*.txt"))
+    assert len(texts) == 4
+    assert all(len(text.read_text().splitlines()) == 2 for text in texts)
+    assert {path: path.stat().st_mtime_ns for path in data.parent.rglob("*")} == before
+    did(results, root, buildah.started)
+
+
+def test_train_trains(
+    buildah: Any, image: Callable[[str], str], scenes: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    scenes = shutil.copytree(scenes, tmp_path / "scenes")
+    command = planned(
+        *("--action", "train", "--automl-policy", "off", "--results-dir", results),
+        *("--train-dataset", scenes / "train", "--eval-dataset", scenes / "test"),
+        *("--write", tmp_path / "plan", "--set", "train.num_epochs=1"),
+        *("--set", "train.lr_scheduler.args.warmup_epoch=0"),
+        *("--set", "dataset.train_dataset.args.pre_processes.0.args.size=[64,64]"),
+        *("--set", "dataset.train_dataset.loader.batch_size=4"),
+    )
+    assert "-train train" in command
+    give(tmp_path)
+    _, root = buildah.run(image("train"), command)
+    assert (results / "train/model_best.pth").is_file()
+    lines = (results / "train/status.json").read_text().splitlines()
+    assert json.loads(lines[-1])["status"] == "SUCCESS"
+    did(results, root, buildah.started)
