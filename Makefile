@@ -41,8 +41,9 @@ test-container: $(READY) ## Build both images with buildah and work in them (as 
 
 # Options of the build: make image BUILD="--build-arg BASE_IMAGE=docker.io/library/python:3.11-slim"
 image: ## Build the images ocdnet:VERSION-train and -deploy with docker, podman or buildah
-	@engine=$$(command -v docker || command -v podman || command -v buildah) || \
-	  { echo "make image needs docker, podman or buildah, and found none" >&2; exit 5; }; \
+	@for engine in docker podman buildah none; do $$engine info >/dev/null 2>&1 && break; done; \
+	  [ $$engine != none ] || \
+	  { echo "make image needs docker, podman or buildah, and none of them works here" >&2; exit 5; }; \
 	for target in deploy train; do \
 	  $$engine build $(BUILD) --target $$target -t ocdnet:$(VERSION)-$$target \
 	    -f runtime/ocdnet/docker/Dockerfile . || exit 6; \

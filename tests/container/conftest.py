@@ -102,6 +102,8 @@ def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+    for name in ("proc", "sys"):  # debootstrap may leave them mounted, and what follows walks them
+        subprocess.run(["umount", "-q", root / name], check=False)
     tool = Buildah(folder)
     container = tool("from", "scratch")
     tool("copy -q", container, root, "/")

@@ -164,14 +164,6 @@ def test_other_platforms_need_the_spec_as_a_file(platform: str, tmp_path: Path) 
     assert any("--write" in warning for warning in notes.warnings)
 
 
-@pytest.mark.parametrize("action", [name for name, entry in ACTIONS.items() if not entry.run])
-@pytest.mark.parametrize("platform", ["local", "docker", "slurm", "kubernetes"])
-def test_what_is_not_built_is_not_printed(action: str, platform: str, tmp_path: Path) -> None:
-    launch, notes = launched(job(action, platform, tmp_path, {}))
-    assert launch == Launch()
-    assert any("tao-docker" in warning for warning in notes.warnings)
-
-
 # ---------------------------------------------------------------- docker
 
 
