@@ -3,6 +3,7 @@
     python benchmarks/run.py --only label_maps --only forward
     python benchmarks/run.py --json bench.json
 
+OCDNET_BENCH_CHECKPOINT names a trained resnet18 detector, whose accuracy in INT8 is then told.
 A row fails where its ratio is below what is demanded, or its number above; the exit code is then 1.
 Measure on an otherwise idle machine.
 """
@@ -22,7 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rows import actions, cuda, detection, growth, network, samples, startup
+from rows import actions, cuda, detection, engines, growth, network, samples, startup
 from timing import Row
 
 ROWS: Mapping[str, Callable[[int], Iterator[Row]]] = {
@@ -37,6 +38,7 @@ ROWS: Mapping[str, Callable[[int], Iterator[Row]]] = {
     "step": network.step,
     "forward": network.forward,
     "onnx": network.onnx,
+    "int8": engines.int8,
     "cuda": cuda.choices,
     "loader": actions.loader,
     "evaluate": actions.evaluation,

@@ -78,11 +78,12 @@ def image_with_text(path: Path, seed: int = 0) -> tuple[list[Quad], list[bool]]:
     return polygons, [line[8].strip() == "###" for line in lines]
 
 
-def folder_of(images: int, folder: Path) -> Path:
-    """A data path of images: ICDAR2015's test split where it is here, else rendered scenes."""
+def folder_of(images: int, folder: Path, split: str = "test") -> Path:
+    """A data path of images: ICDAR2015's where it is here, else rendered scenes."""
     (folder / "img").mkdir(parents=True)
     (folder / "gt").mkdir()
-    real = sorted((ICDAR / "test" / "img").glob("*.jpg"))[:images]
+    real = sorted((ICDAR / split / "img").glob("*.jpg"), key=lambda path: int(path.stem[4:]))
+    real = real[:images]
     for path in real:
         (folder / "img" / path.name).symlink_to(path)
         name = f"gt_{path.stem}.txt"

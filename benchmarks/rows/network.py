@@ -168,9 +168,9 @@ def flops(model: torch.nn.Module) -> int:
     return int(counter.get_total_flops())
 
 
-def exported(backbone: str, folder: Path) -> Path:
-    """The ONNX of a new network at 1280x736, by `ocdnet export`."""
-    checkpoint = _saved(build_model(ModelConfig(backbone=backbone)), folder)
+def exported(backbone: str, folder: Path, checkpoint: Path | None = None) -> Path:
+    """The ONNX of a checkpoint, or of a new network, at 1280x736, by `ocdnet export`."""
+    checkpoint = checkpoint or _saved(build_model(ModelConfig(backbone=backbone)), folder)
     file = folder / f"{backbone}.onnx"
     overrides = [
         f"results_dir={folder}",

@@ -8,7 +8,7 @@ import pytest
 
 from ocdnet.actions.session import session
 from ocdnet.config import spec
-from ocdnet.errors import RunError
+from ocdnet.errors import DataError, RunError
 
 DEATH = "DataLoader worker (pid 7) is killed by signal: Killed."
 
@@ -31,3 +31,12 @@ def test_a_worker_s_death_is_told_whatever_code_it_interrupts(tmp_path):
         inspect.getfullargspec(Interrupted())  # wraps any error in a TypeError of its own
     assert (raised.value.code, raised.value.got) == ("worker-died", DEATH)
     assert DEATH in (tmp_path / "train" / "status.json").read_text()
+
+
+def test_what_may_not_be_read_is_the_user_s_to_mend(tmp_path):
+    given = [f"results_dir={tmp_path}", "dataset.train_dataset.data_path=[/words]"]
+    loaded = spec.load("train", None, given)
+    with pytest.raises(DataError) as raised, session(loaded):
+        raise PermissionError(13, "Permission denied", "/root/detector.onnx")
+    assert raised.value.code == "cannot-read"
+    assert "/root/detector.onnx" in raised.value.message

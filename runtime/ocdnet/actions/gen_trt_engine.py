@@ -25,6 +25,9 @@ from ocdnet.files import replacing
 LOG = logging.getLogger("ocdnet")
 TOLERANCE = 5e-3
 """Largest difference of a probability between the ONNX file and its FP32 engine."""
+MEAN_TOLERANCE = 0.02
+"""Largest mean difference of a map at lower precision: a sound INT8 engine's was 0.002, that of one
+which found no text any more 0.033."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +104,8 @@ def _precise(
         from ocdnet.quantization.qdq import insert_qdq
 
         found = calibrated(source, config.tensorrt.calibration)
-        signed = kind != "onnxruntime"
+        # OpenVINO reads signed activations, too, but 2026.4 computes something else from them.
+        signed = kind == "tensorrt"
         report = insert_qdq(
             source.path,
             path,
@@ -149,21 +153,30 @@ def _compared(
 ) -> dict[str, float]:
     """How far the engine's probabilities are from the ONNX file's.
 
-    RunError for FP32 above TOLERANCE. On an image of noise; an INT8 engine on a calibration image,
-    as noise is beyond its ranges.
+    RunError for FP32 above TOLERANCE, for less precise engines where maps differ by more than
+    MEAN_TOLERANCE. On an image of noise; an INT8 engine on a calibration image, as noise is beyond
+    its ranges.
     """
     images = _probe(source, image)
     predictor = engine_predictor(file, engine, gpu)
     apart = np.abs(predictor(images) - source.predictor(images))
     _close(predictor)
     most, mean = float(apart.max()), float(apart.mean())
-    if not (most <= TOLERANCE or (engine.precision != "FP32" and np.isfinite(most))):
+    exact = engine.precision == "FP32"
+    if not (most <= TOLERANCE if exact else mean <= MEAN_TOLERANCE):
         raise RunError(
             "no-parity",
             "The engine does not compute what the ONNX file does",
-            got=str(most),
-            expected=f"differences up to {TOLERANCE}",
-            hint="Nothing was written. Build with verbose=true and report this with its log.",
+            got=str(most if exact else mean),
+            expected=f"differences up to {TOLERANCE}"
+            if exact
+            else f"a mean difference up to {MEAN_TOLERANCE}",
+            hint="Nothing was written. "
+            + (
+                "Calibrate on more images: cal_batches; or keep layers in FP32: layers_precision."
+                if engine.precision == "INT8"
+                else "Build with verbose=true and report this with its log."
+            ),
         )
     return {"max_difference": most, "mean_difference": mean}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
-from ocdnet.errors import RunError, UserError
+from ocdnet.errors import DataError, RunError, UserError
 from ocdnet.files import os_fault, write_text
 from ocdnet.ranks import is_rank_zero
 from ocdnet.status import StatusWriter, WarningLines, last_state
@@ -118,6 +118,12 @@ def _explained(error: BaseException, action: str) -> BaseException:
             got=str(death)[:200],
             hint=f"Most often memory ran out: lower {_WORKERS} or batch_size; in a container, "
             "raise --shm-size.",
+        )
+    if isinstance(error, PermissionError) and error.filename:
+        return DataError(
+            "cannot-read",
+            f"This user may not read {error.filename}",
+            expected="a file that may be read, in folders that may be entered",
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return os_fault(error, Path(error.filename or "a file"))
