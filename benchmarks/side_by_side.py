@@ -1,6 +1,6 @@
 """Models side by side on the same images: hmean, megabytes, milliseconds an image.
 
-    python benchmarks/models.py --data words/test float.onnx pruned.onnx quantized.onnx
+    python benchmarks/side_by_side.py --data words/test float.onnx pruned.onnx quantized.onnx
 
 Latencies are medians of turns in one process, on all threads; accuracy at TAO's thresholds.
 """
