@@ -26,6 +26,8 @@ QUANTIZED_KEY = "ocdnet_quantized"
 """Key of a file some of whose weights are int8: how it was quantized."""
 SCALE = "_scale"
 """Behind the key of an int8 weight: the key of its scale."""
+INPUT_SCALE = "input_scale"
+"""Behind the name of a layer: the key of the scale that its input is rounded with."""
 # Ours, TAO's and timm's; torchvision's training scripts; a common habit.
 _STATES = ("state_dict", "model", "model_state_dict")
 
@@ -138,9 +140,40 @@ def _take_int8(path: Path, weights: dict[str, Tensor]) -> dict[str, Int8]:
         scale = weights.pop(key + SCALE, None)
         if scale is None or scale.ndim != weights[key].ndim or not scale.is_floating_point():
             raise unusable(path, f"the int8 weight {key} has no scale")
-        found[key.removesuffix(".weight")] = Int8(weights[key], scale)
+        name = key.removesuffix(".weight")
+        found[name] = Int8(weights[key], scale, weights.pop(f"{name}.{INPUT_SCALE}", None))
     weights.update({f"{name}.weight": weight.multiplied() for name, weight in found.items()})
     return found
+
+
+def quantized_content(
+    source: Checkpoint,
+    backbone: str,
+    state: Mapping[str, Tensor],
+    weights: Mapping[str, Int8],
+    how: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a quantized file holds.
+
+    Args:
+        source: what was quantized; its spec, and that it was pruned, are carried on.
+        backbone: of the network.
+        state: its tensors in float.
+        weights: its int8 weights, by layer.
+        how: how they were made.
+    """
+    tensors = {key: value.cpu() for key, value in state.items()}
+    for name, weight in weights.items():
+        tensors[f"{name}.weight"] = weight.values.cpu()
+        tensors[f"{name}.weight{SCALE}"] = weight.scale.cpu()
+        if weight.input_scale is not None:
+            tensors[f"{name}.{INPUT_SCALE}"] = weight.input_scale.cpu()
+    return {
+        "state_dict": tensors,
+        SPEC_KEY: dict(source.spec) or {"model": {"backbone": backbone}},
+        QUANTIZED_KEY: dict(how),
+        **({PRUNED_KEY: {}} if source.pruned else {}),
+    }
 
 
 def _is_plain(value: object) -> bool:

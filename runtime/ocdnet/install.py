@@ -78,11 +78,11 @@ def command(extra: str | None = "train") -> str:
     A skill's copy has an environment of its own (`venv_dir`), made where it is not there yet.
 
     Args:
-        extra: `deploy`, `data`, `wandb`, `deepspeed`, `prune` or `quantize`; any other is
-            `train,export,automl`, which belong together: AutoML is the default route of a train
+        extra: `deploy`, `data`, `wandb`, `deepspeed`, `prune`, `quantize` or `modelopt`; any other
+            is `train,export,automl`, which belong together: AutoML is the default route of a train
             request; None: the skill's own copy alone, in place of one of another version.
     """
-    alone = ("deploy", "data", "wandb", "deepspeed", "prune", "quantize", None)
+    alone = ("deploy", "data", "wandb", "deepspeed", "prune", "quantize", "modelopt", None)
     extras = extra if extra in alone else "train,export,automl"
     root = skill_root()
     if root is None or PROGRAM not in os.environ:

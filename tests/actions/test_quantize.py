@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import support
+from ocdnet.actions import quantize_backends
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.backends.torch import TorchPredictor
 from ocdnet.checkpoint import read_checkpoint
@@ -110,6 +112,7 @@ def test_layers_and_names(detector, tmp_path):
         quantize(detector, tmp_path / "none", "quantize.skip_names=['*']")
 
 
+@pytest.mark.skipif(find_spec("modelopt") is not None, reason="modelopt's writes float weights")
 def test_an_onnx_becomes_int8(detector_onnx, scenes, tmp_path):
     told = through_onnx(
         detector_onnx, scenes, tmp_path, f"dataset.validate_dataset.data_path=[{scenes}/test]"
@@ -129,7 +132,7 @@ def test_an_onnx_becomes_int8(detector_onnx, scenes, tmp_path):
         ("onnx", [], "wrong-model-file"),
         ("pth", [*OTHER, IMAGES], "wrong-model-file"),
         ("pth", ["quantize.mode=static_ptq"], "no-static-torchao"),
-        ("pth", ["quantize.backend=modelopt.pytorch"], "no-modelopt"),
+        ("pth", ["quantize.backend=modelopt.pytorch"], "missing-package"),
         ("pth", ["quantize.algorithm=entropy"], "conflict"),
         ("onnx", [*OTHER, IMAGES, "quantize.algorithm=awq_lite"], "conflict"),
         ("onnx", [*OTHER, IMAGES], "no-such-folder"),
@@ -175,10 +178,60 @@ def test_a_weight_without_its_scale(quantized, tmp_path):
         read_checkpoint(tmp_path / "hole.pth")
 
 
-def test_torchao_is_named_where_it_is_missing(detector, tmp_path, monkeypatch):
-    from ocdnet.actions import quantize as action
-
-    monkeypatch.setattr(action, "find_spec", lambda _: None)
+@pytest.mark.parametrize(
+    ("backend", "extra"), [("torchao", "quantize"), ("modelopt.pytorch", "modelopt")]
+)
+def test_what_is_missing_is_named(detector, tmp_path, monkeypatch, backend, extra):
+    monkeypatch.setattr(quantize_backends, "find_spec", lambda _: None)
     with pytest.raises(EnvironmentFault) as raised:
-        quantize(detector, tmp_path)
-    assert "quantize" in raised.value.hint
+        quantize(detector, tmp_path, f"quantize.backend={backend}")
+    assert f"[{extra}]" in raised.value.hint
+
+
+def test_validation_images_that_cannot_be_read_leave_no_model(detector, scenes, tmp_path):
+    data = support.copied(scenes / "test", tmp_path / "data")
+    next((data / "img").iterdir()).write_bytes(b"no image")
+    with pytest.raises(DataError, match="Cannot read"):
+        quantize(detector, tmp_path, f"dataset.validate_dataset.data_path=[{data}]")
+    written = {path.name for path in (tmp_path / "quantize").iterdir()}
+    assert written == {"experiment.yaml", "status.json"}
+
+
+class TestWithModelopt:
+    """NVIDIA's modelopt is no requirement of ours: these run where it is installed."""
+
+    @pytest.fixture(autouse=True)
+    def _installed(self):
+        pytest.importorskip("modelopt")
+
+    @pytest.mark.parametrize("mode", ["weight_only_ptq", "static_ptq"])
+    def test_a_checkpoint(self, detector, scenes, tmp_path, mode):
+        told = quantize(
+            detector,
+            tmp_path,
+            "quantize.backend=modelopt.pytorch",
+            f"quantize.mode={mode}",
+            f"dataset.quant_calibration_dataset.images_dir={scenes}/train/img",
+            f"dataset.validate_dataset.data_path=[{scenes}/test]",
+        )
+        assert told["after"]["hmean"] == pytest.approx(1.0, abs=0.01)
+        assert told["after"]["megabytes"] < 0.9 * told["before"]["megabytes"]
+        path = Path(told["quantized_model"])
+        assert path.name == "quantized_model_modelopt.pth"
+        state = support.load(path)["state_dict"]
+        scales = [key for key in state if key.endswith(".input_scale")]
+        assert bool(scales) == (mode == "static_ptq")
+        left, right = (TorchPredictor(p, ModelConfig(), CPU)(images()) for p in (detector, path))
+        assert 0 < np.abs(left - right).max() < 0.35
+        scored = support.evaluate(scenes / "test", path, tmp_path)
+        assert scored["hmean"] == told["after"]["hmean"]
+
+    def test_an_onnx(self, detector_onnx, scenes, tmp_path):
+        given = f"dataset.validate_dataset.data_path=[{scenes}/test]"
+        told = through_onnx(detector_onnx, scenes, tmp_path, given)
+        assert "nvidia-modelopt" in told["note"]
+        assert told["after"]["hmean"] == pytest.approx(1.0, abs=0.01)
+        assert {"head.binarize.3", "head.binarize.6"} <= set(told["layers"]["left"])
+        model = onnx.load(told["quantized_model"])
+        assert any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+        assert any(prop.key.startswith("ocdnet.") for prop in model.metadata_props)

@@ -59,8 +59,8 @@ class QuantizeConfig:
         """Layers that are none, and what the backend cannot do."""
         for number, layer in enumerate(self.layers):
             yield from _layer_problems(f"quantize.layers[{number}]", layer)
-        known = _OF_WEIGHTS if self.backend == "torchao" else _OF_RANGES
-        if self.backend != "modelopt.pytorch" and self.algorithm not in known:
+        known = _OF_RANGES if self.backend == "modelopt.onnx" else _OF_WEIGHTS
+        if self.algorithm not in known:
             yield SpecFieldError(
                 "conflict",
                 "quantize.algorithm",

@@ -20,11 +20,13 @@ class Int8(NamedTuple):
 
     Attributes:
         values: int8, of the weight's shape.
-        scale: float32, one for each output channel, of a shape that multiplies with the values.
+        scale: float32, one for each channel, of a shape that multiplies with the values.
+        input_scale: float32 of one element, where the layer's input is to be rounded to int8, too.
     """
 
     values: Tensor
     scale: Tensor
+    input_scale: Tensor | None = None
 
     def multiplied(self) -> Tensor:
         """The weight as float32."""
@@ -57,6 +59,8 @@ def layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def install(model: nn.Module, weights: Mapping[str, Int8]) -> None:
     """Let layers keep int8 weights, and multiply them out each time they compute.
 
+    Inputs are rounded to int8 where the weight says so: what an integer kernel would be given.
+
     The network can be evaluated, not trained.
 
     Args:
@@ -69,6 +73,17 @@ def install(model: nn.Module, weights: Mapping[str, Int8]) -> None:
         module.weight = nn.Parameter(weight.values, requires_grad=False)
         # unsafe: what comes out has another type than what is kept.
         parametrize.register_parametrization(module, "weight", _Multiply(weight.scale), unsafe=True)
+        if weight.input_scale is not None:
+            module.register_buffer("input_scale", weight.input_scale.clone(), persistent=False)
+            module.register_forward_pre_hook(_round_input)
+
+
+def _round_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    scale = module.input_scale
+    if scale is None:
+        return inputs
+    first, *rest = inputs
+    return ((first / scale).round().clamp(-127, 127) * scale, *rest)
 
 
 def is_int8(module: nn.Module) -> bool:
@@ -80,16 +95,22 @@ def is_int8(module: nn.Module) -> bool:
 def scale_weight(module: nn.Module, factor: Tensor) -> None:
     """Multiply a layer's weight; of an int8 one, its scale."""
     if is_int8(module):
-        module.parametrizations.weight[0].scale.mul_(factor)
+        parametrization = module.parametrizations.weight[0]
+        parametrization.scale = parametrization.scale * factor
     else:
         module.weight.mul_(factor)
 
 
 def to_float(model: nn.Module) -> int:
-    """Give every layer the float32 weight that its int8 one stands for; returns how many."""
+    """Give every layer the float32 weight that its int8 one stands for; returns how many.
+
+    Inputs are no longer rounded.
+    """
     changed = [module for module in model.modules() if is_int8(module)]
     for module in changed:
         weight = module.weight.detach()
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
         module.weight = nn.Parameter(weight)
+        if hasattr(module, "input_scale"):
+            module.input_scale = None
     return len(changed)

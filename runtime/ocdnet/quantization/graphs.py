@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import onnx
@@ -17,6 +18,8 @@ OPERATORS = ("Conv", "MatMul", "Gemm", "Add", "Mul", "Relu", "MaxPool", "Concat"
 sigmoid, and no engine for CPUs has an integer kernel for them."""
 
 
+WEIGHTED = ("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm")
+"""What has weights."""
 _CLASSES = {
     "Conv": "Conv2d",
     "ConvTranspose": "ConvTranspose2d",
@@ -114,3 +117,17 @@ def names_of(node: onnx.NodeProto) -> Iterator[str]:
         module, dot, kind = name.rpartition(".")
         if dot and kind in ("weight", "bias"):
             yield module
+
+
+def named(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:
+    """Names of the nodes that the patterns mean; see `names_of`."""
+    return {
+        node.name
+        for node in model.graph.node
+        if any(fnmatchcase(name, pattern) for name in names_of(node) for pattern in patterns)
+    }
+
+
+def shown(node: onnx.NodeProto) -> str:
+    """A node's name for people: that of its module, where the file tells it."""
+    return list(names_of(node))[-1]

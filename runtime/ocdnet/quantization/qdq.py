@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +16,18 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from ocdnet.errors import DataError
 from ocdnet.files import replacing
-from ocdnet.quantization.graphs import OPERATORS, names_of, offset_convolutions, prepared
+from ocdnet.quantization.graphs import (
+    OPERATORS,
+    WEIGHTED,
+    named,
+    offset_convolutions,
+    prepared,
+    shown,
+)
 from ocdnet.quantization.ranges import Ranges
 from ocdnet.quantization.smoothing import smooth
 
 Activations = Literal["int8", "uint8"]
-_WEIGHTED = ("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm")
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,11 @@ def insert_qdq(
     with tempfile.TemporaryDirectory() as folder:
         graph = prepared(source, Path(folder))
         model = onnx.load(graph.path)
-        excluded = offset_convolutions(model) | _named(model, skip)
-        before = [node for node in model.graph.node if node.op_type in _WEIGHTED]
+        excluded = offset_convolutions(model) | named(model, skip)
+        before = [node for node in model.graph.node if node.op_type in WEIGHTED]
         if only is not None:
-            excluded |= {node.name for node in before} - _named(model, only)
-        layers = {node.name: _shown(node) for node in before}
+            excluded |= {node.name for node in before} - named(model, only)
+        layers = {node.name: shown(node) for node in before}
         _smoothed(ranges, model, source)
         signed = activations == "int8"
         quantizer = QDQQuantizer(
@@ -99,7 +104,7 @@ def insert_qdq(
         result.metadata_props.extend(onnx.load(source, load_external_data=False).metadata_props)
         with replacing(target) as temporary:
             onnx.save(result, temporary)
-    quantized = _quantized(result, set(layers))
+    quantized = quantized_layers(result, set(layers))
     return QdqReport(
         quantized=[shown for name, shown in layers.items() if name in quantized],
         left=[shown for name, shown in layers.items() if name not in quantized],
@@ -133,21 +138,14 @@ def _smoothed(ranges: Ranges, model: onnx.ModelProto, source: Path) -> None:
         )
 
 
-def _named(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:
-    return {
-        node.name
-        for node in model.graph.node
-        if any(fnmatchcase(name, pattern) for name in names_of(node) for pattern in patterns)
-    }
-
-
-def _shown(node: onnx.NodeProto) -> str:
-    return list(names_of(node))[-1]
-
-
-def _quantized(model: onnx.ModelProto, layers: set[str]) -> set[str]:
-    """Layers whose weights are integers."""
+def quantized_layers(model: onnx.ModelProto, layers: set[str]) -> set[str]:
+    """Layers whose weights are integers, in the file or by a QuantizeLinear of theirs."""
     constants = {constant.name for constant in model.graph.initializer}
+    constants |= {
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] in constants
+    }
     scaled = {
         node.output[0]
         for node in model.graph.node

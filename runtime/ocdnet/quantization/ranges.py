@@ -19,7 +19,7 @@ from ocdnet.errors import DataError
 from ocdnet.quantization.graphs import OPERATORS, prepared
 from ocdnet.quantization.smoothing import Factors, smooth, smoothing_factors
 
-_SMOOTHED_ON = 8
+SMOOTHED_ON = 8
 """Batches that are held for it."""
 
 ALGORITHMS: Mapping[str, tuple[CalibrationMethod, dict[str, Any]]] = {
@@ -107,7 +107,7 @@ def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: s
     with tempfile.TemporaryDirectory() as folder:
         graph = prepared(source, Path(folder))
         waiting = iter(batches)
-        first = list(islice(waiting, _SMOOTHED_ON))
+        first = list(islice(waiting, SMOOTHED_ON))
         if not first:
             raise DataError("no-images", "There are no calibration images", expected="one or more")
         model = onnx.load(graph.path)

@@ -42,14 +42,19 @@ def quantize_weights(
     weights: dict[str, Int8] = {}
     left = []
     for name, module in layers(model):
-        names = (name, type(module).__name__)
-        if _named(names, skip) or not (only is None or _named(names, only)):
+        if not chosen(name, module, skip, only):
             left.append(name)
         elif isinstance(module, nn.Linear):
             weights[name] = _linear(module)
         else:
             weights[name] = _rounded(module.weight.detach(), channel_axis(module))
     return weights, WeightsReport(list(weights), left)
+
+
+def chosen(name: str, module: nn.Module, skip: Sequence[str], only: Sequence[str] | None) -> bool:
+    """Whether a layer is to be quantized; see `quantize_weights` for the names."""
+    names = (name, type(module).__name__)
+    return not _named(names, skip) and (only is None or _named(names, only))
 
 
 def _named(names: Sequence[str], patterns: Sequence[str]) -> bool:

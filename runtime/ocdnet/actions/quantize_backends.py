@@ -1,0 +1,285 @@
+"""What each `quantize.backend` does: a model in, a smaller one out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocdnet import install
+from ocdnet.backends.base import Predictor
+from ocdnet.backends.open import check_fit
+from ocdnet.config.experiment import Experiment
+from ocdnet.config.quantize import QuantizeConfig, layers_of
+from ocdnet.data.from_config import eval_preprocess
+from ocdnet.data.preprocess import Preprocess
+from ocdnet.errors import DataError, EnvironmentFault
+from ocdnet.files import replacing
+
+LOG = logging.getLogger("ocdnet")
+
+_CHECKPOINTS = (".pth", ".tlt", ".ckpt")
+_SIZE = (1280, 736)
+"""Where an ONNX file takes any."""
+_CALIBRATED_ON = 64
+"""Images that ranges are taken from, at most: more change them little, and take time."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What a backend made.
+
+    Attributes:
+        path: the file.
+        before: predictor of the source.
+        after: predictor of the file.
+        preprocess: how images become their input.
+        quantized: names of the layers that are int8.
+        left: names of those that are not.
+        megabytes: of the weights, before and after.
+        mode: what was really quantized: weights, or activations, too.
+        note: what a user is to know.
+    """
+
+    path: Path
+    before: Predictor
+    after: Predictor
+    preprocess: Preprocess
+    quantized: Sequence[str]
+    left: Sequence[str]
+    megabytes: tuple[float, float]
+    mode: str
+    note: str
+
+
+def _torchao(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Quantized:
+    """A checkpoint whose weights are int8."""
+    source = _source(config, _CHECKPOINTS, "modelopt.onnx")
+    if config.mode == "static_ptq":
+        raise EnvironmentFault(
+            "no-static-torchao",
+            "torchao makes no int8 graph of this network for a CPU or an engine",
+            got="quantize.mode static_ptq with quantize.backend torchao",
+            expected="weight_only_ptq, or activations in int8 by way of ONNX",
+            hint="Export the checkpoint, then: quantize.backend=modelopt.onnx "
+            "quantize.model_path=FILE.onnx dataset.quant_calibration_dataset.images_dir=FOLDER",
+        )
+    _require("torchao", "quantize")
+    from ocdnet.quantization.weights import quantize_weights
+
+    def weights(model: Any, skip: Sequence[str], only: Sequence[str] | None) -> Any:
+        return quantize_weights(model.to(_device(config.device)), skip, only)[0]
+
+    return _checkpoint(
+        config,
+        experiment,
+        (source, folder / "quantized_model_torchao.pth"),
+        weights,
+        "int8 weights save memory and disk, not time: they are multiplied out as a layer "
+        "computes. For speed: export, then quantize.backend=modelopt.onnx.",
+    )
+
+
+def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Quantized:
+    """A checkpoint with modelopt's int8 weights, and in static_ptq the scales of the inputs."""
+    source = _source(config, _CHECKPOINTS, "modelopt.onnx")
+    _require("modelopt", "modelopt")
+    from ocdnet.models.quantized import layers
+    from ocdnet.quantization.by_modelopt import quantize_network
+    from ocdnet.quantization.weights import chosen
+
+    static = config.mode == "static_ptq"
+    batches = None
+    if static:
+        preprocess = eval_preprocess(experiment.dataset.validate_dataset.args)
+        batches = _calibration(experiment, preprocess)
+
+    def weights(model: Any, skip: Sequence[str], only: Sequence[str] | None) -> Any:
+        names = [name for name, module in layers(model) if chosen(name, module, skip, only)]
+        return quantize_network(model, batches, names)
+
+    return _checkpoint(
+        config,
+        experiment,
+        (source, folder / "quantized_model_modelopt.pth"),
+        weights,
+        "int8 weights, and inputs rounded to int8: the accuracy is that of an integer engine, the "
+        "speed is not. For speed: export, then quantize.backend=modelopt.onnx."
+        if static
+        else "int8 weights save memory and disk, not time.",
+    )
+
+
+def _checkpoint(
+    config: QuantizeConfig,
+    experiment: Experiment,
+    files: tuple[Path, Path],
+    quantize: Callable[[Any, Sequence[str], Sequence[str] | None], Mapping[str, Any]],
+    note: str,
+) -> Quantized:
+    """Read a checkpoint, quantize its layers, write it; it says that it is quantized."""
+    import torch
+
+    from ocdnet.backends.torch import TorchPredictor
+    from ocdnet.checkpoint import load_exactly, quantized_content, read_checkpoint
+    from ocdnet.models.factory import build_model
+    from ocdnet.models.quantized import layers
+
+    source, target = files
+    checkpoint = read_checkpoint(source)
+    if checkpoint.int8:
+        raise DataError(
+            "already-quantized",
+            f"The weights of {source} are int8 already",
+            expected="a checkpoint of training or pruning",
+        )
+    model = build_model(experiment.model)
+    load_exactly(model, checkpoint, experiment.model.backbone)
+    state = model.state_dict()
+    only, left = layers_of(config.layers)
+    weights = quantize(model, [*config.skip_names, *left], only)
+    if not weights:
+        raise _nothing_left(config)
+    how = {"backend": config.backend, "mode": config.mode, "layers": list(weights)}
+    content = quantized_content(checkpoint, experiment.model.backbone, state, weights, how)
+    with replacing(target) as temporary:
+        torch.save(content, temporary)
+    cpu = torch.device("cpu")
+    return Quantized(
+        path=target,
+        before=TorchPredictor(source, experiment.model, cpu),
+        after=TorchPredictor(target, experiment.model, cpu),
+        preprocess=eval_preprocess(experiment.dataset.validate_dataset.args),
+        quantized=list(weights),
+        left=[name for name, _ in layers(model) if name not in weights],
+        megabytes=(_megabytes(state), _megabytes(content["state_dict"])),
+        mode=config.mode,
+        note=note,
+    )
+
+
+def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Quantized:
+    """An ONNX file with Q/DQ around its layers."""
+    source = _source(config, (".onnx",), "torchao")
+    for package in ("onnx", "onnxruntime"):
+        _require(package, "export")
+    if config.mode == "weight_only_ptq":
+        LOG.warning("modelopt.onnx quantizes activations, too: quantize.mode is static_ptq.")
+    from ocdnet.backends.onnx import OnnxPredictor
+
+    before = OnnxPredictor(source)
+    wanted = Preprocess(before.size or _SIZE, before.img_mode or "BGR")
+    preprocess = check_fit(before, wanted, source)
+    target = folder / f"quantized_{source.stem}.onnx"
+    by, report = _with_qdq(config, (source, target), _calibration(experiment, preprocess))
+    if not report.quantized:
+        target.unlink()
+        raise _nothing_left(config)
+    return Quantized(
+        path=target,
+        before=before,
+        after=OnnxPredictor(target),
+        preprocess=preprocess,
+        quantized=report.quantized,
+        left=report.left,
+        megabytes=(source.stat().st_size / 1e6, target.stat().st_size / 1e6),
+        mode="static_ptq",
+        note=f"Q/DQ by {by}. The fastest on a CPU is an engine of the float ONNX: "
+        "gen_trt_engine.tensorrt.data_type=INT8.",
+    )
+
+
+def _with_qdq(
+    config: QuantizeConfig, files: tuple[Path, Path], batches: Iterator[NDArray[np.float32]]
+) -> tuple[str, Any]:
+    """Who quantized, and what became of the layers."""
+    only, left = layers_of(config.layers)
+    skip = [*config.skip_names, *left]
+    activations: Any = (config.backend_kwargs or {}).get("activations") or "int8"
+    if find_spec("modelopt") is not None and activations == "int8":
+        from ocdnet.quantization.by_modelopt import quantize_onnx
+
+        report = quantize_onnx(*files, batches, config.algorithm, skip=skip, only=only)
+        return "nvidia-modelopt", report
+    from ocdnet.quantization.qdq import insert_qdq
+    from ocdnet.quantization.ranges import calibrate
+
+    ranges = calibrate(files[0], batches, config.algorithm)
+    report = insert_qdq(*files, ranges, activations=activations, skip=skip, only=only)
+    return "ONNX Runtime's quantizer", report
+
+
+def _calibration(experiment: Experiment, preprocess: Preprocess) -> Iterator[NDArray[np.float32]]:
+    """Some of the calibration images, spread over the folder."""
+    from ocdnet.quantization.calibration import calibration_batches, calibration_images
+
+    images = calibration_images([Path(experiment.dataset.quant_calibration_dataset.images_dir)])
+    some = images[:: max(1, len(images) // _CALIBRATED_ON)][:_CALIBRATED_ON]
+    LOG.info("Calibrating on %d of %d images.", len(some), len(images))
+    return calibration_batches(some, preprocess, 1, len(some))
+
+
+def _megabytes(state: Mapping[str, Any]) -> float:
+    return sum(value.numel() * value.element_size() for value in state.values()) / 1e6
+
+
+def _source(config: QuantizeConfig, suffixes: tuple[str, ...], other: str) -> Path:
+    """The model, of a kind that the backend takes."""
+    path = Path(config.model_path)
+    if path.suffix not in suffixes:
+        raise DataError(
+            "wrong-model-file",
+            f"quantize.backend {config.backend} does not take {path.name or 'no file'}",
+            got=path.suffix or "no suffix",
+            expected=f"a {suffixes[0]} file",
+            hint=f"Set quantize.backend={other}, or give a {suffixes[0]} file.",
+        )
+    if not path.is_file():
+        raise DataError(
+            "no-model", f"There is no file {path}", got=str(path), expected=f"a {suffixes[0]} file"
+        )
+    return path
+
+
+def _device(name: str) -> Any:
+    """The torch device of `quantize.device`: TAO's default, cuda, means what is there."""
+    import torch
+
+    from ocdnet.devices import torch_device
+
+    if name == "cpu":
+        return torch.device("cpu")
+    index = int(name.partition(":")[2] or 0)
+    return torch_device(1, (index,))
+
+
+def _require(package: str, extra: str) -> None:
+    if find_spec(package) is None:
+        raise EnvironmentFault(
+            "missing-package",
+            f"Quantization needs {package}",
+            hint=install.command(extra),
+        )
+
+
+def _nothing_left(config: QuantizeConfig) -> DataError:
+    return DataError(
+        "nothing-to-quantize",
+        "No layer is left to quantize",
+        got={"layers": config.layers, "skip_names": config.skip_names},
+        expected="names of layers, as in the checkpoint's keys, with * for any",
+    )
+
+
+BACKENDS: Mapping[str, Callable[[QuantizeConfig, Experiment, Path], Quantized]] = {
+    "torchao": _torchao,
+    "modelopt.onnx": _modelopt_onnx,
+    "modelopt.pytorch": _modelopt_pytorch,
+}
+"""By the spec's name; each writes a file into the folder."""

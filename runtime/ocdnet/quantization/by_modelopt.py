@@ -1,0 +1,136 @@
+"""NVIDIA's modelopt, where it is installed: it changes other packages, and so is no requirement."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization.calibrate import CalibrationDataReader
+
+from ocdnet.errors import DataError
+from ocdnet.files import replacing
+from ocdnet.quantization.graphs import WEIGHTED, named, offset_convolutions, prepared, shown
+from ocdnet.quantization.qdq import QdqReport, quantized_layers
+from ocdnet.quantization.ranges import SMOOTHED_ON
+from ocdnet.quantization.smoothing import smooth, smoothing_factors
+
+METHODS: Mapping[str, str] = {"minmax": "max", "max": "max", "entropy": "entropy"}
+"""modelopt's name of each algorithm; its ranges are symmetric."""
+_FLOAT = ["ConvTranspose", "DeformConv"]
+
+
+class _Reader(CalibrationDataReader):
+    def __init__(self, name: str, batches: Iterable[NDArray[np.float32]]) -> None:
+        self._batches = ({name: batch} for batch in batches)
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._batches, None)
+
+
+def quantize_onnx(
+    source: Path,
+    target: Path,
+    batches: Iterable[NDArray[np.float32]],
+    algorithm: str,
+    *,
+    skip: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+) -> QdqReport:
+    """`ranges.calibrate` and `qdq.insert_qdq` by modelopt's quantizer: symmetric int8 throughout.
+
+    Args:
+        source: ONNX file.
+        target: file to write.
+        batches: float32[B, 3, H, W] each, at least one.
+        algorithm: one of METHODS.
+        skip: as of `insert_qdq`.
+        only: as of `insert_qdq`.
+
+    Raises:
+        DataError: no batches, or a file that is no usable ONNX.
+    """
+    from modelopt.onnx.quantization import quantize  # noqa: PLC0415 - not a requirement
+
+    waiting = iter(batches)
+    first = list(islice(waiting, SMOOTHED_ON))
+    if not first:
+        raise DataError("no-images", "There are no calibration images", expected="one or more")
+    with tempfile.TemporaryDirectory() as folder:
+        graph = prepared(source, Path(folder))
+        model = onnx.load(graph.path)
+        smooth(model, smoothing_factors(model, first))
+        onnx.save(model, graph.path)
+        layers = {node.name: shown(node) for node in model.graph.node if node.op_type in WEIGHTED}
+        excluded = offset_convolutions(model) | named(model, skip)
+        if only is not None:
+            excluded |= layers.keys() - named(model, only)
+        written = Path(folder) / "quantized.onnx"
+        quantize(
+            str(graph.path),
+            quantize_mode="int8",
+            calibration_data_reader=_Reader(graph.input, chain(first, waiting)),
+            calibration_method=METHODS[algorithm],
+            calibration_eps=["cpu"],
+            op_types_to_exclude=_FLOAT,
+            nodes_to_exclude=[f"^{name}$" for name in sorted(excluded)],
+            high_precision_dtype="fp32",
+            output_path=str(written),
+            log_level="ERROR",
+        )
+        result = onnx.load(written)
+    del result.metadata_props[:]
+    result.metadata_props.extend(onnx.load(source, load_external_data=False).metadata_props)
+    with replacing(target) as temporary:
+        onnx.save(result, temporary)
+    found = quantized_layers(result, set(layers))
+    return QdqReport(
+        quantized=[name for node, name in layers.items() if node in found],
+        left=[name for node, name in layers.items() if node not in found],
+    )
+
+
+def quantize_network(
+    model: Any, batches: Iterable[NDArray[np.float32]] | None, names: Sequence[str]
+) -> dict[str, Any]:
+    """Int8 weights, and scales of the layers' inputs, by modelopt's quantizers for torch.
+
+    Args:
+        model: network in float32 on the CPU; left as it is.
+        batches: what activations are calibrated on; None: weights alone.
+        names: layers whose weights are wanted.
+
+    Returns:
+        An Int8 for each of the layers that modelopt knows.
+    """
+    import modelopt.torch.quantization as mtq  # noqa: PLC0415 - not a requirement
+    import torch  # noqa: PLC0415 - by_modelopt's other half needs none
+
+    from ocdnet.models.quantized import Int8  # noqa: PLC0415 - likewise
+
+    settings = copy.deepcopy(mtq.INT8_DEFAULT_CFG)
+    if batches is None:
+        settings["quant_cfg"].append({"quantizer_name": "*input_quantizer", "enable": False})
+
+    @torch.inference_mode()
+    def calibrate(network: Any) -> None:
+        for batch in batches or ():
+            network(torch.from_numpy(batch))
+
+    calibrated = mtq.quantize(copy.deepcopy(model).eval(), settings, calibrate)
+    weights = {}
+    for name, module in calibrated.named_modules():
+        if name not in names or not hasattr(module, "weight_quantizer"):
+            continue
+        scale = (module.weight_quantizer.amax.detach() / 127).clamp(min=1e-12)
+        values = (module.weight.detach() / scale).round().clamp(-127, 127).to(torch.int8)
+        reached = module.input_quantizer.amax if module.input_quantizer.is_enabled else None
+        inputs = None if reached is None else reached.detach().reshape(1) / 127
+        weights[name] = Int8(values, scale, inputs)
+    return weights
