@@ -87,8 +87,15 @@ def _kept(model: nn.Module, side: int) -> float:
         storages[storage._cdata] = storage  # held, so that no other gets its address
         return tensor
 
-    def as_on_cuda(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, *how: int) -> Tensor:
-        return deform_conv2d(x, offset, weight, stride=how[0], padding=how[1], mask=mask)
+    def as_on_cuda(
+        x: Tensor,
+        offset: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        *how: int,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        return deform_conv2d(x, offset, weight, bias, how[0], how[1], mask=mask)
 
     before, deform_conv.deform_conv2d_cpu = deform_conv.deform_conv2d_cpu, as_on_cuda
     try:

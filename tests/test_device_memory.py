@@ -41,8 +41,8 @@ def test_fake_tensors_are_counted_as_real_ones(device_memory, monkeypatch):
     monkeypatch.setattr(
         deform_conv,
         "deform_conv2d_cpu",
-        lambda x, offset, mask, weight, stride, padding: deform_conv2d(
-            x, offset, weight, stride=stride, padding=padding, mask=mask
+        lambda x, offset, mask, weight, stride, padding, bias: deform_conv2d(
+            x, offset, weight, bias, stride, padding, mask=mask
         ),
     )
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

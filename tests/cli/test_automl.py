@@ -196,7 +196,7 @@ def test_status_tells_trials_and_the_best(found):
 
 def test_next_hands_on_the_best_model_and_the_best_spec(found):
     follow_ups = {one["action"]: one for one in told(next_, found)["follow_ups"]}
-    assert set(follow_ups) == {"evaluate", "inference", "export", "train"}
+    assert set(follow_ups) == {"evaluate", "inference", "export", "prune", "train"}
     assert follow_ups["evaluate"]["takes"] == str(found / "automl" / "model_best.pth")
     words = shlex.split(follow_ups["train"]["command"])
     assert words[:3] == ["ocdnet", "train", "-e"]

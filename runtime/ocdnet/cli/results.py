@@ -66,14 +66,15 @@ def next_(results_dir: Path) -> None:
     """List what may follow the jobs in RESULTS_DIR, with the command for it.
 
     Prints one JSON object; `jobs` holds of each job its follow_ups: the action, the file that it
-    takes and why that one, the command, and what the command still needs. Nothing is run.
+    takes and why that one, the command, and what the command still needs; `also` names actions
+    whose command does not fit, for `ocdnet plan --action ACTION --parent FOLDER`. Nothing is run.
 
     Exit codes: 0 told; 4 no such folder, or no job in it.
     """
 
     def row(job: Job) -> dict[str, Any]:
         following = follow_ups(job, results_dir, program())
-        told = {"follow_ups": [_follow_up(item) for item in following]}
+        told = _bounded(following)
         about = {"action": job.action, "folder": str(job.folder), "state": job.progress.state}
         return about | told | _why_none(job, following)
 
@@ -157,6 +158,20 @@ def _files(job: Job) -> dict[str, Any]:
 def _follow_up(item: FollowUp) -> dict[str, Any]:
     row = {"action": item.action, "takes": item.takes, "why": item.why, "command": item.command}
     return row | ({"needs": list(item.needs)} if item.needs else {})
+
+
+def _bounded(following: Sequence[FollowUp]) -> dict[str, Any]:
+    """As many follow-ups as fit, and the actions of the others."""
+    rows: list[dict[str, Any]] = []
+    left = _MOST_CHARACTERS
+    for item in following:
+        row = _follow_up(item)
+        left -= len(json.dumps(row, indent=2))
+        if rows and left < 0:
+            break
+        rows.append(row)
+    others = [item.action for item in following[len(rows) :]]
+    return {"follow_ups": rows, **({"also": others} if others else {})}
 
 
 def _why_none(job: Job, following: Sequence[FollowUp]) -> dict[str, Any]:
