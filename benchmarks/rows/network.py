@@ -131,6 +131,8 @@ def onnx(rounds: int) -> Iterator[Row]:
         for number in thread_counts():
             options = ort.SessionOptions()
             options.intra_op_num_threads = number
+            # Its threads would go on spinning while the peak is measured.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
             with threads(number):
                 seconds, peak = medians(

@@ -168,3 +168,23 @@ def test_an_onnx_of_another_size(scenes, detector_onnx, tmp_path):
         support.infer(scenes / "test" / "img", detector_onnx, tmp_path, "inference.width=192")
     assert "192" in str(caught.value)
     assert "width 160, height 160" in str(caught.value)
+
+
+def test_an_unreadable_image_stops_it_unless_told_to_leave_it_out(stub, images, tmp_path):
+    (images / "bad.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"bad\.png"):
+        support.infer(images, "model.pth", tmp_path / "a")
+    told = support.infer(images, "model.pth", tmp_path / "b", "inference.skip_unreadable=true")
+    assert (told["images"], told["skipped_images"]) == (1, 1)
+    assert told["skipped"] == [str(images / "bad.png")]
+    written = {path.name for path in (tmp_path / "b" / "inference").glob("*.*g")}
+    assert written == {"wide_result.jpg", "wide_pred.jpg"}
+    lines = support.status_lines(tmp_path / "b" / "inference")
+    assert any("bad.png" in line["message"] for line in lines)
+    assert lines[-1]["status"] == "SUCCESS"
+
+
+def test_a_folder_of_nothing_but_unreadable_images(stub, images, tmp_path):
+    (images / "wide.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="None of the images"):
+        support.infer(images, "model.pth", tmp_path, "inference.skip_unreadable=true")
