@@ -52,7 +52,7 @@ image: ## Build the images ocdnet:VERSION-train and -deploy with docker, podman 
 test-all: $(CLIENT) ## Run every test, the marked ones too
 	$(BIN)/python -m pytest
 
-bench: $(READY) ## Measure against the baselines, on an idle machine (15 minutes)
+bench: $(READY) ## Measure against the baselines, on an idle machine (10 minutes)
 	$(BIN)/python benchmarks/run.py
 
 bench-json: $(READY) ## The same, written to bench.json as well

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from ocdnet.errors import EnvironmentFault
@@ -124,6 +125,16 @@ def _python() -> str:
     found = shutil.which("python3")
     same = found and os.path.dirname(found) == os.path.dirname(sys.executable)  # noqa: PTH120 - a link in another folder is another environment
     return "python3" if same else shlex.quote(sys.executable)
+
+
+def require(module: str, says: str, extra: str) -> None:
+    """See that a package is here, without importing it.
+
+    Raises:
+        EnvironmentFault: it is not; with the command that installs the extra.
+    """
+    if find_spec(module) is None:
+        raise EnvironmentFault("missing-package", says, hint=command(extra))
 
 
 def missing_package(error: ModuleNotFoundError, what: str) -> EnvironmentFault | None:

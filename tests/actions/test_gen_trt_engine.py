@@ -314,6 +314,17 @@ def test_without_parity_there_is_no_file(detector_onnx, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["gen_trt_engine"]
 
 
+def test_an_int8_engine_far_from_its_network_is_no_file(
+    scenes, detector_onnx, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(gen_trt_engine, "MEAN_TOLERANCE", 0.0)
+    target = tmp_path / "far.engine"
+    with pytest.raises(RunError, match="does not compute") as raised:
+        support.build_engine(detector_onnx, target, *int8(scenes, tmp_path / "c.json"))
+    assert "cal_batches" in raised.value.hint
+    assert not list(tmp_path.glob("far.engine*"))
+
+
 @pytest.mark.parametrize(
     ("given", "values"),
     [

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import support
-from ocdnet.actions import quantize_backends
+from ocdnet import install
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.backends.torch import TorchPredictor
 from ocdnet.checkpoint import read_checkpoint
@@ -164,6 +164,12 @@ def test_what_is_refused(detector, detector_onnx, tmp_path, which, more, code):
     assert support.leftovers(tmp_path) == []
 
 
+def test_no_layer_of_an_onnx_is_left(detector_onnx, scenes, tmp_path):
+    with pytest.raises(DataError, match="No layer is left"):
+        through_onnx(detector_onnx, scenes, tmp_path, "quantize.skip_names=['*']")
+    assert not list(tmp_path.glob("quantize/*.onnx"))
+
+
 def test_a_quantized_file_is_not_quantized_again(quantized, tmp_path):
     with pytest.raises(DataError) as raised:
         quantize(quantized["quantized_model"], tmp_path)
@@ -182,7 +188,7 @@ def test_a_weight_without_its_scale(quantized, tmp_path):
     ("backend", "extra"), [("torchao", "quantize"), ("modelopt.pytorch", "modelopt")]
 )
 def test_what_is_missing_is_named(detector, tmp_path, monkeypatch, backend, extra):
-    monkeypatch.setattr(quantize_backends, "find_spec", lambda _: None)
+    monkeypatch.setattr(install, "find_spec", lambda _: None)
     with pytest.raises(EnvironmentFault) as raised:
         quantize(detector, tmp_path, f"quantize.backend={backend}")
     assert f"[{extra}]" in raised.value.hint

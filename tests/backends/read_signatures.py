@@ -118,7 +118,7 @@ def main(versions: list[str]) -> None:
         fetched(Path(name), f"cuda-bindings=={CUDA}", "cuda-pathfinder")
         cuda = read(Path(name), "cuda.bindings.runtime", RUNTIME)
     content = {"tensorrt": found, "cuda": {CUDA: cuda}}
-    TARGET.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    TARGET.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

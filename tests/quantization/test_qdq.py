@@ -186,3 +186,12 @@ def test_no_images_and_no_network(detector_onnx, scenes, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"cannot prepare .*bad\.onnx"):
         calibrate(tmp_path / "bad.onnx", batches(scenes / "train"), "minmax")
+
+
+def test_a_network_of_several_inputs(detector_onnx, scenes, tmp_path):
+    model = onnx.load(detector_onnx)
+    more = onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1])
+    model.graph.input.append(more)
+    onnx.save(model, tmp_path / "two.onnx")
+    with pytest.raises(DataError, match="2 inputs"):
+        calibrate(tmp_path / "two.onnx", batches(scenes / "train"), "minmax")

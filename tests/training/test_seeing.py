@@ -188,6 +188,8 @@ torch.distributed.init_process_group(
 trainer = SimpleNamespace(world_size=2, global_rank=rank)
 (other,) = _of_other_ranks(trainer, Showcase(images=10 + rank))
 assert other.images == 11 - rank
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()  # its threads would abort an interpreter that ends
 """
 
 

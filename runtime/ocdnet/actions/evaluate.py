@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ocdnet.actions.detection import open_model, postprocessor
-from ocdnet.actions.scoring import scored
+from ocdnet.actions.scoring import scored, scores
 from ocdnet.actions.session import session
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import Annotation, index_dataset
@@ -45,11 +45,11 @@ def run(loaded: Loaded) -> dict[str, Any]:
             counts += match.counts
             images.append(_image_row(annotation, match))
             showcase.add(annotation, found.polygons, match)
-        scores = _scores(counts)
-        here.status.write("RUNNING", "Test metrics generated.", scores)
+        told = scores(counts)
+        here.status.write("RUNNING", "Test metrics generated.", told)
         summary = {
             "action": "evaluate",
-            **scores,
+            **told,
             "counts": _counts(counts),
             "images": len(images),
             **opened.told,
@@ -59,10 +59,6 @@ def run(loaded: Loaded) -> dict[str, Any]:
         showcase.write(here.folder, counts.hmean)
         write_json(here.folder / "results.json", summary | {"per_image": images})
         return summary
-
-
-def _scores(counts: Counts) -> dict[str, float]:
-    return {"hmean": counts.hmean, "precision": counts.precision, "recall": counts.recall}
 
 
 def _counts(counts: Counts) -> dict[str, int]:

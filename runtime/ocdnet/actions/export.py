@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
 import warnings
@@ -16,6 +15,7 @@ import torch
 from ocdnet import install
 from ocdnet.actions.session import session
 from ocdnet.backends.onnx import OnnxPredictor
+from ocdnet.backends.sidecar import sha256
 from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config.export import ExportConfig
 from ocdnet.config.spec import Loaded
@@ -98,13 +98,12 @@ def _describe(path: Path, preprocess: Preprocess, checkpoint: Path, backbone: st
     import onnx
 
     model = onnx.load(path)
-    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     onnx.helper.set_model_props(
         model,
         {
             **preprocess.to_metadata(),
             "ocdnet.backbone": backbone,
-            "ocdnet.source_sha256": digest,
+            "ocdnet.source_sha256": sha256(checkpoint),
         },
     )
     onnx.checker.check_model(model, full_check=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ocdnet import install
-from ocdnet.actions.scoring import counts_of, seconds_side_by_side
+from ocdnet.actions.scoring import kpi, side_by_side
 from ocdnet.actions.session import session
+from ocdnet.backends.sidecar import sha256
 from ocdnet.backends.torch import TorchPredictor
 from ocdnet.checkpoint import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_checkpoint
 from ocdnet.config import spec
 from ocdnet.config.prune import PruneConfig
 from ocdnet.config.spec import Loaded
-from ocdnet.data.annotations import index_dataset
 from ocdnet.data.from_config import eval_preprocess
 from ocdnet.devices import torch_device
-from ocdnet.errors import DataError, EnvironmentFault, SpecError
+from ocdnet.errors import DataError, SpecError
 from ocdnet.files import replacing, write_json
 from ocdnet.models.factory import build_model
 
@@ -47,7 +45,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
     """
     experiment = loaded.experiment
     config, backbone = experiment.prune, experiment.model.backbone
-    _require_package()
+    install.require("torch_pruning", "prune needs torch-pruning", "prune")
     with session(loaded) as here:
         source = _source(config)
         model = build_model(experiment.model)
@@ -63,13 +61,14 @@ def run(loaded: Loaded) -> dict[str, Any]:
         content = {
             "state_dict": model.state_dict(),
             SPEC_KEY: {**source.spec, "model": spec.dump(loaded)["model"]},
-            PRUNED_KEY: {**how, "source": _digest(source.path), "before": before, "after": after},
+            PRUNED_KEY: {**how, "source": sha256(source.path), "before": before, "after": after},
         }
         with replacing(target) as temporary:
             torch.save(content, temporary)
             # Before it takes its place: bad validation data leave no file behind.
-            _measure(loaded, (source.path, temporary), (before, after))
-        here.status.write("RUNNING", f"Pruned into {target}.", _kpi(after))
+            old, new = _measured(loaded, (source.path, temporary))
+        before, after = before | old, after | new
+        here.status.write("RUNNING", f"Pruned into {target}.", kpi(after))
         summary = {
             "action": "prune",
             "checkpoint": str(source.path),
@@ -151,46 +150,10 @@ def _cost(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def _measure(
-    loaded: Loaded, models: tuple[Path, Path], told: tuple[dict[str, Any], dict[str, Any]]
-) -> None:
-    """Run both networks as evaluate does: latency, and hmean where there is validation data."""
+def _measured(loaded: Loaded, models: tuple[Path, Path]) -> list[dict[str, Any]]:
+    """Both networks, run as evaluate does."""
     experiment = loaded.experiment
     data = experiment.dataset.validate_dataset
-    preprocess = eval_preprocess(data.args)
     device = torch_device(1, [experiment.prune.gpu_id])
     predictors = [TorchPredictor(path, experiment.model, device) for path in models]
-    times = seconds_side_by_side(predictors, preprocess)
-    annotations = index_dataset(data.data_path, data.args.ignore_tags) if data.data_path else None
-    for row, predictor, seconds, when in zip(
-        told, predictors, times, ("before", "after"), strict=True
-    ):
-        row["milliseconds"] = round(1000 * seconds, 2)
-        if annotations is None:
-            continue
-        counts = counts_of(predictor, preprocess, annotations, f"evaluating {when} pruning")
-        row |= {
-            "hmean": counts.hmean,
-            "precision": counts.precision,
-            "recall": counts.recall,
-            "images": len(annotations),
-        }
-
-
-def _kpi(row: dict[str, Any]) -> dict[str, float] | None:
-    return (
-        {name: row[name] for name in ("hmean", "precision", "recall")} if "hmean" in row else None
-    )
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _require_package() -> None:
-    if find_spec("torch_pruning") is None:
-        raise EnvironmentFault(
-            "missing-package",
-            "prune needs torch-pruning",
-            hint=install.command("prune"),
-        )
+    return side_by_side(predictors, eval_preprocess(data.args), data, "pruning")

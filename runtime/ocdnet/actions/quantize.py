@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from ocdnet.actions.quantize_backends import BACKENDS, Quantized
-from ocdnet.actions.scoring import counts_of, seconds_side_by_side
+from ocdnet.actions.scoring import kpi, side_by_side
 from ocdnet.actions.session import session
 from ocdnet.config.experiment import Experiment
 from ocdnet.config.spec import Loaded
-from ocdnet.data.annotations import index_dataset
 from ocdnet.files import write_json
 
 LOG = logging.getLogger("ocdnet")
@@ -41,7 +39,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
             made.path.unlink(missing_ok=True)
             raise
         LOG.info("%s", made.note)
-        here.status.write("RUNNING", f"Quantized into {made.path}.", _kpi(after))
+        here.status.write("RUNNING", f"Quantized into {made.path}.", kpi(after))
         summary = {
             "action": "quantize",
             "backend": config.backend,
@@ -59,31 +57,8 @@ def run(loaded: Loaded) -> dict[str, Any]:
         return summary
 
 
-def _measured(made: Quantized, experiment: Experiment) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Size, latency and accuracy before and after, measured side by side."""
-    times = seconds_side_by_side([made.before, made.after], made.preprocess)
-    told: list[dict[str, Any]] = [
-        {"megabytes": round(size, 3), "milliseconds": round(1000 * seconds, 2)}
-        for size, seconds in zip(made.megabytes, times, strict=True)
-    ]
+def _measured(made: Quantized, experiment: Experiment) -> list[dict[str, Any]]:
     data = experiment.dataset.validate_dataset
-    if data.data_path:
-        annotations = index_dataset(data.data_path, data.args.ignore_tags)
-        for row, predictor, when in zip(
-            told, (made.before, made.after), ("before", "after"), strict=True
-        ):
-            label = f"evaluating {when} quantization"
-            counts = counts_of(predictor, made.preprocess, annotations, label)
-            row |= {
-                "hmean": counts.hmean,
-                "precision": counts.precision,
-                "recall": counts.recall,
-                "images": len(annotations),
-            }
-    return told[0], told[1]
-
-
-def _kpi(row: Mapping[str, Any]) -> dict[str, float] | None:
-    return (
-        {name: row[name] for name in ("hmean", "precision", "recall")} if "hmean" in row else None
-    )
+    told = side_by_side([made.before, made.after], made.preprocess, data, "quantization")
+    sizes = ({"megabytes": round(size, 3)} for size in made.megabytes)
+    return [size | row for size, row in zip(sizes, told, strict=True)]

@@ -24,6 +24,7 @@ from ocdnet.files import replacing
 
 LOG = logging.getLogger("ocdnet")
 
+_NEEDS = "Quantization needs"
 _CHECKPOINTS = (".pth", ".tlt", ".ckpt")
 _SIZE = (1280, 736)
 """Where an ONNX file takes any."""
@@ -70,7 +71,7 @@ def _torchao(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Qu
             hint="Export the checkpoint, then: quantize.backend=modelopt.onnx "
             "quantize.model_path=FILE.onnx dataset.quant_calibration_dataset.images_dir=FOLDER",
         )
-    _require("torchao", "quantize")
+    install.require("torchao", f"{_NEEDS} torchao", "quantize")
     from ocdnet.quantization.weights import quantize_weights
 
     def weights(model: Any, skip: Sequence[str], only: Sequence[str] | None) -> Any:
@@ -89,7 +90,7 @@ def _torchao(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Qu
 def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Quantized:
     """A checkpoint with modelopt's int8 weights, and in static_ptq the scales of the inputs."""
     source = _source(config, _CHECKPOINTS, "modelopt.onnx")
-    _require("modelopt", "modelopt")
+    install.require("modelopt", f"{_NEEDS} modelopt", "modelopt")
     from ocdnet.models.quantized import layers
     from ocdnet.quantization.by_modelopt import quantize_network
     from ocdnet.quantization.weights import chosen
@@ -168,7 +169,7 @@ def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path)
     """An ONNX file with Q/DQ around its layers."""
     source = _source(config, (".onnx",), "torchao")
     for package in ("onnx", "onnxruntime"):
-        _require(package, "export")
+        install.require(package, f"{_NEEDS} {package}", "export")
     if config.mode == "weight_only_ptq":
         LOG.warning("modelopt.onnx quantizes activations, too: quantize.mode is static_ptq.")
     from ocdnet.backends.onnx import OnnxPredictor
@@ -257,15 +258,6 @@ def _device(name: str) -> Any:
         return torch.device("cpu")
     index = int(name.partition(":")[2] or 0)
     return torch_device(1, (index,))
-
-
-def _require(package: str, extra: str) -> None:
-    if find_spec(package) is None:
-        raise EnvironmentFault(
-            "missing-package",
-            f"Quantization needs {package}",
-            hint=install.command(extra),
-        )
 
 
 def _nothing_left(config: QuantizeConfig) -> DataError:

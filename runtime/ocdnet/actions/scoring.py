@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ocdnet.backends.base import Predictor
 from ocdnet.backends.pipeline import Prediction, predict
-from ocdnet.data.annotations import Annotation
+from ocdnet.config.dataset import ValidateDataset
+from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.metrics import Counts, ImageMatch, match_image
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress import tracked
 
 _ROUNDS = 5
+SCORES = ("hmean", "precision", "recall")
 
 
 def scored(
@@ -44,6 +47,44 @@ def scored(
     rows = predict(predictor, preprocess, annotations, _image_of, finish, batch_size=batch_size)
     for annotation, (found, match) in tracked(rows, label, len(annotations)):
         yield annotation, found, match
+
+
+def side_by_side(
+    predictors: Sequence[Predictor], preprocess: Preprocess, data: ValidateDataset, change: str
+) -> list[dict[str, Any]]:
+    """What a model's results say of it before and after a change, measured in turns.
+
+    Args:
+        predictors: before and after.
+        preprocess: of both.
+        data: the validation data; without paths no accuracy is told.
+        change: what was done, for the progress.
+
+    Returns:
+        `milliseconds` an image, and with validation data `hmean`, `precision`, `recall`, `images`.
+
+    Raises:
+        DataError: validation data that cannot be read.
+    """
+    times = seconds_side_by_side(predictors, preprocess)
+    told: list[dict[str, Any]] = [{"milliseconds": round(1000 * time, 2)} for time in times]
+    if not data.data_path:
+        return told
+    annotations = index_dataset(data.data_path, data.args.ignore_tags)
+    for row, predictor, when in zip(told, predictors, ("before", "after"), strict=True):
+        counts = counts_of(predictor, preprocess, annotations, f"evaluating {when} {change}")
+        row.update(scores(counts), images=len(annotations))
+    return told
+
+
+def scores(counts: Counts) -> dict[str, float]:
+    """The three scores, by their names in results and status.json."""
+    return {"hmean": counts.hmean, "precision": counts.precision, "recall": counts.recall}
+
+
+def kpi(row: Mapping[str, Any]) -> dict[str, float] | None:
+    """The scores among what is told of a model; None without."""
+    return {name: row[name] for name in SCORES} if SCORES[0] in row else None
 
 
 def counts_of(

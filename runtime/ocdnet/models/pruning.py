@@ -6,7 +6,6 @@ neck hands to it keep their channels, as in TAO; so do the offsets of deformable
 
 from __future__ import annotations
 
-import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,6 @@ from ocdnet.models.deform_conv import ModulatedDeformConv2d
 from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.fpn import FPN
 
-LOG = logging.getLogger("ocdnet")
 _SIDE = 64
 _ROOTS = (nn.Conv2d, nn.Linear, ModulatedDeformConv2d)
 
@@ -90,11 +88,11 @@ def _prune(model: DBNet, ch_sparsity: float, round_to: int, p: int) -> list[Cut]
     with _traceable(model):
         graph = _graph(model)
         groups = [group[0].dep.layer for group in graph.get_all_groups(_kept(model), _ROOTS)]
-        found = {root: _channels(root) for root in groups}
+        found = {root: len(root.weight) for root in groups}
         for root, channels in sorted(found.items(), key=lambda item: item[1]):
             _check(names[root], channels, ch_sparsity, round_to)
         for root in groups:
-            whole = graph.get_pruning_group(root, _out(graph, root), list(range(_channels(root))))
+            whole = graph.get_pruning_group(root, _out(graph, root), list(range(len(root.weight))))
             parts = max((heads.get(item.dep.layer, 1) for item in whole), default=1)
             after = _left(found[root], ch_sparsity, math.lcm(round_to, parts))
             if after < found[root]:
@@ -144,11 +142,6 @@ def _strength(graph: tp.DependencyGraph, group: tp.Group, p: int) -> Tensor:
         total.index_add_(0, places, kernel[item.idxs])
         layers.index_add_(0, places, torch.ones(len(places)))
     return total / layers.clamp(min=1)
-
-
-def _channels(module: nn.Module) -> int:
-    weight: Tensor = module.weight
-    return weight.shape[1 if isinstance(module, nn.ConvTranspose2d) else 0]
 
 
 def _out(graph: tp.DependencyGraph, module: nn.Module) -> object:

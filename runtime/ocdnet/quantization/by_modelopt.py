@@ -5,33 +5,20 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization.calibrate import CalibrationDataReader
 
-from ocdnet.errors import DataError
-from ocdnet.files import replacing
-from ocdnet.quantization.graphs import WEIGHTED, named, offset_convolutions, prepared, shown
-from ocdnet.quantization.qdq import QdqReport, quantized_layers
-from ocdnet.quantization.ranges import SMOOTHED_ON
-from ocdnet.quantization.smoothing import smooth, smoothing_factors
+from ocdnet.quantization.graphs import layers_of, left_out, prepared
+from ocdnet.quantization.qdq import QdqReport, finish
+from ocdnet.quantization.ranges import Reader, smoothed
 
 METHODS: Mapping[str, str] = {"minmax": "max", "max": "max", "entropy": "entropy"}
 """modelopt's name of each algorithm; its ranges are symmetric."""
 _FLOAT = ["ConvTranspose", "DeformConv"]
-
-
-class _Reader(CalibrationDataReader):
-    def __init__(self, name: str, batches: Iterable[NDArray[np.float32]]) -> None:
-        self._batches = ({name: batch} for batch in batches)
-
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self._batches, None)
 
 
 def quantize_onnx(
@@ -58,42 +45,25 @@ def quantize_onnx(
     """
     from modelopt.onnx.quantization import quantize  # noqa: PLC0415 - not a requirement
 
-    waiting = iter(batches)
-    first = list(islice(waiting, SMOOTHED_ON))
-    if not first:
-        raise DataError("no-images", "There are no calibration images", expected="one or more")
     with tempfile.TemporaryDirectory() as folder:
         graph = prepared(source, Path(folder))
+        _, every = smoothed(graph, batches)
         model = onnx.load(graph.path)
-        smooth(model, smoothing_factors(model, first))
-        onnx.save(model, graph.path)
-        layers = {node.name: shown(node) for node in model.graph.node if node.op_type in WEIGHTED}
-        excluded = offset_convolutions(model) | named(model, skip)
-        if only is not None:
-            excluded |= layers.keys() - named(model, only)
+        layers = layers_of(model)
         written = Path(folder) / "quantized.onnx"
         quantize(
             str(graph.path),
             quantize_mode="int8",
-            calibration_data_reader=_Reader(graph.input, chain(first, waiting)),
+            calibration_data_reader=Reader(graph.input, every),
             calibration_method=METHODS[algorithm],
             calibration_eps=["cpu"],
             op_types_to_exclude=_FLOAT,
-            nodes_to_exclude=[f"^{name}$" for name in sorted(excluded)],
+            nodes_to_exclude=[f"^{name}$" for name in sorted(left_out(model, skip, only))],
             high_precision_dtype="fp32",
             output_path=str(written),
             log_level="ERROR",
         )
-        result = onnx.load(written)
-    del result.metadata_props[:]
-    result.metadata_props.extend(onnx.load(source, load_external_data=False).metadata_props)
-    with replacing(target) as temporary:
-        onnx.save(result, temporary)
-    found = quantized_layers(result, set(layers))
-    return QdqReport(
-        quantized=[name for node, name in layers.items() if node in found],
-        left=[name for node, name in layers.items() if node not in found],
-    )
+        return finish(onnx.load(written), source, target, layers)
 
 
 def quantize_network(

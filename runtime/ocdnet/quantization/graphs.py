@@ -15,9 +15,7 @@ from ocdnet.errors import DataError
 
 OPERATORS = ("Conv", "MatMul", "Gemm", "Add", "Mul", "Relu", "MaxPool", "Concat", "Resize")
 """What is computed in int8. Transposed convolutions, the head's last layers, are not: they feed the
-sigmoid, and no engine for CPUs has an integer kernel for them."""
-
-
+sigmoid, and in int8 they double the maps' error."""
 WEIGHTED = ("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm")
 """What has weights."""
 _CLASSES = {
@@ -107,6 +105,23 @@ def offset_convolutions(model: onnx.ModelProto) -> set[str]:
         else:
             waiting += node.input
     return found
+
+
+def layers_of(model: onnx.ModelProto) -> dict[str, str]:
+    """Nodes with weights, in the order of the graph, and what people call them."""
+    return {node.name: shown(node) for node in model.graph.node if node.op_type in WEIGHTED}
+
+
+def left_out(model: onnx.ModelProto, skip: Sequence[str], only: Sequence[str] | None) -> set[str]:
+    """Names of the nodes that are to stay in float.
+
+    Args:
+        model: as `prepared` made it.
+        skip: names of layers, with wildcards; see `names_of`.
+        only: where given, the names of the layers with weights to quantize.
+    """
+    found = offset_convolutions(model) | named(model, skip)
+    return found if only is None else found | (layers_of(model).keys() - named(model, only))
 
 
 def names_of(node: onnx.NodeProto) -> Iterator[str]:

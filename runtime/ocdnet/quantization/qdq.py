@@ -1,9 +1,9 @@
-"""QuantizeLinear and DequantizeLinear around a network's layers: INT8 that every engine reads."""
+"""QuantizeLinear and DequantizeLinear around a network's layers: INT8 as engines read it."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,14 +16,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from ocdnet.errors import DataError
 from ocdnet.files import replacing
-from ocdnet.quantization.graphs import (
-    OPERATORS,
-    WEIGHTED,
-    named,
-    offset_convolutions,
-    prepared,
-    shown,
-)
+from ocdnet.quantization.graphs import OPERATORS, layers_of, left_out, prepared
 from ocdnet.quantization.ranges import Ranges
 from ocdnet.quantization.smoothing import smooth
 
@@ -61,10 +54,10 @@ def insert_qdq(
         source: ONNX file.
         target: file to write.
         ranges: of `calibrate`, for this source.
-        activations: `int8`, symmetric, with float biases: what TensorRT and OpenVINO take; `uint8`,
-            with integer biases: more than twice as fast in ONNX Runtime on a CPU.
-        skip: names of layers that stay in float, with wildcards; see `names_of`.
-        only: where given, the names of the layers with weights to quantize.
+        activations: `int8`, symmetric, with float biases: what TensorRT takes; `uint8`, with
+            integer biases: faster in ONNX Runtime on a CPU, and what OpenVINO computes rightly.
+        skip: as of `graphs.left_out`.
+        only: likewise.
 
     Raises:
         DataError: the ranges are another network's, or the file is no usable ONNX.
@@ -72,11 +65,7 @@ def insert_qdq(
     with tempfile.TemporaryDirectory() as folder:
         graph = prepared(source, Path(folder))
         model = onnx.load(graph.path)
-        excluded = offset_convolutions(model) | named(model, skip)
-        before = [node for node in model.graph.node if node.op_type in WEIGHTED]
-        if only is not None:
-            excluded |= {node.name for node in before} - named(model, only)
-        layers = {node.name: shown(node) for node in before}
+        layers, excluded = layers_of(model), left_out(model, skip, only)
         _smoothed(ranges, model, source)
         signed = activations == "int8"
         quantizer = QDQQuantizer(
@@ -99,15 +88,28 @@ def insert_qdq(
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()  # as ONNX demands, and other readers than ONNX Runtime
-        result = quantizer.model.model
-        del result.metadata_props[:]
-        result.metadata_props.extend(onnx.load(source, load_external_data=False).metadata_props)
-        with replacing(target) as temporary:
-            onnx.save(result, temporary)
-    quantized = quantized_layers(result, set(layers))
+    return finish(quantizer.model.model, source, target, layers)
+
+
+def finish(
+    model: onnx.ModelProto, source: Path, target: Path, layers: Mapping[str, str]
+) -> QdqReport:
+    """Write a quantized graph with what its source says of itself.
+
+    Args:
+        model: the graph; changed in place.
+        source: ONNX file that it was made of.
+        target: file to write.
+        layers: of `layers_of` the graph before.
+    """
+    del model.metadata_props[:]
+    model.metadata_props.extend(onnx.load(source, load_external_data=False).metadata_props)
+    with replacing(target) as temporary:
+        onnx.save(model, temporary)
+    quantized = _quantized(model)
     return QdqReport(
-        quantized=[shown for name, shown in layers.items() if name in quantized],
-        left=[shown for name, shown in layers.items() if name not in quantized],
+        quantized=[name for node, name in layers.items() if node in quantized],
+        left=[name for node, name in layers.items() if node not in quantized],
     )
 
 
@@ -138,19 +140,14 @@ def _smoothed(ranges: Ranges, model: onnx.ModelProto, source: Path) -> None:
         )
 
 
-def quantized_layers(model: onnx.ModelProto, layers: set[str]) -> set[str]:
-    """Layers whose weights are integers, in the file or by a QuantizeLinear of theirs."""
+def _quantized(model: onnx.ModelProto) -> set[str]:
+    """Nodes whose weights are integers, in the file or by a QuantizeLinear of theirs."""
     constants = {constant.name for constant in model.graph.initializer}
-    constants |= {
-        node.output[0]
-        for node in model.graph.node
-        if node.op_type == "QuantizeLinear" and node.input[0] in constants
-    }
-    scaled = {
-        node.output[0]
-        for node in model.graph.node
-        if node.op_type == "DequantizeLinear" and node.input[0] in constants
-    }
-    return {
-        node.name for node in model.graph.node if node.name in layers and node.input[1] in scaled
-    }
+    constants |= _outputs(model, "QuantizeLinear", constants)
+    scaled = _outputs(model, "DequantizeLinear", constants)
+    return {node.name for node in model.graph.node if scaled.intersection(node.input[1:2])}
+
+
+def _outputs(model: onnx.ModelProto, operator: str, inputs: set[str]) -> set[str]:
+    nodes = (node for node in model.graph.node if node.op_type == operator)
+    return {node.output[0] for node in nodes if node.input[0] in inputs}

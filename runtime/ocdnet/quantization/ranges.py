@@ -16,10 +16,10 @@ from onnxruntime.quantization.calibrate import CalibrationDataReader, Calibratio
 from onnxruntime.quantization.calibrate import create_calibrator as _calibrator
 
 from ocdnet.errors import DataError
-from ocdnet.quantization.graphs import OPERATORS, prepared
+from ocdnet.quantization.graphs import OPERATORS, Graph, prepared
 from ocdnet.quantization.smoothing import Factors, smooth, smoothing_factors
 
-SMOOTHED_ON = 8
+_SMOOTHED_ON = 8
 """Batches that are held for it."""
 
 ALGORITHMS: Mapping[str, tuple[CalibrationMethod, dict[str, Any]]] = {
@@ -82,13 +82,19 @@ def _no_ranges(content: Any) -> DataError:
     )
 
 
-class _Reader(CalibrationDataReader):
-    """One batch: histograms are taken batch by batch, as whole activations are large."""
+class Reader(CalibrationDataReader):
+    """Hands batches to ONNX Runtime's calibrators.
 
-    def __init__(self, name: str, batch: NDArray[np.float32]) -> None:
-        self._batches: Iterator[dict[str, Any]] = iter([{name: batch}])
+    Args:
+        name: of the network's input.
+        batches: float32[B, 3, H, W] each.
+    """
+
+    def __init__(self, name: str, batches: Iterable[NDArray[np.float32]]) -> None:
+        self._batches: Iterator[dict[str, Any]] = ({name: batch} for batch in batches)
 
     def get_next(self) -> dict[str, Any] | None:
+        """The next batch by the input's name; None behind the last."""
         return next(self._batches, None)
 
 
@@ -106,14 +112,7 @@ def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: s
     method, options = ALGORITHMS[algorithm]
     with tempfile.TemporaryDirectory() as folder:
         graph = prepared(source, Path(folder))
-        waiting = iter(batches)
-        first = list(islice(waiting, SMOOTHED_ON))
-        if not first:
-            raise DataError("no-images", "There are no calibration images", expected="one or more")
-        model = onnx.load(graph.path)
-        factors = smoothing_factors(model, first)
-        smooth(model, factors)
-        onnx.save(model, graph.path)
+        factors, every = smoothed(graph, batches)
         calibrator = _calibrator(
             str(graph.path),
             list(OPERATORS),
@@ -121,11 +120,34 @@ def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: s
             calibrate_method=method,
             extra_options=options,
         )
-        for batch in chain(first, waiting):
-            calibrator.collect_data(_Reader(graph.input, batch))
+        for batch in every:
+            # Histograms are taken batch by batch: whole activations are large.
+            calibrator.collect_data(Reader(graph.input, [batch]))
         data = calibrator.compute_data().data
     values = {name: _range(found) for name, found in sorted(data.items())}
     return Ranges(algorithm, values, factors)
+
+
+def smoothed(
+    graph: Graph, batches: Iterable[NDArray[np.float32]]
+) -> tuple[Factors, Iterator[NDArray[np.float32]]]:
+    """Smooth a prepared graph, in its file, by the first batches.
+
+    Returns:
+        The factors, and all batches again.
+
+    Raises:
+        DataError: no batches.
+    """
+    waiting = iter(batches)
+    first = list(islice(waiting, _SMOOTHED_ON))
+    if not first:
+        raise DataError("no-images", "There are no calibration images", expected="one or more")
+    model = onnx.load(graph.path)
+    factors = smoothing_factors(model, first)
+    smooth(model, factors)
+    onnx.save(model, graph.path)
+    return factors, chain(first, waiting)
 
 
 def _range(found: Any) -> tuple[float, float]:
