@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import socket
+from multiprocessing import resource_sharer
 
 import pytest
 
@@ -31,6 +33,19 @@ def test_a_worker_s_death_is_told_whatever_code_it_interrupts(tmp_path):
         inspect.getfullargspec(Interrupted())  # wraps any error in a TypeError of its own
     assert (raised.value.code, raised.value.got) == ("worker-died", DEATH)
     assert DEATH in (tmp_path / "train" / "status.json").read_text()
+
+
+def test_a_worker_that_dies_as_it_hands_over_a_sample(tmp_path):
+    """Its end of the connection is gone before torch knows of its death."""
+    given = [f"results_dir={tmp_path}", "dataset.train_dataset.data_path=[/words]"]
+    loaded = spec.load("train", None, given)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        with pytest.raises(RunError) as raised, session(loaded):
+            resource_sharer._resource_sharer.get_connection((str(tmp_path / "socket"), 1))
+    assert (raised.value.code, "refused" in raised.value.got) == ("worker-died", True)
+    with pytest.raises(ConnectionRefusedError), session(loaded):
+        raise ConnectionRefusedError  # another's
 
 
 def test_what_may_not_be_read_is_the_user_s_to_mend(tmp_path):

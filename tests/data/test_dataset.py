@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import cv2
 import numpy as np
@@ -203,3 +204,14 @@ def test_worker_counts(monkeypatch):
     assert data.worker_count(-1, local_world_size=8) == 1
     monkeypatch.setattr(data, "cpus", lambda: 64)
     assert data.worker_count(-1) == data.MAX_AUTO_WORKERS
+
+
+def test_a_worker_is_silent_of_a_main_process_that_hung_up(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    threads = cv2.getNumThreads()
+    data.init_worker(0)
+    cv2.setNumThreads(threads)
+    sys.excepthook(ConnectionResetError, ConnectionResetError(), None)
+    assert capsys.readouterr().err == ""
+    sys.excepthook(ValueError, ValueError("another"), None)
+    assert "another" in capsys.readouterr().err

@@ -25,8 +25,8 @@ PREPROCESS = Preprocess((support.SIDE, support.SIDE))
 
 
 def batches(folder, mode="BGR", size=1):
-    images = calibration_images([folder / "img"])
-    return calibration_batches(images, dataclasses.replace(PREPROCESS, img_mode=mode), size, 8)
+    images = calibration_images([folder / "img"], 8)
+    return calibration_batches(images, dataclasses.replace(PREPROCESS, img_mode=mode), size)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,19 @@ def test_calibration_folders(scenes, tmp_path):
     archive.write_bytes(b"\x1f\x8b")
     for folder, words in ((empty, "no calibration"), (archive, "archive"), (tmp_path / "no", "no")):
         with pytest.raises(DataError, match=words):
-            calibration_images([scenes / "train/img", folder])
+            calibration_images([scenes / "train/img", folder], 8)
+
+
+def test_calibration_images_are_spread_over_the_folders(scenes):
+    folders = [scenes / "train/img", scenes / "test/img"]
+    every = calibration_images(folders, 100)
+    assert [path.parent for path in every] == [folders[0]] * 8 + [folders[1]] * 4
+    assert calibration_images(folders, 12) == every
+    assert calibration_images(folders, 4) == every[::3]
+    assert calibration_images(folders, 1) == every[:1]
+    uneven = calibration_images(folders, 5)
+    assert len(set(uneven)) == 5
+    assert uneven == sorted(uneven, key=every.index)
 
 
 def test_no_images_and_no_network(detector_onnx, scenes, tmp_path):

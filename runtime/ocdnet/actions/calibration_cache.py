@@ -51,11 +51,12 @@ def calibrated(source: Source, config: Calibration) -> Calibrated:
     path = Path(config.cal_cache_file)
     known = _read(path)
     folders = [Path(folder) for folder in config.cal_image_dir]
+    wanted = config.cal_batch_size * config.cal_batches
     if known is not None and not any(folder.exists() for folder in folders):
         LOG.warning("The calibration images are not here: those of %s are taken on trust.", path)
         images = []
     else:
-        images = calibration_images(folders)[: config.cal_batch_size * config.cal_batches]
+        images = calibration_images(folders, wanted)
     made_of = {
         "model": source.sha256,
         "preprocess": digest(source.preprocess.to_metadata()),
@@ -68,13 +69,10 @@ def calibrated(source: Source, config: Calibration) -> Calibrated:
         ranges = Ranges.from_json(known.get("ranges"))
         LOG.info("The ranges are those of %s: nothing is calibrated.", path)
         return Calibrated(ranges, digest(known), images, True)
-    wanted = config.cal_batch_size * config.cal_batches
     if len(images) < wanted:
         LOG.warning("There are %d calibration images; %d were asked for.", len(images), wanted)
     LOG.info("Calibrating on %d images.", len(images))
-    batches = calibration_batches(
-        images, source.preprocess, config.cal_batch_size, config.cal_batches
-    )
+    batches = calibration_batches(images, source.preprocess, config.cal_batch_size)
     ranges = calibrate(source.path, batches, ALGORITHM)
     content = {"kind": KIND, "format": 1, **made_of, "ranges": ranges.to_json()}
     write_json(path, content)

@@ -217,13 +217,12 @@ def _with_qdq(
 
 
 def _calibration(experiment: Experiment, preprocess: Preprocess) -> Iterator[NDArray[np.float32]]:
-    """Some of the calibration images, spread over the folder."""
     from ocdnet.quantization.calibration import calibration_batches, calibration_images
 
-    images = calibration_images([Path(experiment.dataset.quant_calibration_dataset.images_dir)])
-    some = images[:: max(1, len(images) // _CALIBRATED_ON)][:_CALIBRATED_ON]
-    LOG.info("Calibrating on %d of %d images.", len(some), len(images))
-    return calibration_batches(some, preprocess, 1, len(some))
+    folder = Path(experiment.dataset.quant_calibration_dataset.images_dir)
+    images = calibration_images([folder], _CALIBRATED_ON)
+    LOG.info("Calibrating on %d images.", len(images))
+    return calibration_batches(images, preprocess, 1)
 
 
 def _megabytes(state: Mapping[str, Any]) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_sharer
 from pathlib import Path
 
 from ocdnet.config import spec
@@ -115,7 +117,7 @@ def _explained(error: BaseException, action: str) -> BaseException:
         return RunError(
             "worker-died",
             "A process that prepares samples died",
-            got=str(death)[:200],
+            got=(str(death) or type(death).__name__)[:200],
             hint=f"Most often memory ran out: lower {_WORKERS} or batch_size; in a container, "
             "raise --shm-size.",
         )
@@ -139,7 +141,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_workers_death(error: BaseException) -> bool:
-    """Torch tells of it from a signal's handler: whatever code it interrupts may wrap it."""
+    """Torch tells of it from a signal's handler: whatever code it interrupts may wrap it.
+
+    A worker that dies while it hands over a sample's memory is known by its silence before that.
+    """
+    if isinstance(error, ConnectionError | EOFError | FileNotFoundError):
+        frames = traceback.walk_tb(error.__traceback__)
+        return any(frame.f_code.co_filename == resource_sharer.__file__ for frame, _ in frames)
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 

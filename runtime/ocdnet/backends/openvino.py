@@ -40,10 +40,16 @@ def build(source: Path, target: Path) -> None:
         DataError: OpenVINO cannot read the ONNX.
     """
     ov = require()
+    import onnx
+
+    from ocdnet.backends.openvino_graph import simplify
+
     core = ov.Core()
     core.add_extension(_deform_conv())
+    graph = onnx.load(source)
+    simplify(graph)
     try:
-        model = core.read_model(source)
+        model = core.read_model(graph.SerializeToString())
     except RuntimeError as error:
         raise _unreadable("bad-onnx", "OpenVINO cannot read the ONNX file", error) from error
     with tempfile.TemporaryDirectory() as folder:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, TypeVar
 
 import cv2
@@ -173,5 +175,16 @@ def worker_count(requested: int, local_world_size: int = 1) -> int:
 
 
 def init_worker(worker_id: int) -> None:
-    """Keep OpenCV to the worker's own thread: the DataLoader's `worker_init_fn`."""
+    """The DataLoader's `worker_init_fn`: OpenCV keeps to the worker's own thread.
+
+    A main process that ends while a sample is handed over says why itself: the worker is silent.
+    """
     cv2.setNumThreads(0)
+    sys.excepthook = _unless_hung_up  # multiprocessing's thread that hands over calls it
+
+
+def _unless_hung_up(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,10 @@ from ocdnet.data.preprocess import Preprocess, read_image
 from ocdnet.errors import DataError
 
 
-def calibration_images(folders: Sequence[Path]) -> list[Path]:
-    """The images of some folders, in their order; subfolders are not searched.
+def calibration_images(folders: Sequence[Path], at_most: int) -> list[Path]:
+    """Images of some folders, in their order, and spread over all of it where there are more.
+
+    Photographs that follow each other are often of one place. Subfolders are not searched.
 
     Raises:
         DataError: a folder is absent, an archive, or holds no images.
@@ -40,27 +41,24 @@ def calibration_images(folders: Sequence[Path]) -> list[Path]:
                 hint="Subfolders are not searched: give the folder that holds the images.",
             )
         found += images
-    return found
+    number = min(at_most, len(found))
+    return [found[place * len(found) // number] for place in range(number)]
 
 
 def calibration_batches(
-    images: Sequence[Path], preprocess: Preprocess, batch_size: int, batches: int
+    images: Sequence[Path], preprocess: Preprocess, batch_size: int
 ) -> Iterator[NDArray[np.float32]]:
-    """The first images as the network's input, float32[B, 3, h, w] each.
+    """Images as the network's input, float32[B, 3, h, w] each.
 
     Args:
-        images: files, at least one.
+        images: files.
         preprocess: the network's.
         batch_size: images a batch; the last may have fewer.
-        batches: at most so many.
 
     Raises:
         DataError: an image that cannot be read.
     """
-    source = iter(images)
-    for _ in range(batches):
-        paths = list(islice(source, batch_size))
-        if not paths:
-            return
+    for start in range(0, len(images), batch_size):
+        paths = images[start : start + batch_size]
         prepared = [preprocess.prepare(read_image(path, preprocess.img_mode)) for path in paths]
         yield preprocess.to_tensor([one.image for one in prepared])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,13 +69,14 @@ def insert_qdq(
         layers, excluded = layers_of(model), left_out(model, skip, only)
         _smoothed(ranges, model, source)
         signed = activations == "int8"
+        values = _joined(model, ranges.values, excluded)
         quantizer = QDQQuantizer(
             model,
             per_channel=True,
             reduce_range=False,
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QInt8 if signed else QuantType.QUInt8,
-            tensors_range=_data(ranges),
+            tensors_range=_data(values),
             nodes_to_quantize=[],
             nodes_to_exclude=sorted(excluded),
             op_types_to_quantize=list(OPERATORS),
@@ -113,12 +115,37 @@ def finish(
     )
 
 
-def _data(ranges: Ranges) -> Any:
-    values = {
+def _joined(
+    model: onnx.ModelProto, values: Mapping[str, tuple[float, float]], excluded: set[str]
+) -> dict[str, tuple[float, float]]:
+    """Ranges with one for all that a concatenation joins: its readers know a single scale anyway.
+
+    So its inputs are rounded once, not before by a scale of their own.
+    """
+    found = dict(values)
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    uses = Counter(name for node in model.graph.node for name in node.input)
+    uses.update(entry.name for entry in model.graph.output)
+    for node in reversed(model.graph.node):  # of concatenations in each other the outer first
+        if node.op_type != "Concat" or node.name in excluded or node.output[0] not in found:
+            continue
+        waiting = list(node.input)
+        while waiting:
+            name = waiting.pop()
+            if name not in found or uses[name] > 1:
+                continue
+            found[name] = found[node.output[0]]
+            if name in made_by and made_by[name].op_type in ("Resize", "MaxPool"):
+                waiting.append(made_by[name].input[0])
+    return found
+
+
+def _data(values: Mapping[str, tuple[float, float]]) -> Any:
+    data = {
         name: (np.array(low, np.float32), np.array(high, np.float32))
-        for name, (low, high) in ranges.values.items()
+        for name, (low, high) in values.items()
     }
-    return TensorsData(CalibrationMethod.MinMax, values)
+    return TensorsData(CalibrationMethod.MinMax, data)
 
 
 def _smoothed(ranges: Ranges, model: onnx.ModelProto, source: Path) -> None:

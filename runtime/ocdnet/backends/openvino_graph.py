@@ -1,0 +1,181 @@
+"""ONNX graphs in the form that OpenVINO computes fastest: the same values, by other operators.
+
+Measured on a ResNet-18 detector of 1280x736 (OpenVINO 2026.4, two threads): the first change takes
+4 % from FP32 and 9 % from INT8, the second another 13 % from INT8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+_SUBGRAPH = onnx.AttributeProto.GRAPH
+Weights = dict[str, NDArray[Any]]
+Grid = tuple[tuple[str, float], ...]
+
+_POINTWISE = ("Relu", "Sigmoid")
+_CHOOSING = ("Resize", "MaxPool")
+"""Each value of their outputs is one of their inputs'; of Resize where it takes the nearest."""
+
+
+def simplify(model: onnx.ModelProto) -> None:
+    """Change a graph in place; its results stay the same but for rounding.
+
+    Args:
+        model: ONNX in any precision, with its weights.
+    """
+    if any(entry.type == _SUBGRAPH for node in model.graph.node for entry in node.attribute):
+        return  # branches and loops read tensors that their node does not name
+    _upsample_last(model)
+    _quantize_once(model)
+
+
+def _upsample_last(model: onnx.ModelProto) -> None:
+    """Transposed convolutions whose kernels do not overlap as 1x1 convolutions and DepthToSpace.
+
+    While only such layers and activations follow, the S x S pixels made of one stay its channels
+    (c, row, column): all of DBNet's head is computed at a quarter of the image's size.
+    """
+    weights = _constants(model)
+    sides: dict[str, int] = {}  # S of each tensor that is held so
+    nodes: list[onnx.NodeProto] = []
+
+    def spread(name: str) -> None:
+        if side := sides.pop(name, 0):
+            nodes.append(
+                helper.make_node(
+                    "DepthToSpace", [_held(name)], [name], _held(name), blocksize=side, mode="CRD"
+                )
+            )
+
+    for node in model.graph.node:
+        step = _step(node, weights)
+        if step:
+            channels, made = weights[node.input[1]].shape[:2]
+            if made * sides.get(node.input[0], 1) ** 2 > channels:
+                spread(node.input[0])  # its zeros would cost more than the pixels' moving
+            source, side = node.input[0], sides.get(node.input[0], 1)
+            out = _held(node.output[0])
+            inputs = [source if source not in sides else _held(source)]
+            for value in _as_1x1([weights[name] for name in node.input[1:]], side):
+                inputs.append(f"{out}.{len(inputs)}")
+                model.graph.initializer.append(numpy_helper.from_array(value, inputs[-1]))
+            nodes.append(helper.make_node("Conv", inputs, [out], node.name))
+            sides[node.output[0]] = side * step
+        elif node.op_type in _POINTWISE and node.input[0] in sides:
+            nodes.append(
+                helper.make_node(
+                    node.op_type, [_held(node.input[0])], [_held(node.output[0])], node.name
+                )
+            )
+            sides[node.output[0]] = sides[node.input[0]]
+        else:
+            for name in node.input:
+                spread(name)
+            nodes.append(node)
+    for entry in model.graph.output:
+        spread(entry.name)
+    _replace(model, nodes)
+
+
+def _held(name: str) -> str:
+    return f"{name}.held"
+
+
+def _step(node: onnx.NodeProto, weights: Weights) -> int:
+    """Stride of a transposed convolution that makes squares of pixels of one each; else 0."""
+    if node.op_type != "ConvTranspose" or any(name not in weights for name in node.input[1:]):
+        return 0
+    given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    high, wide = weights[node.input[1]].shape[2:]
+    plain = (
+        given.get("group", 1) == 1
+        and given.get("auto_pad", b"NOTSET") == b"NOTSET"
+        and "output_shape" not in given
+        and not any([*given.get("pads", ()), *given.get("output_padding", ())])
+        and {1, *given.get("dilations", ())} == {1}
+    )
+    return high if plain and given.get("strides") == [high, wide] == [high, high] else 0
+
+
+def _as_1x1(values: Sequence[NDArray[Any]], side: int) -> list[NDArray[Any]]:
+    """Weight and bias of a 1x1 convolution for those of a transposed one.
+
+    Args:
+        values: weight [C, P, step, step]; where there is one, bias [P].
+        side: S of the input.
+    """
+    kernel, *bias = values
+    channels, made, step = kernel.shape[:3]
+    # [P, (row, row in it), (column, column in it), C, row, column]: other pixels' are zeros.
+    matrix = np.zeros((made, side, step, side, step, channels, side, side), kernel.dtype)
+    for row in range(side):
+        for column in range(side):
+            matrix[:, row, :, column, :, :, row, column] = kernel.transpose(1, 2, 3, 0)
+    pixels = (side * step) ** 2
+    weight = matrix.reshape(made * pixels, channels * side**2, 1, 1)
+    return [weight, *(np.repeat(value, pixels) for value in bias)]
+
+
+def _quantize_once(model: onnx.ModelProto) -> None:
+    """No QuantizeLinear and DequantizeLinear of values that already are of their grid.
+
+    ONNX Runtime wants them, to know that a Resize or Concat is to be computed in integers.
+    """
+    weights = _constants(model)
+    ends = {entry.name for entry in model.graph.output}
+    grids: dict[str, Grid] = {}  # of the tensors whose values are multiples of a scale
+    same: dict[str, str] = {}  # a tensor that need not be quantized again, for the outcome
+    quantized: dict[str, onnx.NodeProto] = {}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = same.get(name, name)
+        out = node.output[0]
+        if node.op_type == "QuantizeLinear":
+            quantized[out] = node
+        elif node.op_type == "DequantizeLinear" and node.input[0] in quantized:
+            before = quantized[node.input[0]]
+            grid = _grid(node, weights)
+            if grid and grid == _grid(before, weights):
+                if grids.get(before.input[0]) == grid and out not in ends:
+                    same[out] = before.input[0]
+                    continue
+                grids[out] = grid
+        elif node.op_type in _CHOOSING or node.op_type == "Concat":
+            nearest = node.op_type != "Resize" or _mode(node) == b"nearest"
+            sources = node.input if node.op_type == "Concat" else node.input[:1]
+            found = {grids.get(name) for name in sources}
+            if nearest and len(found) == 1 and (grid := found.pop()):
+                grids[out] = grid
+        nodes.append(node)
+    read = {name for node in nodes for name in node.input}
+    nodes = [n for n in nodes if n.op_type != "QuantizeLinear" or n.output[0] in read | ends]
+    _replace(model, nodes)
+
+
+def _grid(node: onnx.NodeProto, weights: Weights) -> Grid | None:
+    """Scale and zero point of a whole tensor; None where they are computed, or a channel's."""
+    given = [weights.get(name) for name in node.input[1:]]
+    if any(value is None or value.size != 1 for value in given):
+        return None
+    return tuple((str(value.dtype), value.item()) for value in given if value is not None)
+
+
+def _mode(node: onnx.NodeProto) -> bytes:
+    modes = [entry.s for entry in node.attribute if entry.name == "mode"]
+    return modes[0] if modes else b"nearest"  # ONNX's default
+
+
+def _constants(model: onnx.ModelProto) -> Weights:
+    return {value.name: numpy_helper.to_array(value) for value in model.graph.initializer}
+
+
+def _replace(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
