@@ -24,7 +24,7 @@ from timing import Row, thread_counts
 
 WORDS = 20
 """Regions in each map: a new network finds none, and nothing would be left to do after it."""
-MANY = 2_000
+MANY = 10_000
 GROWTH = 1.05
 
 

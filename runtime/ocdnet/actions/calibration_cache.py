@@ -18,8 +18,9 @@ from ocdnet.quantization.ranges import Ranges, calibrate
 
 LOG = logging.getLogger("ocdnet")
 KIND = "ocdnet-calibration"
-ALGORITHM = "minmax"
-"""Not TensorRT's entropy: text is rare among pixels, and its high values would be cut off."""
+ALGORITHM = "percentile"
+"""Of all but one value in 100,000. The extremes themselves, of ever more images, take the steps from
+the rest; entropy, TensorRT's, cuts more, and text is rare among pixels."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from ocdnet.data.dataset import (
     collate_eval,
     collate_train,
     init_worker,
+    worker_context,
     worker_count,
 )
 from ocdnet.data.from_config import eval_preprocess, train_transform
@@ -112,6 +113,7 @@ class DetectionData(pl.LightningDataModule):
             pin_memory=config.pin_memory and torch.cuda.is_available(),
             persistent_workers=workers > 0,
             worker_init_fn=init_worker,
+            multiprocessing_context=worker_context() if workers else None,
         )
 
     def transfer_batch_to_device(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -172,6 +174,29 @@ def worker_count(requested: int, local_world_size: int = 1) -> int:
     if run is not None and run.cpus is not None:
         return max(1, min(MAX_AUTO_WORKERS, run.cpus - 1))
     return max(1, min(MAX_AUTO_WORKERS, cpus() // local_world_size - 1))
+
+
+class _Flag:
+    """What torch uses of multiprocessing's Event, without a lock.
+
+    A worker may be killed at any time, with the lock in its hands: who asks then waits for ever.
+    """
+
+    def __init__(self, context: BaseContext) -> None:
+        self._value = context.RawValue("b", 0)
+
+    def set(self) -> None:
+        self._value.value = 1
+
+    def is_set(self) -> bool:
+        return bool(self._value.value)
+
+
+def worker_context() -> BaseContext:
+    """The DataLoader's `multiprocessing_context`: the system's own, but for its events."""
+    kind = type(multiprocessing.get_context(multiprocessing.get_start_method()))
+    context: BaseContext = type("WorkerContext", (kind,), {"Event": lambda own: _Flag(own)})()
+    return context
 
 
 def init_worker(worker_id: int) -> None:

@@ -26,8 +26,9 @@ ALGORITHMS: Mapping[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "minmax": (CalibrationMethod.MinMax, {}),
     "max": (CalibrationMethod.MinMax, {"symmetric": True}),
     "entropy": (CalibrationMethod.Entropy, {}),
+    "percentile": (CalibrationMethod.Percentile, {"percentile": 99.999, "num_bins": 8192}),
 }
-"""Those of the spec's algorithms that find ranges of activations."""
+"""Those of the spec's algorithms that find ranges of activations, and the engines' own."""
 
 
 @dataclass(frozen=True)
