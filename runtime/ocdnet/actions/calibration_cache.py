@@ -19,8 +19,8 @@ from ocdnet.quantization.ranges import Ranges, calibrate
 LOG = logging.getLogger("ocdnet")
 KIND = "ocdnet-calibration"
 ALGORITHM = "percentile"
-"""Of all but one value in 100,000. The extremes themselves, of ever more images, take the steps from
-the rest; entropy, TensorRT's, cuts more, and text is rare among pixels."""
+"""Of all but one value in 100,000: the extremes of many images take the steps from all others. With
+TensorRT's own, entropy, a detector kept as much of its hmean, in twice the time."""
 
 
 @dataclass(frozen=True)

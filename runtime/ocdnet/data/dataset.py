@@ -194,8 +194,12 @@ class _Flag:
 
 def worker_context() -> BaseContext:
     """The DataLoader's `multiprocessing_context`: the system's own, but for its events."""
+
+    def event(own: BaseContext) -> _Flag:
+        return _Flag(own)
+
     kind = type(multiprocessing.get_context(multiprocessing.get_start_method()))
-    context: BaseContext = type("WorkerContext", (kind,), {"Event": lambda own: _Flag(own)})()
+    context: BaseContext = type("WorkerContext", (kind,), {"Event": event})()
     return context
 
 
