@@ -38,12 +38,13 @@ ROWS: Mapping[str, Callable[[int], Iterator[Row]]] = {
     "step": network.step,
     "forward": network.forward,
     "onnx": network.onnx,
-    "int8": engines.int8,
     "cuda": cuda.choices,
     "loader": actions.loader,
     "evaluate": actions.evaluation,
     "inference": actions.folder,
     "memory": actions.memory,
+    # The last: workers that are forked after OpenVINO has run bring the process down.
+    "int8": engines.int8,
 }
 
 
@@ -63,10 +64,10 @@ def main() -> int:
     for name in given.only or ROWS:
         sys.stderr.write(f"{name} ({time.monotonic() - start:.0f} s so far)\n")
         rows += ROWS[name](given.rounds)
+        if given.json:  # after each: it is long work
+            content = {"machine": _machine(), "rows": [row.to_json() for row in rows]}
+            given.json.write_text(json.dumps(content, indent=2) + "\n")
     Console(width=170).print(_table(rows))
-    if given.json:
-        content = {"machine": _machine(), "rows": [row.to_json() for row in rows]}
-        given.json.write_text(json.dumps(content, indent=2) + "\n")
     missed = [row.what for row in rows if row.met is False]
     if missed:
         sys.stderr.write(f"Missed: {', '.join(missed)}\n")

@@ -16,6 +16,18 @@ import pytest
 pytestmark = pytest.mark.container
 
 
+OF_THE_BASE = {"torch", "torchgen", "torchvision", "torchvision.libs", "triton", "nvidia"}
+"""Folders of the packages that NVIDIA's PyTorch base brings, and a plain base does not."""
+
+
+def megabytes_beyond_the_base(root: Path) -> float:
+    """All that an image adds to its base is an environment."""
+    listed = (root / "opt/ocdnet").rglob("*")
+    files = [path for path in listed if path.is_file() and not path.is_symlink()]
+    counted = [path for path in files if not OF_THE_BASE.intersection(path.parts)]
+    return sum(path.stat().st_size for path in counted) / 1e6
+
+
 def planned(*words: str | Path) -> str:
     """The `docker run` that `ocdnet plan` prints; its spec is written, its folders are made."""
     program = Path(sys.executable).parent / "ocdnet"
@@ -72,6 +84,7 @@ def test_deploy_finds_the_texts_of_an_exported_network(
     name = image("deploy")
     _, root = buildah.run(name, command)
     assert not list(root.glob("opt/ocdnet/lib/python3*/site-packages/torch"))
+    assert 100 < megabytes_beyond_the_base(root) < 0
     texts = list((results / "inference").glob("*.txt"))
     assert len(texts) == 4
     assert all(len(text.read_text().splitlines()) == 2 for text in texts)
@@ -95,6 +108,7 @@ def test_train_trains(
     assert "-train train" in command
     give(tmp_path)
     _, root = buildah.run(image("train"), command)
+    assert 100 < megabytes_beyond_the_base(root) < 0
     assert (results / "train/model_best.pth").is_file()
     lines = (results / "train/status.json").read_text().splitlines()
     assert json.loads(lines[-1])["status"] == "SUCCESS"
