@@ -97,6 +97,31 @@ def test_names_that_are_left_out(detector_onnx, ranges, tmp_path):
     assert {name.split(".")[1] for name in report.quantized} == {"out2", "out3", "out4", "out5"}
 
 
+@pytest.mark.parametrize("activations", ["int8", "uint8"])
+def test_what_is_concatenated_has_one_scale(detector_onnx, ranges, tmp_path, activations):
+    insert_qdq(detector_onnx, tmp_path / "int8.onnx", ranges, activations=activations)
+    model = onnx.load(tmp_path / "int8.onnx")
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    constants = {
+        c.name: numpy_helper.to_array(c).item() for c in model.graph.initializer if not c.dims
+    }
+    (joined,) = (node for node in model.graph.node if node.op_type == "Concat")
+    scales, waiting = set(), list(joined.input)
+    while waiting:
+        node = made_by[waiting.pop()]
+        if node.op_type == "QuantizeLinear":
+            scales.add(tuple(constants[name] for name in node.input[1:]))
+        if node.op_type != "Conv":
+            waiting.append(node.input[0])
+    after = [n for n in model.graph.node if joined.output[0] in n.input]
+    scales |= {tuple(constants[name] for name in node.input[1:]) for node in after}
+    assert len(scales) == 1
+    low, high = ranges.values[joined.output[0]]
+    (scale, _), steps = scales.pop(), 255 if activations == "uint8" else 254
+    reach = high - low if activations == "uint8" else 2 * max(high, -low)
+    assert scale * steps == pytest.approx(reach, rel=1e-3)
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_algorithms(scenes, detector_onnx, ranges, algorithm):
     found = calibrate(detector_onnx, batches(scenes / "train"), algorithm)

@@ -20,7 +20,7 @@ LOG = logging.getLogger("ocdnet")
 KIND = "ocdnet-calibration"
 ALGORITHM = "percentile"
 """Of all but one value in 100,000: the extremes of many images take the steps from all others. With
-TensorRT's own, entropy, a detector kept as much of its hmean, in twice the time."""
+TensorRT's own, entropy, a detector kept as much of its hmean, but it takes longer."""
 
 
 @dataclass(frozen=True)
