@@ -84,7 +84,7 @@ def test_deploy_finds_the_texts_of_an_exported_network(
     name = image("deploy")
     _, root = buildah.run(name, command)
     assert not list(root.glob("opt/ocdnet/lib/python3*/site-packages/torch"))
-    assert 100 < megabytes_beyond_the_base(root) < 0
+    assert 100 < megabytes_beyond_the_base(root) < 700
     texts = list((results / "inference").glob("*.txt"))
     assert len(texts) == 4
     assert all(len(text.read_text().splitlines()) == 2 for text in texts)
@@ -108,7 +108,7 @@ def test_train_trains(
     assert "-train train" in command
     give(tmp_path)
     _, root = buildah.run(image("train"), command)
-    assert 100 < megabytes_beyond_the_base(root) < 0
+    assert 100 < megabytes_beyond_the_base(root) < 900
     assert (results / "train/model_best.pth").is_file()
     lines = (results / "train/status.json").read_text().splitlines()
     assert json.loads(lines[-1])["status"] == "SUCCESS"

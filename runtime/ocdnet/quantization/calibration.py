@@ -12,6 +12,7 @@ from ocdnet.data.annotations import list_images
 from ocdnet.data.layout import is_archive
 from ocdnet.data.preprocess import Preprocess, read_image
 from ocdnet.errors import DataError
+from ocdnet.progress import tracked
 
 
 def calibration_images(folders: Sequence[Path], at_most: int) -> list[Path]:
@@ -48,7 +49,7 @@ def calibration_images(folders: Sequence[Path], at_most: int) -> list[Path]:
 def calibration_batches(
     images: Sequence[Path], preprocess: Preprocess, batch_size: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Images as the network's input, float32[B, 3, h, w] each.
+    """Images as the network's input, float32[B, 3, h, w] each, with a progress on stderr.
 
     Args:
         images: files.
@@ -58,7 +59,8 @@ def calibration_batches(
     Raises:
         DataError: an image that cannot be read.
     """
-    for start in range(0, len(images), batch_size):
+    starts = range(0, len(images), batch_size)
+    for start in tracked(starts, "calibrating", len(starts)):
         paths = images[start : start + batch_size]
         prepared = [preprocess.prepare(read_image(path, preprocess.img_mode)) for path in paths]
         yield preprocess.to_tensor([one.image for one in prepared])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -123,8 +125,10 @@ def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: s
         )
         for batch in every:
             # Histograms are taken batch by batch: whole activations are large.
-            calibrator.collect_data(Reader(graph.input, [batch]))
-        data = calibrator.compute_data().data
+            with redirect_stdout(StringIO()):  # a line for each, that says nothing
+                calibrator.collect_data(Reader(graph.input, [batch]))
+        with redirect_stdout(StringIO()):
+            data = calibrator.compute_data().data
     values = {name: _range(found) for name, found in sorted(data.items())}
     return Ranges(algorithm, values, factors)
 
