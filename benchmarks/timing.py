@@ -78,14 +78,22 @@ def threads(number: int) -> Iterator[None]:
         cv2.setNumThreads(before[1])
 
 
-def medians(*works: Work, rounds: int, warm_up: int = 1) -> list[float]:
-    """Median seconds of each piece of work, run in turns: what disturbs one disturbs all."""
+def medians(*works: Work, rounds: int, warm_up: int = 1, rest: float = 0.0) -> list[float]:
+    """Median seconds of each piece of work, run in turns: what disturbs one disturbs all.
+
+    Args:
+        works: what to run.
+        rounds: turns of each.
+        warm_up: turns that do not count.
+        rest: seconds before each that counts, for threads of the one before that go on spinning.
+    """
     for _ in range(warm_up):
         for work in works:
             work()
     times: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
         for work, taken in zip(works, times, strict=True):
+            time.sleep(rest)
             start = time.perf_counter()
             work()
             taken.append(time.perf_counter() - start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -123,16 +124,25 @@ def require() -> Any:
 def optimise(source: Path, target: Path) -> None:
     """Write a graph as ONNX Runtime simplifies it wherever it runs.
 
-    Only what holds on every machine (constants folded, idle nodes dropped): what suits this one's
-    processor is done each time the engine is loaded.
+    Only what holds on every machine (constants folded, idle nodes dropped, upsampling at the end):
+    what suits this one's processor is done each time the engine is loaded.
 
     Raises:
         DataError: ONNX Runtime cannot load it.
     """
+    import onnx
+
+    from ocdnet.backends.rewriting import upsample_last
+
+    graph = onnx.load(source)
+    upsample_last(graph)
     options = require().SessionOptions()
     options.graph_optimization_level = require().GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
-    _session(source, options)
+    with tempfile.TemporaryDirectory() as folder:
+        rewritten = Path(folder) / source.name
+        onnx.save(graph, rewritten)
+        _session(rewritten, options)
 
 
 def _session(path: Path, options: Any = None) -> Any:

@@ -42,12 +42,13 @@ def build(source: Path, target: Path) -> None:
     ov = require()
     import onnx
 
-    from ocdnet.backends.openvino_graph import simplify
+    from ocdnet.backends.rewriting import quantize_once, upsample_last
 
     core = ov.Core()
     core.add_extension(_deform_conv())
     graph = onnx.load(source)
-    simplify(graph)
+    upsample_last(graph)
+    quantize_once(graph)
     try:
         model = core.read_model(graph.SerializeToString())
     except RuntimeError as error:
