@@ -13,10 +13,10 @@ from pathlib import Path
 from ocdnet.actions.scoring import counts_of, seconds_side_by_side
 from ocdnet.backends.open import open_engine, open_predictor
 from ocdnet.backends.sidecar import beside
-from ocdnet.checkpoint import read_checkpoint
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.annotations import index_dataset
 from ocdnet.data.preprocess import Preprocess
+from ocdnet.weights import read_checkpoint
 
 
 def main() -> None:

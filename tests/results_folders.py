@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from ocdnet.status import StatusWriter
+from ocdnet.runs.status import StatusWriter
 
 EXPERIMENT = """\
 results_dir: /elsewhere

@@ -7,11 +7,11 @@ import torch
 import torchvision
 from torch import nn
 
-from ocdnet.checkpoint import fitting_backbone, load_exactly, load_pretrained, read_checkpoint
 from ocdnet.config.model import ModelConfig
 from ocdnet.errors import DataError
 from ocdnet.key_maps import UNKNOWN, translate
 from ocdnet.models.factory import build_model
+from ocdnet.weights import fitting_backbone, load_exactly, load_pretrained, read_checkpoint
 
 CLASSIFIERS = {
     "resnet18": "a ResNet of torchvision or timm",

@@ -17,8 +17,8 @@ from ocdnet.actions import detection, evaluate, inference, train
 from ocdnet.backends.base import Batch, Predictor
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.config import spec
-from ocdnet.training import progress
-from ocdnet.training.progress import Pace
+from ocdnet.training import status_callback
+from ocdnet.training.status_callback import Pace
 from rows.network import HEIGHT, WIDTH, exported
 from timing import Row, thread_counts
 
@@ -84,7 +84,7 @@ def loader(rounds: int) -> Iterator[Row]:
             made.append(self)
 
     steps = 4 * rounds
-    with tempfile.TemporaryDirectory() as name, mock.patch.object(progress, "Pace", Kept):
+    with tempfile.TemporaryDirectory() as name, mock.patch.object(status_callback, "Pace", Kept):
         data = scenes.folder_of(4 * steps, Path(name) / "data")
         settings = [
             f"results_dir={name}",

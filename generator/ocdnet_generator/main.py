@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ocdnet.catalogue import ACTIONS
 from ocdnet.files import write_text
-from ocdnet.registry import ACTIONS
 from ocdnet_generator import pages, records, schemas, skill, templates
 
 ROOT = Path(__file__).resolve().parents[2]

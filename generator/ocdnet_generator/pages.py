@@ -12,11 +12,11 @@ from typing import Any
 import click
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS
 from ocdnet.cli.main import cli
 from ocdnet.config import compat, explain, schema, spec
 from ocdnet.config.rules import Needed
 from ocdnet.errors import Exit
-from ocdnet.registry import ACTIONS, ROOT_KEYS
 from ocdnet.tree import nodes
 from ocdnet_generator import skill
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ocdnet.policy.searches import METRICS, STATES
-from ocdnet.registry import ACTIONS, SEARCH
+from ocdnet.catalogue import ACTIONS, SEARCH
+from ocdnet.runs.searches import METRICS, STATES
 from ocdnet_generator.schemas import DIALECT
 
 Node = dict[str, Any]

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
 from ocdnet.config import schema, spec
 from ocdnet.config.rules import Rule
-from ocdnet.registry import ACTIONS, ROOT_KEYS, Action
 from ocdnet.tree import nodes
 from ocdnet_generator.templates import template
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ocdnet.registry import ACTIONS, Action
+from ocdnet.catalogue import ACTIONS, Action
 
 IMAGE = "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-pyt"
 DEPLOY_IMAGE = "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-deploy"

@@ -7,8 +7,8 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS
 from ocdnet.config import schema, spec
-from ocdnet.registry import ACTIONS, ROOT_KEYS
 from ocdnet.tree import nodes, yaml_io
 from ocdnet.tree.nodes import MISSING
 

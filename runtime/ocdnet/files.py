@@ -1,4 +1,4 @@
-"""Whole files or none: write beside the target, then rename into place."""
+"""Files whole or not at all: written beside the target, then renamed into place."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ocdnet.errors import EnvironmentFault, RunError, UserError
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Suffixes of archives, in lower case."""
 
 
 @contextmanager

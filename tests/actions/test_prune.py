@@ -12,10 +12,10 @@ import torch
 import support
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.backends.torch import TorchPredictor
-from ocdnet.checkpoint import read_checkpoint
 from ocdnet.config import spec
 from ocdnet.config.model import ModelConfig
 from ocdnet.errors import DataError, SpecError
+from ocdnet.weights import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_network")
 CPU = torch.device("cpu")

@@ -15,10 +15,10 @@ import support
 from ocdnet import install
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.backends.torch import TorchPredictor
-from ocdnet.checkpoint import read_checkpoint
 from ocdnet.config import spec
 from ocdnet.config.model import ModelConfig
 from ocdnet.errors import DataError, EnvironmentFault, UserError
+from ocdnet.weights import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_network")
 CPU = torch.device("cpu")

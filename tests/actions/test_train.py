@@ -17,7 +17,7 @@ import support
 from ocdnet.config import spec
 from ocdnet.data.dataset import TrainDataset
 from ocdnet.errors import DataError, EnvironmentFault, Exit, RunError, SpecError
-from ocdnet.status import StatusWriter
+from ocdnet.runs.status import StatusWriter
 
 pytestmark = pytest.mark.usefixtures("small_network")
 WARMUP = "'train.lr_scheduler.args.warmup_epoch'"

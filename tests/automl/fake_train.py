@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from ocdnet.status import StatusWriter, read_status
+from ocdnet.runs.status import StatusWriter, read_status
 from ocdnet.tree import yaml_io
 
 LATEST = "ocd_model_latest.pth"

@@ -21,8 +21,8 @@ from ocdnet.automl.study import open_study
 from ocdnet.automl.trial import TrialRun, Worker
 from ocdnet.config import spec
 from ocdnet.errors import DataError, EnvironmentFault, RunError, SpecError
-from ocdnet.policy.results import jobs
-from ocdnet.report.history import Epoch
+from ocdnet.runs.history import Epoch
+from ocdnet.runs.jobs import run_folders
 from ocdnet_generator import records
 
 STATUS = jsonschema.Draft202012Validator(records.status())
@@ -362,10 +362,10 @@ def test_a_trial_s_folder_that_cannot_be_made(tmp_path):
 def test_the_jobs_of_a_results_folder_know_it(tmp_path):
     made.ran(made.search(tmp_path, 3))
     for root in (tmp_path, tmp_path / "automl"):
-        (job,) = jobs(root)
+        (job,) = run_folders(root)
         assert (job.action, job.progress.state) == ("automl", "SUCCESS")
         assert job.search.best.number in range(3)
-        assert job.outputs.best == tmp_path / "automl" / "model_best.pth"
+        assert job.files.best == tmp_path / "automl" / "model_best.pth"
 
 
 def fake_epochs(folder):

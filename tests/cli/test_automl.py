@@ -18,8 +18,8 @@ from ocdnet.automl.study import masked
 from ocdnet.cli.automl import automl
 from ocdnet.cli.results import next_, status
 from ocdnet.config import spec
-from ocdnet.policy.searches import searched
 from ocdnet.report.page import write_report
+from ocdnet.runs.searches import searched
 
 BLOCKED = "import sys; sys.modules['optuna'] = None; from ocdnet.cli.main import main; main()"
 SQL = ("--study", "words", "--storage")

@@ -15,7 +15,7 @@ import bpe_openai
 import pytest
 
 import results_folders as made
-from ocdnet.status import StatusWriter
+from ocdnet.runs.status import StatusWriter
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(RUNTIME)}

@@ -7,10 +7,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from ocdnet.catalogue import ACTIONS
 from ocdnet.cli.spec import spec as command
 from ocdnet.config import schema, spec
 from ocdnet.errors import SpecError
-from ocdnet.registry import ACTIONS
 
 TRAIN_DATA = "dataset.train_dataset.data_path=[/data/train]"
 

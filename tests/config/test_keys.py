@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ocdnet.catalogue import ACTIONS
 from ocdnet.config import schema
-from ocdnet.registry import ACTIONS
 from ocdnet.tree import nodes
 from ocdnet_generator import schemas
 

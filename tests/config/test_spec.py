@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from ocdnet.catalogue import ACTIONS
 from ocdnet.config import schema, spec
 from ocdnet.errors import SpecError, UsageError, UserError
-from ocdnet.registry import ACTIONS
 from ocdnet.tree import nodes, overrides, yaml_io
 
 TRAIN = {"dataset": {"train_dataset": {"data_path": ["/data/train"]}}}
@@ -365,7 +365,7 @@ class TestResultsDir:
     ("module", "heavy"),
     [
         ("ocdnet.config.spec", {"torch", "numpy", "cv2"}),
-        ("ocdnet.registry", {"torch", "numpy", "cv2", "pydantic", "ruamel"}),
+        ("ocdnet.catalogue", {"torch", "numpy", "cv2", "pydantic", "ruamel"}),
         ("ocdnet.cli.spec", {"torch", "numpy", "cv2", "pydantic", "ruamel"}),
     ],
 )

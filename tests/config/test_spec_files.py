@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS
 from ocdnet.config import schema, spec
 from ocdnet.config.rules import Needed
 from ocdnet.errors import DataError, UserError
-from ocdnet.registry import ACTIONS, ROOT_KEYS
 from ocdnet.tree import overrides
 from ocdnet.tree.normalise import Normaliser
 from ocdnet_generator import schemas

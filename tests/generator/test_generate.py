@@ -11,9 +11,9 @@ import bpe_openai
 import jsonschema
 import pytest
 
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS
 from ocdnet.config import spec
 from ocdnet.config.schema import extras
-from ocdnet.registry import ACTIONS, ROOT_KEYS
 from ocdnet.tree import yaml_io
 from ocdnet_generator import main, schemas, templates
 

@@ -8,7 +8,7 @@ import pytest
 import support
 from ocdnet.actions import evaluate
 from ocdnet.config import spec
-from ocdnet.status import StatusWriter
+from ocdnet.runs.status import StatusWriter
 from ocdnet_generator import records
 
 STATUS = jsonschema.Draft202012Validator(records.status())

@@ -5,7 +5,7 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
-from ocdnet.registry import ACTIONS
+from ocdnet.catalogue import ACTIONS
 from ocdnet.tree import nodes
 from ocdnet_generator import main, schemas, skill
 

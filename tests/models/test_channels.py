@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from models import pruning
-from ocdnet.checkpoint import load_exactly, load_pruned, read_checkpoint
 from ocdnet.config.model import ModelConfig
 from ocdnet.errors import DataError
 from ocdnet.models.channels import fit_channels
 from ocdnet.models.factory import build_model
+from ocdnet.weights import load_exactly, load_pruned, read_checkpoint
 
 BACKBONES = ["deformable_resnet18", "resnet18", "mobilenet_v2"]
 

@@ -13,9 +13,9 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from ocdnet.errors import DataError
+from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.datasets import calibration_settings, check_batch_size, dataset_overrides
-from ocdnet.policy.notes import Notes
 from ocdnet.policy.request import Request
 
 TRAIN = "dataset.train_dataset.data_path"

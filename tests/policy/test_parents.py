@@ -6,10 +6,10 @@ import pytest
 
 import results_folders as made
 from ocdnet.errors import DataError
+from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.notes import Notes
-from ocdnet.policy.outputs import epoch_of
 from ocdnet.policy.parents import FUNCTIONS, Context, resolve
+from ocdnet.runs.files import epoch_of
 
 
 class Asked:

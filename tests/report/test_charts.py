@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ocdnet.report import charts
 from ocdnet.report.charts import chart, ticks
-from ocdnet.report.history import Epoch
+from ocdnet.runs.history import Epoch
 
 
 def epochs(*values, name="hmean"):

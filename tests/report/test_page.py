@@ -20,8 +20,8 @@ from ocdnet.data.annotations import Annotation
 from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.metrics import match_image
 from ocdnet.report.page import write_report
-from ocdnet.showcase import Showcase
-from ocdnet.status import StatusWriter
+from ocdnet.runs.samples import Showcase
+from ocdnet.runs.status import StatusWriter
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
 EVIL = '<script>alert(1)</script>"&.png'.replace("/", "_")

@@ -15,11 +15,11 @@ from pytorch_lightning.strategies import ModelParallelStrategy
 
 import processes
 import support
-from ocdnet.checkpoint import read_checkpoint
 from ocdnet.config import spec
 from ocdnet.devices import Devices
 from ocdnet.errors import EnvironmentFault
 from ocdnet.training import strategy
+from ocdnet.weights import read_checkpoint
 
 DEEPSPEED = "train.distributed_strategy=deepspeed_stage_3_offload"
 ON_CPU = """

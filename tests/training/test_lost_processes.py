@@ -17,8 +17,8 @@ FOREVER = "train.num_epochs=100000"
 EACH_STEP = ("train.checkpoint_interval=1", "train.checkpoint_interval_unit=step")
 IMPATIENT = """
 import datetime
-from ocdnet.training import joining, strategy
-joining.TIMEOUT = strategy.TIMEOUT = datetime.timedelta(seconds=10)
+from ocdnet.training import process_group, strategy
+process_group.TIMEOUT = strategy.TIMEOUT = datetime.timedelta(seconds=10)
 """
 # As many processes as a machine with so many GPUs would have, on the CPU.
 BY_LIGHTNING = """

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 import support
-from ocdnet.training import progress
-from ocdnet.training.progress import Pace, ProgressBar, ProgressLines
+from ocdnet.training import status_callback
+from ocdnet.training.status_callback import Pace, ProgressBar, ProgressLines
 
 
 class Clock:
@@ -23,7 +23,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr(status_callback, "time", clock)
     return clock
 
 
@@ -69,7 +69,9 @@ def test_the_lines_tell_it(clock, caplog):
 
 
 def test_the_bar_shows_it(clock, monkeypatch):
-    monkeypatch.setattr(progress.RichProgressBar, "get_metrics", lambda *_: {"train_loss": 2.5})
+    monkeypatch.setattr(
+        status_callback.RichProgressBar, "get_metrics", lambda *_: {"train_loss": 2.5}
+    )
     pace = Pace()
     run(pace, clock, wait=0.5, work=1.5)
     shown = ProgressBar(pace).get_metrics(None, None)

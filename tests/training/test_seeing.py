@@ -23,7 +23,7 @@ from ocdnet.data.annotations import index_dataset
 from ocdnet.errors import EnvironmentFault, Exit
 from ocdnet.metrics import Counts
 from ocdnet.models.head import DBHead
-from ocdnet.showcase import read_samples
+from ocdnet.runs.samples import read_samples
 from ocdnet.training import loggers, pictures
 from ocdnet.training.loggers import run_loggers
 
@@ -180,7 +180,7 @@ def test_of_many_validations_a_hundred_or_so_are_pictured(epochs, interval):
 RANK = """
 import sys, torch
 from types import SimpleNamespace
-from ocdnet.showcase import Showcase
+from ocdnet.runs.samples import Showcase
 from ocdnet.training.pictures import _of_other_ranks
 rank = int(sys.argv[1])
 torch.distributed.init_process_group(

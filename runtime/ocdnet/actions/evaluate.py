@@ -12,7 +12,7 @@ from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.from_config import eval_preprocess
 from ocdnet.files import write_json
 from ocdnet.metrics import Counts, ImageMatch
-from ocdnet.showcase import Showcase
+from ocdnet.runs.samples import Showcase
 
 
 def run(loaded: Loaded) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError
 from ocdnet.files import write_text
 from ocdnet.postprocess import DBPostprocessor, Detections
-from ocdnet.progress import tracked
+from ocdnet.progress_bar import tracked
 from ocdnet.visualize import RED, draw_polygons, probability_image, write_image
 
 LOG = logging.getLogger("ocdnet")

@@ -15,7 +15,6 @@ from ocdnet.actions.scoring import kpi, side_by_side
 from ocdnet.actions.session import session
 from ocdnet.backends.sidecar import sha256
 from ocdnet.backends.torch import TorchPredictor
-from ocdnet.checkpoint import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_checkpoint
 from ocdnet.config import spec
 from ocdnet.config.prune import PruneConfig
 from ocdnet.config.spec import Loaded
@@ -24,6 +23,7 @@ from ocdnet.devices import torch_device
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import replacing, write_json
 from ocdnet.models.factory import build_model
+from ocdnet.weights import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_checkpoint
 
 LOG = logging.getLogger("ocdnet")
 _IMAGE = (1, 3, 736, 1280)

@@ -128,9 +128,9 @@ def _checkpoint(
     import torch
 
     from ocdnet.backends.torch import TorchPredictor
-    from ocdnet.checkpoint import load_exactly, quantized_content, read_checkpoint
     from ocdnet.models.factory import build_model
     from ocdnet.models.quantized import layers
+    from ocdnet.weights import load_exactly, quantized_content, read_checkpoint
 
     source, target = files
     checkpoint = read_checkpoint(source)

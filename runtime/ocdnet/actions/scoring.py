@@ -12,12 +12,12 @@ import numpy as np
 
 from ocdnet.backends.base import Predictor
 from ocdnet.backends.pipeline import Prediction, predict
-from ocdnet.config.dataset import ValidateDataset
+from ocdnet.config.dataset import ValidateData
 from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.metrics import Counts, ImageMatch, match_image
 from ocdnet.postprocess import DBPostprocessor, Detections
-from ocdnet.progress import tracked
+from ocdnet.progress_bar import tracked
 
 _ROUNDS = 5
 SCORES = ("hmean", "precision", "recall")
@@ -50,7 +50,7 @@ def scored(
 
 
 def side_by_side(
-    predictors: Sequence[Predictor], preprocess: Preprocess, data: ValidateDataset, change: str
+    predictors: Sequence[Predictor], preprocess: Preprocess, data: ValidateData, change: str
 ) -> list[dict[str, Any]]:
     """What a model's results say of it before and after a change, measured in turns.
 

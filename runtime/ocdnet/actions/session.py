@@ -17,7 +17,7 @@ from ocdnet.config.spec import Loaded
 from ocdnet.errors import DataError, RunError, UserError
 from ocdnet.files import os_fault, write_text
 from ocdnet.ranks import is_rank_zero
-from ocdnet.status import StatusWriter, WarningLines, last_state
+from ocdnet.runs.status import StatusWriter, WarningLines, last_state
 
 LOG = logging.getLogger("ocdnet")
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytorch_lightning as pl
 
 from ocdnet.actions.session import session
-from ocdnet.checkpoint import load_pretrained, load_pruned, read_checkpoint
 from ocdnet.config import spec
 from ocdnet.config.model import ModelConfig
 from ocdnet.config.spec import Loaded
@@ -24,15 +23,16 @@ from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
 from ocdnet.ranks import is_rank_zero
 from ocdnet.training.checkpoints import BEST, EPOCHS, EpochCheckpoints, clear_leftovers
-from ocdnet.training.holding import holding
-from ocdnet.training.joining import by_rank_zero, joined, shared
+from ocdnet.training.folder_lock import locked_folder
 from ocdnet.training.loggers import run_loggers
 from ocdnet.training.module import DetectionModule
-from ocdnet.training.progress import StepTimes
+from ocdnet.training.process_group import by_rank_zero, connected, shared
 from ocdnet.training.resume import bring_best, check_resumable, refuse_running, refuse_used
+from ocdnet.training.status_callback import StepTimes
 from ocdnet.training.stopping import stoppable
 from ocdnet.training.strategy import check_strategy
 from ocdnet.training.trainer import build_trainer, seed_everything
+from ocdnet.weights import load_pretrained, load_pruned, read_checkpoint
 
 LOG = logging.getLogger("ocdnet")
 
@@ -56,7 +56,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
     resume = Path(given) if given else None
     devices = training_devices(train.num_gpus, train.gpu_ids, train.num_nodes)
     check_strategy(train, devices)
-    with stoppable() as stop, joined(devices), ExitStack() as stack:
+    with stoppable() as stop, connected(devices), ExitStack() as stack:
         by_rank_zero(lambda: _hold(folder, resume, stack))
         train.seed = seed_everything(_seed(train.seed, resume))
         here = stack.enter_context(session(loaded, shared))
@@ -97,7 +97,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
 def _hold(folder: Path, resume: Path | None, stack: ExitStack) -> None:
     """Take the folder for as long as the run lasts, if no other run has it."""
     refuse_used(folder, resume)
-    held = stack.enter_context(holding(folder / "status.json"))
+    held = stack.enter_context(locked_folder(folder / "status.json"))
     if resume is None and not held:
         refuse_running(folder)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from ocdnet.errors import Exit, UserError
 from ocdnet.files import os_fault
-from ocdnet.report.history import Epoch, history
-from ocdnet.status import last_state
+from ocdnet.runs.history import Epoch, history
+from ocdnet.runs.status import last_state
 
 TRAIN = (sys.executable, "-m", "ocdnet.cli.main", "train")
 """What trains; the spec and its overrides follow."""

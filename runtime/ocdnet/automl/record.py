@@ -17,11 +17,11 @@ from ocdnet.automl.study import BASELINE, Search, best, counted, exclusive, mask
 from ocdnet.automl.trial import last_values
 from ocdnet.config import spec
 from ocdnet.files import link, write_json, write_text
-from ocdnet.policy.outputs import BEST, BEST_SPEC
-from ocdnet.policy.searches import COMPLETE, FAILED, METRICS, PRUNED, RUNNING
-from ocdnet.policy.texts import inline_yaml
-from ocdnet.status import StatusWriter
+from ocdnet.runs.files import BEST, BEST_SPEC
+from ocdnet.runs.searches import COMPLETE, FAILED, METRICS, PRUNED, RUNNING
+from ocdnet.runs.status import StatusWriter
 from ocdnet.tree import nodes
+from ocdnet.tree.yaml_io import inline_yaml
 
 LOG = logging.getLogger("ocdnet")
 _STATES = {

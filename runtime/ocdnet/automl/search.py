@@ -32,7 +32,7 @@ from ocdnet.automl.trial import TrialRun, Worker, again, worth
 from ocdnet.config import spec
 from ocdnet.errors import RunError, UserError
 from ocdnet.files import write_text
-from ocdnet.status import StatusWriter
+from ocdnet.runs.status import StatusWriter
 from ocdnet.tree import nodes
 
 LOG = logging.getLogger("ocdnet")

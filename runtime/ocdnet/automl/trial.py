@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ocdnet.automl import child
 from ocdnet.automl.study import BASELINE, CONTINUES, Search, counted, epochs_of
 from ocdnet.errors import Exit, UserError
-from ocdnet.policy.texts import inline_yaml
 from ocdnet.ranks import cpus
-from ocdnet.report.history import Epoch
+from ocdnet.runs.history import Epoch
+from ocdnet.tree.yaml_io import inline_yaml
 
 _PRUNED, _BUDGET, _INTERRUPTED = "pruned", "budget", "interrupted"
 _HOPELESS = frozenset({Exit.USAGE, Exit.SPEC, Exit.DATA, Exit.ENVIRONMENT})

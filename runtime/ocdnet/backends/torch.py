@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from ocdnet.backends.base import Batch, BatchSizes
-from ocdnet.checkpoint import load_exactly, read_checkpoint
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Normalisation
 from ocdnet.models.factory import build_model
 from ocdnet.models.folding import fold_batch_norms
+from ocdnet.weights import load_exactly, read_checkpoint
 
 
 class TorchPredictor:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ocdnet.cli.options import spec_file_option
+from ocdnet.cli.shared import spec_file_option
 
 _EPILOG = """\b
 Examples:
@@ -91,7 +91,7 @@ def automl(**given: Any) -> None:
 
     Overrides are dotted spec keys with YAML values, as for train.
     """
-    from ocdnet.cli.main import print_json
     from ocdnet.cli.searching import run_search
+    from ocdnet.cli.shared import print_json
 
     print_json(run_search(**given))

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ocdnet.errors import Interrupted, UsageError
-from ocdnet.progress import counter
+from ocdnet.progress_bar import counter
 
 
 @click.group()

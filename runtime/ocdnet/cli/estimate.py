@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from ocdnet.policy.texts import inline_yaml
+from ocdnet.tree.yaml_io import inline_yaml
 
 _SECONDS = 600.0
 

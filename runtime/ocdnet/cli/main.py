@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,19 +10,17 @@ from typing import Any
 
 import click
 
+from ocdnet.catalogue import ACTIONS, Action
 from ocdnet.cli.automl import automl
 from ocdnet.cli.data import data
 from ocdnet.cli.doctor import doctor
-from ocdnet.cli.options import spec_file_option
 from ocdnet.cli.plan import plan
-from ocdnet.cli.program import program
 from ocdnet.cli.report import report
 from ocdnet.cli.results import next_, status
+from ocdnet.cli.shared import print_json, program, spec_file_option
 from ocdnet.cli.spec import spec
 from ocdnet.errors import Interrupted, UsageError, UserError
 from ocdnet.install import missing_package
-from ocdnet.ranks import is_rank_zero
-from ocdnet.registry import ACTIONS, Action
 from ocdnet.version import VERSION
 
 _EPILOG = """\b
@@ -101,12 +98,6 @@ def demo(out: Path, minutes: float) -> None:
     from ocdnet.cli.demo import run
 
     print_json(run(out, minutes))
-
-
-def print_json(document: Any) -> None:
-    """The command's one document on stdout, of rank 0 alone."""
-    if is_rank_zero():
-        click.echo(json.dumps(document, indent=2, allow_nan=False, default=str))
 
 
 def main() -> None:

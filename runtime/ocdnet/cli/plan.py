@@ -74,7 +74,7 @@ def plan(*, estimate: bool, **flags: Any) -> None:
     one JSON object (schemas/plan.schema.json); exits with 0 where questions are open, too: see
     `missing`.
     """
-    from ocdnet.cli.program import program
+    from ocdnet.cli.shared import program
     from ocdnet.policy.artifacts import Skill, skill_dir
     from ocdnet.policy.plan import build
     from ocdnet.policy.request import Request, from_json, policy_value

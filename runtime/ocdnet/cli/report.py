@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ocdnet.cli.program import program
+from ocdnet.cli.shared import program
 
 
 @click.command(

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from ocdnet.cli.program import program
+from ocdnet.cli.shared import program
 from ocdnet.errors import Exit
-from ocdnet.policy.following import FollowUp, follow_ups, resumption
-from ocdnet.policy.results import Job, jobs
-from ocdnet.policy.searches import STATES
+from ocdnet.policy.next import FollowUp, follow_ups, resumption
+from ocdnet.runs.jobs import RunFolder, run_folders
+from ocdnet.runs.searches import STATES
 
 _MOST_CHARACTERS = 5000
 _MOST_NAMES = 5
@@ -72,7 +72,7 @@ def next_(results_dir: Path) -> None:
     Exit codes: 0 told; 4 no such folder, or no job in it.
     """
 
-    def row(job: Job) -> dict[str, Any]:
+    def row(job: RunFolder) -> dict[str, Any]:
         following = follow_ups(job, results_dir, program())
         told = _bounded(following)
         about = {"action": job.action, "folder": str(job.folder), "state": job.progress.state}
@@ -81,9 +81,9 @@ def next_(results_dir: Path) -> None:
     _print(results_dir, row)
 
 
-def _print(root: Path, row_of: Callable[[Job], dict[str, Any]]) -> None:
+def _print(root: Path, row_of: Callable[[RunFolder], dict[str, Any]]) -> None:
     """The rows that fit into a bounded document, in order, and the folders of those left out."""
-    found = jobs(root)
+    found = run_folders(root)
     shown: list[dict[str, Any]] = []
     left = _MOST_CHARACTERS
     for job in found:
@@ -98,7 +98,7 @@ def _print(root: Path, row_of: Callable[[Job], dict[str, Any]]) -> None:
     click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
-def _row(job: Job) -> dict[str, Any]:
+def _row(job: RunFolder) -> dict[str, Any]:
     """A job as JSON, without what is not known."""
     progress = job.progress
     resumed = resumption(job, program())
@@ -123,7 +123,7 @@ def _row(job: Job) -> dict[str, Any]:
     return {"action": job.action, "folder": str(job.folder), "state": progress.state, **known}
 
 
-def _search(job: Job) -> dict[str, Any]:
+def _search(job: RunFolder) -> dict[str, Any]:
     """What a search came to: its trials, the best of them, and the one at work."""
     told = job.search
     if told is None:
@@ -140,8 +140,8 @@ def _search(job: Job) -> dict[str, Any]:
     }
 
 
-def _files(job: Job) -> dict[str, Any]:
-    files = job.outputs
+def _files(job: RunFolder) -> dict[str, Any]:
+    files = job.files
     told = {
         "best": files.best.name if files.best else None,
         "checkpoints": len(files.checkpoints),
@@ -174,7 +174,7 @@ def _bounded(following: Sequence[FollowUp]) -> dict[str, Any]:
     return {"follow_ups": rows, **({"also": others} if others else {})}
 
 
-def _why_none(job: Job, following: Sequence[FollowUp]) -> dict[str, Any]:
+def _why_none(job: RunFolder, following: Sequence[FollowUp]) -> dict[str, Any]:
     if following:
         return {}
     if job.running:
@@ -198,9 +198,9 @@ def _follow(root: Path) -> None:
     told: dict[Path, tuple[Any, ...]] = {}
     readable = ""
     while True:
-        found = jobs(root)
+        found = run_folders(root)
         for job in found:
-            now = (job.progress, job.outputs, job.perhaps_killed)
+            now = (job.progress, job.files, job.perhaps_killed)
             if told.get(job.folder) == now:
                 continue
             told[job.folder] = now

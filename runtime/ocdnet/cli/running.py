@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocdnet.cli.program import program
+from ocdnet.catalogue import Action
+from ocdnet.cli.shared import program
 from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
 from ocdnet.errors import UserError
 from ocdnet.ranks import is_rank_zero
-from ocdnet.registry import Action
-from ocdnet.status import last_state
+from ocdnet.runs.status import last_state
 
 LOG = logging.getLogger("ocdnet")
 _REPORTED = ("train", "evaluate")

@@ -14,12 +14,12 @@ from typing import Any
 from ocdnet.automl.search import run
 from ocdnet.automl.space import space
 from ocdnet.automl.study import NAME, Search
+from ocdnet.catalogue import SEARCH
 from ocdnet.cli.running import log_to_stderr, write_page
 from ocdnet.config import spec
 from ocdnet.errors import EnvironmentFault, SpecError, UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.routing import RECOMMENDATIONS
-from ocdnet.registry import SEARCH
 
 LOG = logging.getLogger("ocdnet")
 _VALIDATE = "dataset.validate_dataset.data_path"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ocdnet.catalogue import ACTIONS
 from ocdnet.errors import DataError, Exit, SpecError, UserError
-from ocdnet.registry import ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +102,7 @@ def _rendered(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     from ocdnet.config import schema
     from ocdnet.config import spec as specs
-    from ocdnet.tree.tao import rendered
+    from ocdnet.launch.tao_image import rendered
 
     given = specs.read(base, overrides)
     loaded, found = specs.check(action, given)

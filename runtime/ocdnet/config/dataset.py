@@ -112,7 +112,7 @@ def _validate_args() -> DatasetArgs:
 
 
 @dataclass(config=STRICT, kw_only=True)
-class TrainDataset:
+class TrainData:
     """Images to train on."""
 
     data_name: Literal["ICDAR2015Dataset"] = "ICDAR2015Dataset"
@@ -131,7 +131,7 @@ class TrainDataset:
 
 
 @dataclass(config=STRICT, kw_only=True)
-class ValidateDataset:
+class ValidateData:
     """Images to validate and evaluate on."""
 
     data_name: Literal["ICDAR2015Dataset"] = "ICDAR2015Dataset"
@@ -146,7 +146,7 @@ class ValidateDataset:
 
 
 @dataclass(config=STRICT, kw_only=True)
-class CalibrationDataset:
+class CalibrationData:
     """Images that quantization measures activations on."""
 
     images_dir: str = ""
@@ -157,11 +157,11 @@ class CalibrationDataset:
 class DatasetConfig:
     """Training, validation and calibration data."""
 
-    train_dataset: TrainDataset = field(default_factory=TrainDataset)
+    train_dataset: TrainData = field(default_factory=TrainData)
 
-    validate_dataset: ValidateDataset = field(default_factory=ValidateDataset)
+    validate_dataset: ValidateData = field(default_factory=ValidateData)
 
-    quant_calibration_dataset: CalibrationDataset = field(default_factory=CalibrationDataset)
+    quant_calibration_dataset: CalibrationData = field(default_factory=CalibrationData)
 
 
 RULES = (

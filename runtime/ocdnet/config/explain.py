@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
 from ocdnet.config import compat, schema, spec
 from ocdnet.config.rules import Needed
-from ocdnet.registry import ACTIONS, ROOT_KEYS, Action
 from ocdnet.tree import nodes
 from ocdnet.tree.nodes import value_at
 from ocdnet.tree.normalise import unknown_key

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ocdnet.files import ARCHIVES
 from ocdnet.tree.nodes import MISSING, value_at
-from ocdnet.tree.problems import ARCHIVES, DataFieldError, Problem, SpecFieldError, missing
+from ocdnet.tree.problems import DataFieldError, Problem, SpecFieldError, missing
 
 Node = dict[str, Any]
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
 from ocdnet.config import compat, schema
 from ocdnet.config.experiment import RULES, Experiment
 from ocdnet.config.rules import Needed, Rule
 from ocdnet.config.verdict import validated
 from ocdnet.errors import UsageError
-from ocdnet.registry import ACTIONS, ROOT_KEYS, Action
 from ocdnet.tree import nodes, overrides, yaml_io
 from ocdnet.tree.nodes import merged, value_at
 from ocdnet.tree.normalise import Normaliser

@@ -21,7 +21,7 @@ from ocdnet.data.layout import (
     is_split,
 )
 from ocdnet.errors import DataError
-from ocdnet.policy.notes import Notes
+from ocdnet.notes import Notes
 
 REMOTE = ("slurm", "kubernetes")
 """Platforms whose jobs may see other files than this machine."""

@@ -11,7 +11,7 @@ from ocdnet.policy.datapaths import Finder, Found
 from ocdnet.tree.nodes import MISSING
 
 if TYPE_CHECKING:
-    from ocdnet.policy.notes import Notes
+    from ocdnet.notes import Notes
     from ocdnet.policy.request import Request
 
 Given = Callable[[str], Any]

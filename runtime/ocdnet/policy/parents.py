@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocdnet.errors import DataError
-from ocdnet.policy.notes import Notes
-from ocdnet.policy.outputs import epoch_of
-from ocdnet.policy.results import Job, jobs
+from ocdnet.notes import Notes
+from ocdnet.runs.files import epoch_of
+from ocdnet.runs.jobs import RunFolder, run_folders
 
 _SHOWN = 10
 _WEIGHTS = "model_best.pth or model_epoch_<EEE>_step_<SSSSS>.pth"
@@ -64,7 +64,7 @@ def _parent_model(key: str, context: Context) -> str | None:
     take = _TAKES.get(context.action)
     if take is None or context.parent is None:
         return None
-    path = take(key, jobs(context.parent), context)
+    path = take(key, run_folders(context.parent), context)
     return None if path is None else str(path)
 
 
@@ -76,7 +76,7 @@ def _parent_model_folder(key: str, context: Context) -> str | None:
 def _resume_model(key: str, context: Context) -> str | None:
     if context.action != "resume" or context.parent is None:
         return None
-    job = _trained(key, jobs(context.parent), context)
+    job = _trained(key, run_folders(context.parent), context)
     path = None if job is None else _to_resume(key, job, context)
     return None if path is None else str(path)
 
@@ -91,7 +91,7 @@ def _pretrained(key: str, context: Context) -> str | None:
         return context.pretrained
     if context.parent is None or context.action != "train":
         return None
-    path = _weights(key, jobs(context.parent), context)
+    path = _weights(key, run_folders(context.parent), context)
     context.notes.because(
         f"Training begins anew from the weights of {context.parent}; to go on with that run, "
         "ask to resume it."
@@ -99,16 +99,16 @@ def _pretrained(key: str, context: Context) -> str | None:
     return None if path is None else str(path)
 
 
-def _weights(key: str, found: Sequence[Job], context: Context) -> Path | None:
+def _weights(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
     """A model to use as it is: the best, else the highest epoch; what prune or quantize made."""
     if context.checkpoint is None and not any(map(_has_weights, found)):
-        made = [p for job in found for p in (*job.outputs.quantized, *job.outputs.pruned)]
+        made = [p for job in found for p in (*job.files.quantized, *job.files.pruned)]
         if made:
             return _only(key, found, made, _WEIGHTS, context)
     job = _trained(key, found, context)
     if job is None:
         return None
-    best, wanted = job.outputs.best, context.checkpoint
+    best, wanted = job.files.best, context.checkpoint
     if wanted not in (None, "best"):
         return _asked_for(key, job, context)
     if best is not None:
@@ -119,14 +119,14 @@ def _weights(key: str, found: Sequence[Job], context: Context) -> Path | None:
     return _highest(key, job, context, "there is no model_best.pth")
 
 
-def _evaluable(key: str, found: Sequence[Job], context: Context) -> Path | None:
+def _evaluable(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
     """As `_weights`; of a parent that holds no checkpoint, its ONNX."""
     only_onnx = any(job.onnx for job in found) and not any(map(_has_weights, found))
     take = _onnx if only_onnx and context.checkpoint is None else _weights
     return take(key, found, context)
 
 
-def _quantizable(key: str, found: Sequence[Job], context: Context) -> Path | None:
+def _quantizable(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
     """An ONNX for modelopt.onnx; for the torch backends a full checkpoint."""
     if context.backend == "modelopt.onnx":
         return _onnx(key, found, context)
@@ -138,18 +138,18 @@ def _quantizable(key: str, found: Sequence[Job], context: Context) -> Path | Non
     return _asked_for(key, job, context)
 
 
-def _to_resume(key: str, job: Job, context: Context) -> Path | None:
+def _to_resume(key: str, job: RunFolder, context: Context) -> Path | None:
     """The checkpoint asked for, else the highest epoch."""
-    if context.checkpoint == "best" or not job.outputs.checkpoints:
+    if context.checkpoint == "best" or not job.files.checkpoints:
         return _full_best(key, job, context)
     if context.checkpoint is None:
         return _highest(key, job, context, "a run is resumed from its highest epoch")
     return _asked_for(key, job, context)
 
 
-def _full_best(key: str, job: Job, context: Context) -> Path | None:
+def _full_best(key: str, job: RunFolder, context: Context) -> Path | None:
     """The best epoch's checkpoint with the optimiser's state, which TAO's model_best.pth lacks."""
-    best = job.outputs.best
+    best = job.files.best
     exact = None if job.best is None else _of_epoch(job, str(job.best.epoch))
     if exact is not None:
         context.notes.because(f"{key} is {exact}: full, and of the best epoch{_which(job)}.")
@@ -157,7 +157,7 @@ def _full_best(key: str, job: Job, context: Context) -> Path | None:
     if best is not None and (job.ours or _is_full(best)):
         context.notes.because(f"{key} is {best}: the best checkpoint{_which(job)}, a full one.")
         return best
-    files = job.outputs.checkpoints
+    files = job.files.checkpoints
     if not files:
         raise _nothing(key, [job], "model_epoch_<EEE>_step_<SSSSS>.pth, a full checkpoint")
     if job.best is None and len(files) == 1:
@@ -171,17 +171,17 @@ def _full_best(key: str, job: Job, context: Context) -> Path | None:
     return None
 
 
-def _highest(key: str, job: Job, context: Context, why: str) -> Path:
-    path = job.outputs.checkpoints[-1]
+def _highest(key: str, job: RunFolder, context: Context, why: str) -> Path:
+    path = job.files.checkpoints[-1]
     context.notes.because(f"{key} is {path}: {_epoch(path)}; {why}.")
     return path
 
 
-def _asked_for(key: str, job: Job, context: Context) -> Path:
+def _asked_for(key: str, job: RunFolder, context: Context) -> Path:
     """The checkpoint that the user names: latest, or an epoch counted from 1."""
     wanted = str(context.checkpoint)
     latest = wanted == "latest"
-    path = job.outputs.latest if latest else _of_epoch(job, wanted)
+    path = job.files.latest if latest else _of_epoch(job, wanted)
     if path is None:
         raise DataError(
             "no-such-checkpoint",
@@ -194,23 +194,23 @@ def _asked_for(key: str, job: Job, context: Context) -> Path:
     return path
 
 
-def _pruned(key: str, found: Sequence[Job], context: Context) -> Path | None:
-    paths = [path for job in found for path in job.outputs.pruned]
+def _pruned(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
+    paths = [path for job in found for path in job.files.pruned]
     return _only(key, found, paths, "pruned_<ch_sparsity>.pth, from prune", context)
 
 
-def _onnx(key: str, found: Sequence[Job], context: Context) -> Path | None:
+def _onnx(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
     paths = [path for job in found for path in job.onnx]
     return _only(key, found, paths, "an ONNX file, from export", context)
 
 
-def _engine(key: str, found: Sequence[Job], context: Context) -> Path | None:
+def _engine(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
     paths = [path for job in found for path in job.engines]
     return _only(key, found, paths, "a TensorRT engine, from gen_trt_engine", context)
 
 
 def _only(
-    key: str, found: Sequence[Job], paths: Sequence[Path], what: str, context: Context
+    key: str, found: Sequence[RunFolder], paths: Sequence[Path], what: str, context: Context
 ) -> Path | None:
     paths = list({path.resolve(): path for path in paths}.values())
     if not paths:
@@ -223,7 +223,7 @@ def _only(
     return paths[0]
 
 
-def _trained(key: str, found: Sequence[Job], context: Context) -> Job | None:
+def _trained(key: str, found: Sequence[RunFolder], context: Context) -> RunFolder | None:
     """The one job with checkpoints."""
     trained = [job for job in found if _has_weights(job)]
     if not trained:
@@ -241,13 +241,13 @@ def _trained(key: str, found: Sequence[Job], context: Context) -> Job | None:
     return job
 
 
-def _has_weights(job: Job) -> bool:
-    return job.outputs.best is not None or bool(job.outputs.checkpoints)
+def _has_weights(job: RunFolder) -> bool:
+    return job.files.best is not None or bool(job.files.checkpoints)
 
 
-def _of_epoch(job: Job, epoch: str) -> Path | None:
+def _of_epoch(job: RunFolder, epoch: str) -> Path | None:
     """The last checkpoint of an epoch counted from 1."""
-    paths = [path for path in job.outputs.checkpoints if _count(path) == epoch.lstrip("0")]
+    paths = [path for path in job.files.checkpoints if _count(path) == epoch.lstrip("0")]
     return paths[-1] if paths else None
 
 
@@ -264,8 +264,8 @@ def _is_full(path: Path) -> bool:
         return False  # damaged, encrypted, or no archive
 
 
-def _nothing(key: str, found: Sequence[Job], what: str) -> DataError:
-    held = [f"{job.folder} ({_listed(job.outputs.names) or 'no model'})" for job in found]
+def _nothing(key: str, found: Sequence[RunFolder], what: str) -> DataError:
+    held = [f"{job.folder} ({_listed(job.files.names) or 'no model'})" for job in found]
     return DataError(
         "no-parent-model",
         f"No file that {key} can take is in the parent job's results",
@@ -275,7 +275,7 @@ def _nothing(key: str, found: Sequence[Job], what: str) -> DataError:
     )
 
 
-def _which(job: Job) -> str:
+def _which(job: RunFolder) -> str:
     best = job.best
     if best is None:
         return ""
@@ -286,8 +286,8 @@ def _epoch(path: Path) -> str:
     return f"epoch {_count(path)} counted from 1"
 
 
-def _epochs(job: Job) -> str:
-    return _listed(list(dict.fromkeys(map(_count, job.outputs.checkpoints)))) or "none"
+def _epochs(job: RunFolder) -> str:
+    return _listed(list(dict.fromkeys(map(_count, job.files.checkpoints)))) or "none"
 
 
 def _count(path: Path) -> str:
@@ -300,7 +300,7 @@ def _listed(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:_SHOWN])) + more
 
 
-_TAKES: dict[str, Callable[[str, Sequence[Job], Context], Path | None]] = {
+_TAKES: dict[str, Callable[[str, Sequence[RunFolder], Context], Path | None]] = {
     "evaluate": _evaluable,
     "inference": _evaluable,
     "export": _weights,

@@ -10,26 +10,28 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from ocdnet.catalogue import ACTIONS, SEARCH
 from ocdnet.errors import UsageError, UserError
 from ocdnet.files import write_text
-from ocdnet.policy import drafting, parents, results, routing, settings, words
+from ocdnet.launch.job import PlannedJob
+from ocdnet.launch.platforms import Launch, launch
+from ocdnet.launch.tao_image import rendered
+from ocdnet.notes import Notes
+from ocdnet.policy import draft as drafting
+from ocdnet.policy import parents, routing, settings, words
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.datasets import (
     Datasets,
     calibration_settings,
     dataset_overrides,
 )
-from ocdnet.policy.drafting import Draft
-from ocdnet.policy.expected import free_results_dir, outputs, section_of, summary
-from ocdnet.policy.fitting import ARTIFACTS, fitting, whole
-from ocdnet.policy.job import Job
-from ocdnet.policy.notes import Notes
-from ocdnet.policy.outputs import epoch_of
-from ocdnet.policy.platforms import Launch, launch
+from ocdnet.policy.draft import Draft
+from ocdnet.policy.image_size import ARTIFACTS, size_changes, whole
 from ocdnet.policy.request import Request
-from ocdnet.registry import ACTIONS, SEARCH
+from ocdnet.policy.summary import free_results_dir, promised_files, section_of, summary
+from ocdnet.runs import jobs as results
+from ocdnet.runs.files import epoch_of
 from ocdnet.tree import nodes, yaml_io
-from ocdnet.tree.tao import rendered
 
 _RESULTS = "results"
 _SECRETS = ("encryption_key",)
@@ -102,7 +104,7 @@ def build(request: Request, skill: Skill, program: str) -> dict[str, Any]:
         "image": how.image,
         "commands": how.commands,
         "files": written,
-        "outputs": outputs(SEARCH if kind == "automl" else action, tree),
+        "outputs": promised_files(SEARCH if kind == "automl" else action, tree),
         "warnings": notes.warnings,
         "missing": [asdict(question) for question in notes.missing],
         "not_understood": list(heard.unused),
@@ -171,7 +173,7 @@ def _spec(
         if action == "resume":
             changes |= _same_folder(found, request, draft)
         if found.action in ARTIFACTS:
-            pairs = whole(fitting(section_of(action), found), draft.complete(changes))
+            pairs = whole(size_changes(section_of(action), found), draft.complete(changes))
             changes |= {key: value for key, value in pairs if not draft.value(key)}
     data = _data(action, request, skill, draft, program, notes)
     changes |= data.overrides
@@ -224,7 +226,7 @@ def _models(
     draft: Draft,
     changes: dict[str, Any],
     notes: Notes,
-) -> tuple[dict[str, Any], results.Job | None]:
+) -> tuple[dict[str, Any], results.RunFolder | None]:
     """The keys that skill_info infers from the parent; and the job whose model is taken."""
     tree = draft.complete(changes)
     context = parents.Context(
@@ -250,12 +252,12 @@ def _models(
     return found, taken
 
 
-def _job_of(model: Path, parent: Path) -> results.Job | None:
+def _job_of(model: Path, parent: Path) -> results.RunFolder | None:
     """The job in whose folder a model lies."""
-    return next((job for job in results.jobs(parent) if job.folder in model.parents), None)
+    return next((job for job in results.run_folders(parent) if job.folder in model.parents), None)
 
 
-def _inherited(job: results.Job, name: str, skill: Skill, notes: Notes) -> dict[str, Any]:
+def _inherited(job: results.RunFolder, name: str, skill: Skill, notes: Notes) -> dict[str, Any]:
     """What the job's resolved spec hands on: its data and network, and of a resumed run all."""
     try:
         handed = drafting.inheritance(job.experiment, name, skill)
@@ -269,7 +271,7 @@ def _inherited(job: results.Job, name: str, skill: Skill, notes: Notes) -> dict[
     return handed
 
 
-def _same_folder(job: results.Job, request: Request, draft: Draft) -> dict[str, Any]:
+def _same_folder(job: results.RunFolder, request: Request, draft: Draft) -> dict[str, Any]:
     """A resumed run goes on in its own folder, unless another is given."""
     if request.results_dir or draft.value("results_dir") or draft.value("train.results_dir"):
         return {}
@@ -311,14 +313,14 @@ def _job(
     tree: dict[str, Any],
     target: Path | None,
     search: tuple[str, ...],
-) -> Job:
+) -> PlannedJob:
     name = "train" if action == "resume" else action
     entry, section = skill.info["actions"][name], tree.get(section_of(action)) or {}
     count = section.get("num_gpus", 1)
     tao_images = ("", "")
     if request.platform == "tao-docker":
         tao_images = (skill.info["container_image"], skill.deploy_info["container_image"])
-    return Job(
+    return PlannedJob(
         action=action,
         command=section_of(action),
         spec=tree,

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ocdnet import registry
+from ocdnet import catalogue
 from ocdnet.errors import UsageError
 from ocdnet.policy.checks import SAME_AS, choice, nearest, one_line, said_once, short
-from ocdnet.policy.searches import METRICS
+from ocdnet.runs.searches import METRICS
 
 Policy = Literal["on", "off"]
 
-ACTIONS = (*registry.ACTIONS, "resume", "default_specs")
+ACTIONS = (*catalogue.ACTIONS, "resume", "default_specs")
 """What can be planned."""
 _MOST_TRIALS = 10_000
 PLATFORMS = ("local", "docker", "tao-docker", "slurm", "kubernetes")

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
-from ocdnet.policy.notes import Notes
 from ocdnet.tree import nodes
 
 Policy = Literal["on", "off"]

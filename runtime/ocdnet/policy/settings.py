@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ocdnet.errors import SpecError
+from ocdnet.notes import Notes
 from ocdnet.policy.datasets import check_batch_size
-from ocdnet.policy.expected import epochs as in_words
-from ocdnet.policy.notes import Notes
+from ocdnet.policy.summary import epochs as in_words
 
 Given = Callable[[str], Any]
 

@@ -12,7 +12,7 @@ from ocdnet.data.annotations import list_images
 from ocdnet.data.layout import is_archive
 from ocdnet.data.preprocess import Preprocess, read_image
 from ocdnet.errors import DataError
-from ocdnet.progress import tracked
+from ocdnet.progress_bar import tracked
 
 
 def calibration_images(folders: Sequence[Path], at_most: int) -> list[Path]:

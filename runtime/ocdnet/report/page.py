@@ -9,10 +9,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ocdnet.files import write_text
-from ocdnet.policy.results import jobs
 from ocdnet.report import charts
 from ocdnet.report.pictures import Album
 from ocdnet.report.sections import Section, section
+from ocdnet.runs.jobs import run_folders
 from ocdnet.version import VERSION
 
 REPORT = "report.html"
@@ -38,7 +38,7 @@ def write_report(root: Path, out: Path, program: str) -> dict[str, Any]:
         UserError: the file can't be written, as `ocdnet.files.replacing`.
     """
     album = Album(_PICTURE_BYTES)
-    found = jobs(root)
+    found = run_folders(root)
     sections = [section(job, root, program, album) for job in found[:_MOST_JOBS]]
     page = _rendered(root, sections, left_out=len(found) - len(sections))
     write_text(out, page)

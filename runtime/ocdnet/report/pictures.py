@@ -10,7 +10,7 @@ import numpy as np
 
 from ocdnet.data.preprocess import read_image
 from ocdnet.errors import UserError
-from ocdnet.showcase import Sample
+from ocdnet.runs.samples import Sample
 from ocdnet.visualize import draw_roles, encoded, fitted
 
 _LONGEST = 960

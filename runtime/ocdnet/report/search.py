@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from ocdnet.policy.progress import shortened
-from ocdnet.policy.searches import COMPLETE, FAILED, PRUNED, Searched, Trial
-from ocdnet.policy.texts import inline_yaml
 from ocdnet.report.charts import Chart, Dots, scatter
+from ocdnet.runs.progress import shortened
+from ocdnet.runs.searches import COMPLETE, FAILED, PRUNED, Searched, Trial
+from ocdnet.tree.yaml_io import inline_yaml
 
 _MOST_ROWS, _MOST_SLICES = 200, 8
 _LONGEST = 60

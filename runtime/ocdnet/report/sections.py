@@ -11,17 +11,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ocdnet.policy.following import FollowUp, follow_ups
-from ocdnet.policy.outputs import is_file
-from ocdnet.policy.progress import number, shortened
-from ocdnet.policy.results import RESULTS, STATUS, TRAINING, Job, total_epochs
-from ocdnet.registry import ACTIONS
+from ocdnet.catalogue import ACTIONS
+from ocdnet.policy.next import FollowUp, follow_ups
 from ocdnet.report.charts import Chart, chart
-from ocdnet.report.history import SCORES, Epoch, History, history
 from ocdnet.report.pictures import Album, Picture
 from ocdnet.report.search import SearchPart, search_part
 from ocdnet.report.settings import Settings, settings
-from ocdnet.showcase import Samples, read_samples
+from ocdnet.runs.files import is_file
+from ocdnet.runs.history import SCORES, Epoch, History, history
+from ocdnet.runs.jobs import RESULTS, STATUS, TRAINING, RunFolder, total_epochs
+from ocdnet.runs.progress import number, shortened
+from ocdnet.runs.samples import Samples, read_samples
 
 _CURVES: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("Scores on the validation images", {name: name for name in SCORES}),
@@ -108,11 +108,11 @@ class Section:
     commands: list[tuple[str, str]] = field(default_factory=list)
 
 
-def section(job: Job, root: Path, program: str, album: Album) -> Section:
+def section(job: RunFolder, root: Path, program: str, album: Album) -> Section:
     """The part of a page that shows a job.
 
     Args:
-        job: one of `jobs(root)`.
+        job: one of `run_folders(root)`.
         root: the results folder that the page is of.
         program: the start of a command line, quoted for a shell.
         album: draws the pictures.
@@ -146,19 +146,19 @@ def section(job: Job, root: Path, program: str, album: Album) -> Section:
     )
 
 
-def _model_folder(job: Job) -> Path:
+def _model_folder(job: RunFolder) -> Path:
     """Where the pictures of the job's model are: of a search in its best trial's folder."""
-    best = job.outputs.best
+    best = job.files.best
     return best.resolve().parent if job.search and best else job.folder
 
 
-def _state(job: Job) -> str:
+def _state(job: RunFolder) -> str:
     if job.perhaps_killed:
         return "silent, perhaps killed"
     return _STATES.get(job.progress.state or "", "unknown")
 
 
-def _facts(job: Job, told: History, result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(job: RunFolder, told: History, result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     progress, total = job.progress, total_epochs(job) if job.action in TRAINING else None
     if job.best:
         yield f"best {job.best.metric}", f"{job.best.value:.4f} in epoch {job.best.epoch}"
@@ -195,7 +195,7 @@ def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _epochs(epochs: Sequence[Epoch], job: Job) -> Table | None:
+def _epochs(epochs: Sequence[Epoch], job: RunFolder) -> Table | None:
     names = [name for name in _COLUMNS if any(name in epoch.values for epoch in epochs)]
     if not names:
         return None
@@ -297,7 +297,7 @@ def _size(entry: os.DirEntry[str]) -> str:
     return f"{size:.2f} GB"
 
 
-def _commands(job: Job, root: Path, program: str) -> Iterator[tuple[str, str]]:
+def _commands(job: RunFolder, root: Path, program: str) -> Iterator[tuple[str, str]]:
     """What each is for, and the line for a shell."""
     action = ACTIONS.get(job.action or "")
     if action is not None and job.experiment and action.section in ("train", "evaluate"):

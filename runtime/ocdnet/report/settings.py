@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS
 from ocdnet.errors import UserError
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.results import Job
-from ocdnet.policy.texts import inline_yaml
-from ocdnet.registry import ACTIONS, ROOT_KEYS
+from ocdnet.runs.jobs import RunFolder
 from ocdnet.tree import yaml_io
+from ocdnet.tree.yaml_io import inline_yaml
 
 _SECRETS = ("encryption_key",)
 _NOT_THERE = object()
@@ -31,7 +31,7 @@ class Settings:
     text: str
 
 
-def settings(job: Job) -> Settings | None:
+def settings(job: RunFolder) -> Settings | None:
     """The settings in a job's experiment.yaml; None where there are none."""
     tree = dict(job.experiment)
     tree |= {name: "***" for name in _SECRETS if tree.get(name)}

@@ -13,7 +13,7 @@ from lightning_fabric.utilities.distributed import _set_num_threads_if_needed
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from ocdnet.errors import Exit
-from ocdnet.status import StatusWriter, last_state
+from ocdnet.runs.status import StatusWriter, last_state
 
 GRACE_SECONDS = 20.0
 """How long rank 0 has, once a process of its machine has failed, to end by itself."""

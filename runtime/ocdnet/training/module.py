@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from ocdnet.checkpoint import SPEC_KEY
 from ocdnet.config.train import TrainConfig
 from ocdnet.data.dataset import EvalBatch, TrainBatch
 from ocdnet.data.preprocess import MEAN
@@ -21,9 +20,10 @@ from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.training import ema
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
-from ocdnet.training.progress import steps_per_epoch
 from ocdnet.training.schedule import warmup_poly_factor
+from ocdnet.training.status_callback import steps_per_epoch
 from ocdnet.training.strategy import FSDP, shard, share_buffers
+from ocdnet.weights import SPEC_KEY
 
 
 class DetectionModule(pl.LightningModule):

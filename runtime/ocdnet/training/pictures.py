@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ocdnet.data.dataset import EvalBatch
 from ocdnet.geometry import Points
 from ocdnet.metrics import ImageMatch
-from ocdnet.showcase import SAMPLES, Showcase, by_role, read_samples
+from ocdnet.runs.samples import SAMPLES, Showcase, by_role, read_samples
 from ocdnet.training.loggers import log_picture
 from ocdnet.visualize import draw_roles, fitted, probability_image
 
@@ -28,7 +28,7 @@ _TILE = 480
 
 
 class WorstAndBest(Callback):
-    """Writes samples.json (see `ocdnet.showcase`) of the validation with the highest hmean."""
+    """Writes samples.json (see `ocdnet.runs.samples`) of the validation with the highest hmean."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

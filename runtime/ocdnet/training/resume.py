@@ -9,13 +9,13 @@ from pathlib import Path
 
 from torch import nn
 
-from ocdnet.checkpoint import Checkpoint, load_exactly, read_checkpoint
 from ocdnet.config.experiment import Experiment
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import replacing
-from ocdnet.status import last_state
+from ocdnet.runs.status import last_state
 from ocdnet.training.checkpoints import BEST, EPOCHS, LATEST
 from ocdnet.training.optimizer import optimizer_arguments
+from ocdnet.weights import Checkpoint, load_exactly, read_checkpoint
 
 LOG = logging.getLogger("ocdnet")
 _RESULTS = "results.json"

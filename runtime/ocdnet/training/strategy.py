@@ -20,7 +20,7 @@ from ocdnet import install
 from ocdnet.config.train import TrainConfig
 from ocdnet.devices import Devices
 from ocdnet.errors import EnvironmentFault
-from ocdnet.training.joining import TIMEOUT
+from ocdnet.training.process_group import TIMEOUT
 
 LOG = logging.getLogger("ocdnet")
 FSDP, DEEPSPEED = "fsdp", "deepspeed_stage_3_offload"

@@ -16,13 +16,13 @@ from pytorch_lightning.loggers import Logger
 from ocdnet.config.train import TrainConfig
 from ocdnet.devices import Devices
 from ocdnet.ranks import launched
-from ocdnet.status import StatusWriter
+from ocdnet.runs.status import StatusWriter
 from ocdnet.training.checkpoints import AtomicCheckpointIO, EpochCheckpoints
 from ocdnet.training.ema import WeightAverage
-from ocdnet.training.joining import cluster
 from ocdnet.training.launcher import watch_children
 from ocdnet.training.pictures import MapPictures, WorstAndBest
-from ocdnet.training.progress import StatusLines, StepTimes, TimeLimit, progress_callbacks
+from ocdnet.training.process_group import cluster
+from ocdnet.training.status_callback import StatusCallback, StepTimes, TimeLimit, progress_callbacks
 from ocdnet.training.stopping import StopRequest
 from ocdnet.training.strategy import build_strategy, precision_of
 
@@ -67,7 +67,7 @@ def build_trainer(
     torch.backends.cudnn.benchmark = config.cudnn.benchmark
     torch.backends.cudnn.deterministic = config.cudnn.deterministic
     callbacks = [
-        StatusLines(status),
+        StatusCallback(status),
         *progress_callbacks(sys.stderr.isatty()),
     ]
     if config.is_dry_run:

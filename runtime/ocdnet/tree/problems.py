@@ -6,9 +6,6 @@ from typing import Any
 
 from ocdnet.errors import DataError, SpecError
 
-ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
-"""Suffixes of archives, in lower case."""
-
 
 class SpecFieldError(SpecError):
     """A SpecError about one key.

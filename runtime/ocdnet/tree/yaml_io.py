@@ -161,3 +161,8 @@ def dump(tree: Any) -> str:
     stream = io.StringIO()
     yaml.dump(tree, stream)
     return stream.getvalue()
+
+
+def inline_yaml(value: Any) -> str:
+    """A value as YAML on one line."""
+    return dump(styled([value])).strip()[1:-1]

@@ -1,0 +1,42 @@
+"""What several commands share: how we are called, the spec's option, the one document printed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocdnet.install import PROGRAM
+from ocdnet.ranks import is_rank_zero
+
+
+def program() -> str:
+    """The start of a command line that runs ocdnet, quoted for a shell.
+
+    `ocdnet` where it is installed; what the launcher tells, e.g.
+    `uv run --script /skill/scripts/ocdnet.py`, where it runs from a skill's folder.
+    """
+    return os.environ.get(PROGRAM) or "ocdnet"
+
+
+def spec_file_option(help_text: str) -> Callable[[Any], Any]:
+    """TAO's `-e SPEC.yaml`."""
+    return click.option(
+        "-e",
+        "--experiment_spec_file",
+        "--experiment-spec-file",
+        "spec_file",
+        required=True,
+        type=click.Path(path_type=Path),
+        help=help_text,
+    )
+
+
+def print_json(document: Any) -> None:
+    """The command's one document on stdout, of rank 0 alone."""
+    if is_rank_zero():
+        click.echo(json.dumps(document, indent=2, allow_nan=False, default=str))

@@ -1,0 +1,1 @@
+"""A planned job on a platform: this machine, docker, NVIDIA's image, slurm or kubernetes."""

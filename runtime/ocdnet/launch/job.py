@@ -1,0 +1,127 @@
+"""What is to be run, and how one runs it: the two ends of every platform."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from ocdnet.catalogue import SEARCH
+from ocdnet.notes import Notes
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedJob:
+    """A planned job.
+
+    Attributes:
+        action: what was asked for: a name of the registry, `resume` or `default_specs`.
+        command: subcommand of `ocdnet` that does it.
+        spec: the complete spec, as it stands in `spec_file`; for tao-docker: as TAO reads it.
+        inputs: dotted key -> `file` or `folder`: the action's inputs of skill_info.
+        outputs: dotted key -> `file` or `folder`: its outputs.
+        spec_file: where the spec is or will be written; None: nowhere.
+        overrides: dotted key -> value: what differs from `template`.
+        template: the action's template.
+        skill_dir: the skill's folder.
+        results_dir: root of the job's results.
+        platform: local, docker, tao-docker, slurm or kubernetes.
+        image: the user's own image; None: ours, or NVIDIA's for tao-docker.
+        claims: kubernetes volumes, `NAME:/mount/path`.
+        num_gpus: GPUs on each machine.
+        num_nodes: machines.
+        search: flags of `ocdnet automl`, where that runs the job; empty: its command does.
+        gpus_asked: whether more than TAO's default of one GPU is asked for.
+        tao_images: NVIDIA's images for training and for deploying.
+    """
+
+    action: str
+    command: str
+    spec: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    spec_file: Path | None
+    overrides: Mapping[str, Any]
+    template: Path
+    skill_dir: Path
+    results_dir: str
+    platform: str
+    image: str | None = None
+    claims: tuple[str, ...] = ()
+    num_gpus: int = 1
+    num_nodes: int = 1
+    search: tuple[str, ...] = ()
+    gpus_asked: bool = False
+    tao_images: tuple[str, str]
+
+    @property
+    def verb(self) -> str:
+        """The subcommand that is called."""
+        return SEARCH if self.search else self.command
+
+    @property
+    def flags(self) -> str:
+        """What follows the spec on its command line, with a space before."""
+        return "".join(f" {quote(flag)}" for flag in self.search)
+
+    @property
+    def nodes(self) -> int:
+        """Machines that take part: only training spreads."""
+        return self.num_nodes if self.command == "train" and not self.search else 1
+
+    @property
+    def gpus(self) -> int:
+        """GPUs on each machine: only training takes several."""
+        return self.num_gpus if self.command == "train" else 1
+
+    @property
+    def processes(self) -> int:
+        """Processes on each machine, one a GPU; a search starts its own."""
+        return 1 if self.search else self.gpus
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        """The command's own section of the spec."""
+        return self.spec.get(self.command) or {}
+
+    @property
+    def written(self) -> Path:
+        """The spec's absolute path; only of a job that has one."""
+        assert self.spec_file is not None
+        return Path(os.path.abspath(self.spec_file))  # noqa: PTH100 - Path.absolute keeps ..
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a job is run.
+
+    Attributes:
+        commands: shell lines, in order.
+        files: file name -> text, to be written beside the spec before.
+        image: the container image that runs it, if one does.
+    """
+
+    commands: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    image: str | None = None
+
+
+def gpu_overrides(job: PlannedJob, notes: Notes) -> list[str]:
+    """Overrides that name the GPUs as a scheduler numbers them: from 0, whichever they are."""
+    section, name = job.section, job.command
+    if job.search:
+        return []  # each worker's trials have one GPU, whatever the spec says
+    if section.get("gpu_id"):
+        changes = [f"{name}.gpu_id=0"]
+    elif section.get("gpu_ids", [0]) != list(range(len(section.get("gpu_ids", [0])))):
+        ids = ",".join(map(str, range(job.num_gpus)))
+        changes = [f"{name}.gpu_ids=[{ids}]"]
+    else:
+        return []
+    notes.warn(
+        f"{job.platform} chooses the GPUs and numbers them from 0: the command sets {changes[0]}."
+    )
+    return changes

@@ -1,0 +1,137 @@
+"""A Kubernetes Job; on several nodes an Indexed Job whose pods find each other by a Service."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from ocdnet.errors import UsageError
+from ocdnet.launch.job import Launch, PlannedJob, gpu_overrides
+from ocdnet.launch.mounts import absolute, check_place, has_relative, mounts, paths
+from ocdnet.launch.template import fill
+from ocdnet.notes import Notes
+from ocdnet.tree import yaml_io
+
+_USER = 1000
+"""The user of our images; claims are given to its group."""
+_SPEC = "/etc/ocdnet/spec.yaml"
+_CLAIM = re.compile(r"([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?):(/.+)", re.ASCII)
+
+
+def manifest(job: PlannedJob, _program: str, notes: Notes) -> Launch:
+    """A manifest with the spec as a ConfigMap, for `kubectl apply`.
+
+    Raises:
+        UsageError: a claim that is none, or a path of the spec below no claim.
+    """
+    claims = _claims(job)
+    if job.image is None:
+        notes.ask(
+            "--image",
+            "Which image can the cluster pull? Push the one that --platform docker builds to its "
+            "registry and name it.",
+        )
+    if job.spec_file is None or job.image is None:
+        return Launch(image=job.image)
+    volumes = _claimed(job, claims, notes) if claims else _host_paths(job, notes)
+    _check_mountable([volume["path"] for volume in volumes])
+    notes.warn(f"The Job asks for {_gpus(job)} for each of {job.nodes} pod(s).")
+    # A claim's files belong to a group of its own; a host's folders to their user, as under docker.
+    user, group = (_USER, _USER) if claims else (os.getuid(), os.getgid())
+    text = fill(
+        "job.k8s.yaml.j2",
+        name=_name(job),
+        image=job.image,
+        command=["ocdnet", job.verb, "-e", _SPEC, *job.search, *gpu_overrides(job, notes)],
+        spec=yaml_io.dump(yaml_io.styled(dict(job.spec))),
+        spec_file=_SPEC,
+        nodes=job.nodes,
+        gpus=job.gpus,
+        user=user,
+        group=group,
+        claims=bool(claims),
+        folder=str(Path.cwd()) if has_relative(job) else None,
+        volumes=volumes,
+    )
+    name = f"{job.action}.job.yaml"
+    command = f"kubectl apply -f {quote(str(job.written.parent / name))}"
+    return Launch([command], {name: text}, job.image)
+
+
+def _check_mountable(places: Iterable[str]) -> None:
+    for place in places:
+        if ":" in place:
+            raise UsageError(
+                "path-not-mountable",
+                "Kubernetes mounts no path that holds a colon",
+                got=place,
+                expected="a path without :",
+            )
+
+
+def _gpus(job: PlannedJob) -> str:
+    return "1 GPU" if job.gpus == 1 else f"{job.gpus} GPUs"
+
+
+def _name(job: PlannedJob) -> str:
+    """A name by RFC 1123 that leaves room for a pod's number; another for another job."""
+    words = f"ocdnet-{job.action}-{Path(job.results_dir).name}".lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", words, flags=re.ASCII)[:40].strip("-")
+    digest = hashlib.sha256(repr((job.spec, job.results_dir)).encode()).hexdigest()
+    return f"{slug}-{digest[:6]}"
+
+
+def _claims(job: PlannedJob) -> dict[str, str]:
+    """Mount path -> name of each claim."""
+    claims: dict[str, str] = {}
+    for claim in job.claims:
+        match = _CLAIM.fullmatch(claim)
+        if match is None or absolute("--claim", match[2]) in claims:
+            raise UsageError(
+                "bad-claim",
+                "--claim does not name a volume and where it is mounted, or names a place twice",
+                got=claim,
+                expected="NAME:/mount/path, the name as in `kubectl get pvc`",
+            )
+        place = absolute("--claim", match[2])
+        check_place(place)
+        claims[place] = match[1]
+    return claims
+
+
+def _claimed(job: PlannedJob, claims: dict[str, str], notes: Notes) -> list[dict[str, Any]]:
+    """The claims as volumes; every path of the spec lies below one."""
+    for key, path in _all_paths(job):
+        if not any(Path(path).is_relative_to(place) for place in claims):
+            raise UsageError(
+                "path-outside-claims",
+                f"{key!r} is a path that no --claim holds",
+                got=path,
+                expected=f"a path below {', '.join(claims)}",
+                hint="Give the path as the pod sees it, or another --claim NAME:/mount/path.",
+            )
+    if job.nodes > 1:
+        notes.warn("The claims are mounted by several pods: they must be ReadWriteMany.")
+    return [
+        {"path": place, "writable": True, "claim": name} for place, name in sorted(claims.items())
+    ]
+
+
+def _all_paths(job: PlannedJob) -> Iterator[tuple[str, str]]:
+    yield from ((key, absolute(key, path)) for key, path in paths(job))
+
+
+def _host_paths(job: PlannedJob, notes: Notes) -> list[dict[str, Any]]:
+    notes.warn(
+        "Without --claim NAME:/mount/path the pods mount the nodes' own folders (hostPath): the "
+        f"data must lie on every node, and results_dir be writable there by user {os.getuid()}."
+    )
+    return [
+        {"path": mount.path, "writable": mount.writable, "claim": None}
+        for mount in mounts(job, notes)
+    ]

@@ -1,0 +1,72 @@
+"""A batch script for Slurm."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from shlex import quote
+
+from ocdnet.launch.job import Launch, PlannedJob, gpu_overrides
+from ocdnet.launch.mounts import has_relative
+from ocdnet.launch.template import fill
+from ocdnet.notes import Notes
+from ocdnet.tree.yaml_io import inline_yaml
+
+_LATEST = "ocd_model_latest.pth"
+_RESUME = "train.resume_training_checkpoint_path"
+_CPUS = 8
+"""For each process, where the spec leaves the number of workers open."""
+
+
+def batch(job: PlannedJob, program: str, notes: Notes) -> Launch:
+    """An sbatch script that starts one process a GPU on each node, as Lightning expects.
+
+    A training run or a search that Slurm interrupts is queued again, and goes on.
+    """
+    if job.spec_file is None:
+        return Launch()
+    notes.warn("Slurm: all paths, and the skill itself, must lie on disks that the nodes share.")
+    words = [f"{program} {job.verb} -e {quote(str(job.written))}{job.flags}"]
+    words += map(quote, gpu_overrides(job, notes))
+    results = os.path.abspath(job.results_dir)  # noqa: PTH100 - Path.absolute keeps ..
+    latest = _latest(job)
+    text = fill(
+        "job.sbatch.j2",
+        name=f"ocdnet-{job.action}",
+        log=_sbatch_path(results) + "/slurm-%j.out",
+        nodes=job.nodes,
+        processes=job.processes,
+        gpus=job.gpus,
+        cpus=_cpus(job),
+        folder=str(Path.cwd()) if has_relative(job) else None,
+        command=" ".join(words),
+        requeue=latest is not None or bool(job.search),
+        latest=latest,
+        resume=f"{_RESUME}={inline_yaml(latest)}",
+    )
+    name = f"{job.action}.sbatch"
+    # Slurm makes no folder for its log.
+    commands = [f"mkdir -p {quote(results)}", f"sbatch {quote(str(job.written.parent / name))}"]
+    return Launch(commands, {name: text})
+
+
+def _latest(job: PlannedJob) -> str | None:
+    """The checkpoint that a run started again goes on from; None where nothing is trained."""
+    if job.command != "train" or job.search or job.section.get("is_dry_run"):
+        return None  # a search goes on by itself
+    folder = job.section.get("results_dir") or f"{job.results_dir}/train"
+    return os.path.abspath(f"{folder}/{_LATEST}")  # noqa: PTH100 - Path.absolute keeps ..
+
+
+def _cpus(job: PlannedJob) -> int:
+    """CPUs of each process: its workers and itself."""
+    loader = job.spec.get("dataset", {}).get("train_dataset", {}).get("loader", {})
+    workers = loader.get("num_workers", -1) if job.command == "train" else -1
+    return int(workers) + 1 if workers >= 0 else _CPUS
+
+
+def _sbatch_path(path: str) -> str:
+    """A folder as an #SBATCH line takes it: quoted, and % doubled (it marks the job's number)."""
+    for mark in '\\"':
+        path = path.replace(mark, f"\\{mark}")
+    return path.replace("%", "%%")

@@ -1,0 +1,130 @@
+"""The files that a job left in its folder, told by their names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+BEST = "model_best.pth"
+LATEST = "ocd_model_latest.pth"
+BEST_SPEC = "best_spec.yaml"
+ENGINE_SUFFIXES = (".engine", ".trt")
+_EPOCH = re.compile(r"model_epoch_(\d{1,6})_step_(\d{1,9})\.pth", re.ASCII)
+_MOST = 100_000
+_DEEPEST = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFiles:
+    """A job's files.
+
+    Attributes:
+        best: model_best.pth.
+        checkpoints: model_epoch_<EEE>_step_<SSSSS>.pth, in order of epoch and step.
+        latest: the checkpoint that the link ocd_model_latest.pth means.
+        pruned: pruned_<ch_sparsity>.pth.
+        quantized: quantized_model_*.pth.
+        onnx: ONNX files.
+        engines: TensorRT engines.
+        predictions: images with a text file of boxes.
+    """
+
+    best: Path | None = None
+    checkpoints: tuple[Path, ...] = ()
+    latest: Path | None = None
+    pruned: tuple[Path, ...] = ()
+    quantized: tuple[Path, ...] = ()
+    onnx: tuple[Path, ...] = ()
+    engines: tuple[Path, ...] = ()
+    predictions: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the models among them."""
+        best = () if self.best is None else (self.best,)
+        groups = (best, self.pruned, self.quantized, self.onnx, self.engines, self.checkpoints)
+        return [path.name for group in groups for path in group]
+
+
+def epoch_of(path: Path) -> int | None:
+    """The epoch in a checkpoint's name, which counts from 0; None where it names none."""
+    match = _EPOCH.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def files_in(folder: Path, *, below: bool = False) -> RunFiles:
+    """The files of a folder; of one that holds very many, the first 100,000.
+
+    Args:
+        folder: a job's.
+        below: whether ONNX files and engines in its subfolders count, too.
+
+    Raises:
+        OSError: the folder can't be listed.
+    """
+    with os.scandir(folder) as entries:
+        names = {entry.name for entry in islice(entries, _MOST) if _holds_data(entry)}
+    files = [folder / name for name in sorted(names)]
+    deep = list(islice(_below(folder, _DEEPEST), _MOST)) if below else files
+    checkpoints = sorted((path for path in files if _EPOCH.fullmatch(path.name)), key=_order)
+    return RunFiles(
+        best=folder / BEST if BEST in names else None,
+        checkpoints=tuple(checkpoints),
+        latest=_latest(folder, checkpoints),
+        pruned=tuple(path for path in files if re.fullmatch(r"pruned_.*\.pth", path.name)),
+        quantized=tuple(path for path in files if re.fullmatch(r"quantized_.*\.pth", path.name)),
+        onnx=tuple(path for path in deep if path.suffix == ".onnx"),
+        engines=tuple(path for path in deep if path.suffix in ENGINE_SUFFIXES),
+        predictions=sum(
+            name.endswith(".txt") and f"{name.removesuffix('.txt')}_result.jpg" in names
+            for name in names
+        ),
+    )
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there, for any path that an untrusted file may name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _holds_data(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+def _below(folder: Path, levels: int) -> Iterator[Path]:
+    """Files of a folder and of those below it, links to folders not followed."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(Path(entry), levels - 1) if levels else ()
+        elif _holds_data(entry):
+            yield Path(entry)
+
+
+def _order(path: Path) -> tuple[int, int]:
+    match = _EPOCH.fullmatch(path.name)
+    return (int(match[1]), int(match[2])) if match else (-1, -1)
+
+
+def _latest(folder: Path, checkpoints: list[Path]) -> Path | None:
+    """What the link names where it is one of the checkpoints, else the highest epoch."""
+    try:
+        meant = folder / Path((folder / LATEST).readlink()).name
+    except OSError:
+        meant = None
+    if meant in checkpoints:
+        return meant
+    return checkpoints[-1] if checkpoints else None

@@ -1,0 +1,287 @@
+"""The jobs of a results folder, whoever wrote it: state, progress, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ocdnet.catalogue import ACTIONS, SEARCH
+from ocdnet.errors import DataError, UserError
+from ocdnet.runs.files import RunFiles, files_in, is_file
+from ocdnet.runs.progress import Best, Progress, number, progress, shortened
+from ocdnet.runs.searches import Searched, searched
+from ocdnet.runs.status import StatusLines, read_status
+
+STATUS, EXPERIMENT, RESULTS = "status.json", "experiment.yaml", "results.json"
+TRAINING = ("train", "retrain")
+LEAST_SILENCE = 600.0
+"""Seconds without a line before a run may be taken for killed."""
+SECTIONS = frozenset([*(action.section for action in ACTIONS.values()), SEARCH])
+"""Names of the folders that jobs write to."""
+_MOST_ENTRIES, _MOST_FOLDERS = 100_000, 1000
+_MOST_RESULT_BYTES = 2_000_000
+_UNKNOWN = "an action's own folder with status.json, experiment.yaml or a model in it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """One action's folder.
+
+    Attributes:
+        folder: where it wrote.
+        action: what it did, None where nothing tells.
+        progress: what its status.json says.
+        files: its files.
+        best: its best epoch, by results.json or status.json; None where neither tells.
+        ours: whether results.json says that this project's train made it.
+        search: of a search, what it came to so far.
+        trial: of a search, its trial that told last.
+        silent_for: seconds since its status.json changed, None without one.
+        notes: what could not be read.
+    """
+
+    folder: Path
+    action: str | None
+    progress: Progress
+    files: RunFiles
+    best: Best | None = None
+    ours: bool = False
+    search: Searched | None = None
+    trial: Progress | None = None
+    silent_for: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it was started and has not told its end."""
+        return self.progress.state in ("STARTED", "RUNNING")
+
+    @property
+    def perhaps_killed(self) -> bool:
+        """Whether it is unfinished and silent for over ten minutes and three epochs."""
+        pace = (self.trial or self.progress).seconds_per_epoch or 0
+        longest = max(LEAST_SILENCE, 3 * pace)
+        return self.unfinished and (self.silent_for or 0) > longest
+
+    @property
+    def running(self) -> bool:
+        """Whether it seems to be at work."""
+        return self.unfinished and not self.perhaps_killed
+
+    @cached_property
+    def experiment(self) -> dict[str, Any]:
+        """Its experiment.yaml; empty where there is none that can be read."""
+        from ocdnet.tree import yaml_io  # noqa: PLC0415 - ruamel is slow, and seldom needed
+
+        try:
+            return yaml_io.read(self.folder / EXPERIMENT)
+        except UserError:
+            return {}
+
+    @property
+    def onnx(self) -> tuple[Path, ...]:
+        """ONNX files in its folder, else the one that an export wrote elsewhere."""
+        if self.files.onnx or self.action != "export":
+            return self.files.onnx
+        section = self.section("export")
+        target, source = section.get("onnx_file"), section.get("checkpoint")
+        if not target and isinstance(source, str):
+            target = os.path.splitext(source)[0] + ".onnx"  # noqa: PTH122 - of an untrusted text
+        return _there(target)
+
+    @property
+    def engines(self) -> tuple[Path, ...]:
+        """Engines in its folder, else the one that gen_trt_engine wrote elsewhere."""
+        if self.files.engines or self.action != "gen_trt_engine":
+            return self.files.engines
+        return _there(self.section("gen_trt_engine").get("trt_engine"))
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """A section of its experiment, empty where there is none."""
+        section = self.experiment.get(name)
+        return section if isinstance(section, Mapping) else {}
+
+
+def run_folders(root: Path) -> list[RunFolder]:
+    """The jobs in a folder or one level below it: by action, those that told last first.
+
+    Args:
+        root: a results folder, or an action's own folder.
+
+    Raises:
+        DataError: it does not exist, is no folder, can't be read, or holds no job.
+    """
+    root = named(root)
+    entries = _listed(root)
+    folders = [root, *(Path(entry) for entry in entries if _is_folder(entry))]
+    seen: set[tuple[int, int]] = set()
+    found = []
+    for folder in folders[:_MOST_FOLDERS]:
+        identity = _identity(folder)
+        if identity is not None and identity not in seen:  # a link may lead here again
+            seen.add(identity)
+            job = _job(folder)
+            found += [] if job is None else [job]
+    if len(found) > 1 and found[0].folder == root and found[0].progress.state is None:
+        del found[0]  # files that the jobs below wrote beside their folders
+    if found and found[0].folder == root and found[0].action == SEARCH:
+        del found[1:]  # its trials, of which it tells
+    if not found:
+        raise DataError(
+            "no-job",
+            f"No job of this skill is in {root}",
+            got=[entry.name for entry in entries[:5]] or "an empty folder",
+            expected=f"{_UNKNOWN}, here or one level below",
+            hint="Give the results_dir of a run, or the folder of one of its actions.",
+        )
+    order = [SEARCH, *ACTIONS, None]
+    return sorted(found, key=lambda job: (order.index(job.action), job.silent_for or 0))
+
+
+def named(folder: Path) -> Path:
+    """The folder by a path that ends in its name, which `.` and `..` do not."""
+    if folder.name not in ("", ".."):
+        return folder
+    return Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() follows links
+
+
+def total_epochs(job: RunFolder) -> int | None:
+    """Epochs that a training job was to have in all; None where nothing tells."""
+    epochs = job.section("train").get("num_epochs")
+    known = isinstance(epochs, int) and not isinstance(epochs, bool) and epochs > 0
+    return epochs if known else job.progress.epochs
+
+
+def _listed(root: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(root) as entries:
+            return sorted(islice(entries, _MOST_ENTRIES), key=lambda entry: entry.name)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise DataError(
+            "no-such-folder" if missing else "unreadable-folder",
+            f"There is no folder {root}" if missing else f"Cannot read {root}: {error.strerror}",
+            expected="a results folder",
+            hint="Give the results_dir of a run, or the folder of one of its actions.",
+        ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        info = folder.stat()
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
+
+
+def _job(folder: Path) -> RunFolder | None:
+    """The job that wrote a folder, None where nothing in it is a job's."""
+    notes: list[str] = []
+    status = _status(folder / STATUS, notes)
+    told = progress(status)
+    named = folder.name if folder.name in SECTIONS else None
+    try:
+        files = files_in(folder, below=(told.action or named) in ("export", "gen_trt_engine"))
+    except OSError as error:
+        files = RunFiles()
+        notes.append(f"{folder} cannot be listed: {error.strerror}.")
+    started = named and is_file(folder / EXPERIMENT)  # default_specs writes one beside the jobs
+    if told.state is None and not files.names and not started:
+        return None
+    result = _result(folder / RESULTS)
+    trial = _latest_trial(folder, notes) if told.action == SEARCH else None
+    changed = max(status.changed, trial.changed if trial else 0.0)
+    return RunFolder(
+        folder=folder,
+        action=told.action or named or _by_files(files),
+        progress=told,
+        files=files,
+        best=_best(result, told.best),
+        ours=result.get("action") in TRAINING,
+        search=searched(result),
+        trial=progress(trial) if trial else None,
+        silent_for=max(0.0, time.time() - changed) if changed else None,
+        notes=tuple(notes),
+    )
+
+
+def _latest_trial(folder: Path, notes: list[str]) -> StatusLines | None:
+    """The status of the trial of a search that told last; None before the first."""
+    found = [
+        status
+        for path in islice(folder.glob(f"trial_*/{STATUS}"), _MOST_FOLDERS)
+        if (status := _status(path, notes)).lines
+    ]
+    return max(found, key=lambda status: status.changed, default=None)
+
+
+def _status(path: Path, notes: list[str]) -> StatusLines:
+    try:
+        status = read_status(path)
+    except FileNotFoundError:
+        return StatusLines([], whole=True, changed=0)
+    except OSError as error:
+        notes.append(f"{path} cannot be read: {error.strerror}.")
+        return StatusLines([], whole=True, changed=0)
+    if not status.lines:
+        notes.append(f"{path} holds no line that can be read.")
+    elif not status.whole:
+        notes.append(f"{path} is large: its first and last lines were read.")
+    return status
+
+
+def _result(path: Path) -> dict[str, Any]:
+    """A results.json, empty where there is none that is one."""
+    if not is_file(path):
+        return {}
+    try:
+        with path.open("rb") as file:
+            result = json.loads(file.read(_MOST_RESULT_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return result if isinstance(result, dict) else {}
+
+
+def _best(result: Mapping[str, Any], told: Best | None) -> Best | None:
+    """The best of the finished run, or of the one that went on from it and got further."""
+    epoch, metric = result.get("best_epoch"), result.get("best_metric")
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or not isinstance(metric, Mapping):
+        return told
+    name, value = metric.get("name"), number(metric.get("value"))
+    if epoch < 0 or not isinstance(name, str) or value is None:
+        return told
+    best = Best(epoch + 1, shortened(name), value)
+    further = told is not None and told.metric == best.metric and told.value > best.value
+    return told if further else best
+
+
+def _by_files(files: RunFiles) -> str | None:
+    """The action that writes such files."""
+    kinds = {
+        "train": files.best or files.checkpoints,
+        "prune": files.pruned,
+        "quantize": files.quantized,
+        "gen_trt_engine": files.engines,
+        "export": files.onnx,
+    }
+    return next((action for action, written in kinds.items() if written), None)
+
+
+def _there(path: Any) -> tuple[Path, ...]:
+    """A file that an untrusted spec names, where it is one."""
+    named = isinstance(path, str) and path and is_file(Path(path))
+    return (Path(path),) if named else ()
