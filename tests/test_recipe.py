@@ -8,8 +8,8 @@ import support
 from ocdnet.actions import train
 from ocdnet.config import spec
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.plan import build
 from ocdnet.policy.request import Request
+from plans import build
 
 RECIPE = skill_dir() / "references/recipe_few_images.yaml"
 

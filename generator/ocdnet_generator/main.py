@@ -10,13 +10,14 @@ from pathlib import Path
 
 from ocdnet.catalogue import ACTIONS
 from ocdnet.files import write_text
-from ocdnet_generator import pages, records, schemas, skill, templates
+from ocdnet.policy.plan_record import Plan
+from ocdnet_generator import pages, record_schema, records, schemas, skill, templates
 
 ROOT = Path(__file__).resolve().parents[2]
 MEND = "make generate"
+PLAN = "What `ocdnet plan` prints: how a request will be run. Nothing is launched by it."
 _OWNED = ("schemas/*.json", "references/spec_template_*.yaml", "references/*skill_info.yaml")
 """What nobody else writes: a file here that is not generated is one of an action that is gone."""
-_BY_HAND = ("schemas/plan.schema.json",)
 _DIFF_LINES = 60
 
 
@@ -27,6 +28,9 @@ def outputs() -> dict[str, str]:
         files[f"schemas/{action}.schema.json"] = schemas.text(action)
         files[f"references/spec_template_{action}.yaml"] = templates.text(action)
     files["schemas/manifest.json"] = schemas.dumped(schemas.manifest())
+    files["schemas/plan.schema.json"] = schemas.dumped(
+        record_schema.schema(Plan, "ocdnet plan", PLAN)
+    )
     files["schemas/status.schema.json"] = schemas.dumped(records.status())
     files["schemas/results.schema.json"] = schemas.dumped(records.results())
     files["skill_info.yaml"] = files["references/skill_info.yaml"] = skill.skill()
@@ -43,7 +47,7 @@ def differences(root: Path) -> dict[str, tuple[str, str]]:
     owned = {path.relative_to(root).as_posix() for pattern in _OWNED for path in root.glob(pattern)}
     there = {
         name: (root / name).read_text(encoding="utf-8")
-        for name in {*due, *owned}.difference(_BY_HAND)
+        for name in {*due, *owned}
         if (root / name).is_file()
     }
     pairs = {path: (there.get(path, ""), due.get(path, "")) for path in sorted({*there, *due})}

@@ -12,13 +12,12 @@ from typing import Any
 import click
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
 from ocdnet.cli.main import cli
 from ocdnet.config import compat, explain, schema, spec
 from ocdnet.config.rules import Needed
 from ocdnet.errors import Exit
 from ocdnet.tree import nodes
-from ocdnet_generator import skill
 
 _EXITS = {
     Exit.DONE: "done",
@@ -65,9 +64,10 @@ def config_reference() -> str:
 
 
 _FILES = {
-    "split_folder_or_datalist": "split folder with img/ and gt/, or a UTF-8 datalist file",
-    "image_folder": "image folder",
+    False: "split folder with img/ and gt/, or a UTF-8 datalist file",
+    True: "image folder",
 }
+"""What an input takes, by whether it is images alone."""
 _MEANINGS = {
     "parent_model": "model file of the job named by --parent",
     "resume_model": "full epoch checkpoint of the run to go on with",
@@ -92,40 +92,36 @@ def action_reference() -> str:
         params=[
             {"action": action, "key": key, "function": function, "meaning": _MEANINGS[function]}
             for action in ACTIONS
-            for key, function in {**skill.SPEC_PARAMS[action], "results_dir": "output_dir"}.items()
+            for key, function in ACTIONS[action].fills.items()
         ],
         examples=[
-            {"action": action, "json": json.dumps(_example(action), indent=2)} for action in ACTIONS
+            {"action": name, "json": json.dumps(_example(action), indent=2)}
+            for name, action in ACTIONS.items()
         ],
     )
 
 
 def _data_rows() -> Iterator[dict[str, str]]:
-    for action in ACTIONS:
-        for key in skill.INPUTS[action]:
-            source = skill.SOURCES.get(key)
-            if source:
-                names = [source["source"], source.get("alternative_source")]
-                yield {
-                    "action": action,
-                    "key": key,
-                    "source": " or ".join(name for name in names if name),
-                    "files": _FILES[source["type"]],
-                    "list": "Yes" if source["multiple_sources"] else "No",
-                }
+    for name, action in ACTIONS.items():
+        for item in action.data:
+            yield {
+                "action": name,
+                "key": item.key,
+                "source": " or ".join(source.name for source in item.sources),
+                "files": _FILES[item.images],
+                "list": "Yes" if item.many else "No",
+            }
 
 
-def _example(action: str) -> dict[str, Any]:
+def _example(action: Action) -> dict[str, Any]:
     """The overrides of an action's data and models, with placeholders for values."""
-    values: dict[str, Any] = dict(ACTIONS[action].defaults)
-    for key, function in skill.SPEC_PARAMS[action].items():
+    values: dict[str, Any] = dict(action.defaults)
+    for key, function in action.fills.items():
         if function in _PLACEHOLDERS:
             values[key] = _PLACEHOLDERS[function]
-    for key in skill.INPUTS[action]:
-        source = skill.SOURCES.get(key)
-        if source:
-            path = f"<{_FILES[source['type']].split(',')[0]}>"
-            values[key] = [path] if source["multiple_sources"] else path
+    for item in action.data:
+        path = f"<{_FILES[item.images].split(',')[0]}>"
+        values[item.key] = [path] if item.many else path
     return {key: value for key, value in values.items() if value != ""}
 
 

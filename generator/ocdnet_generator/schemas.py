@@ -8,7 +8,7 @@ from typing import Any
 
 from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
 from ocdnet.config import schema, spec
-from ocdnet.config.rules import Rule
+from ocdnet.config.rules import Instead, Rule
 from ocdnet.tree import nodes
 from ocdnet_generator.templates import template
 
@@ -80,7 +80,7 @@ def _node(node: nodes.Node, default: Any, action: Action) -> nodes.Node:
         }
         return node | {"properties": properties}
     leaf = {key: value for key, value in node.items() if key != "x_extra"} | {"default": default}
-    if not action.automl:
+    if action.automl == "never":
         return {key: value for key, value in leaf.items() if key not in _AUTOML_ONLY}
     # The client never searches what has no range worth searching, nor a list, not even by name.
     searchable = "search" in leaf and leaf["type"] in _SCALARS
@@ -88,8 +88,12 @@ def _node(node: nodes.Node, default: Any, action: Action) -> nodes.Node:
 
 
 def _rule(rule: Rule, defaults: dict[str, Any]) -> nodes.Node:
-    """A rule as a member of the root's allOf, titled with the key that it is about."""
-    return {"title": rule.key, "description": rule.says, **rule.schema(defaults)}
+    """A rule as a member of the root's allOf; `x_rule` says which it is to those who read it."""
+    about = {"kind": rule.kind, "key": rule.key}
+    if isinstance(rule, Instead):
+        about["other"] = rule.other
+    head = {"title": rule.key, "description": rule.says, "x_rule": about}
+    return head | rule.schema(defaults)
 
 
 def _automl(leaves: list[tuple[str, nodes.Node]], *, enabled: bool) -> Iterator[str]:

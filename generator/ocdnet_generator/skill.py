@@ -8,103 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, Action
+from ocdnet.catalogue import ACTIONS, Action, Input
 
 IMAGE = "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-pyt"
 DEPLOY_IMAGE = "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-deploy"
 
 Tree = dict[str, Any]
-
-_TRAIN_DATA = {"dataset.train_dataset.data_path": "folder"}
-_EVAL_DATA = {"dataset.validate_dataset.data_path": "folder"}
-_RESULTS = {"results_dir": "folder"}
-
-INPUTS: dict[str, dict[str, str]] = {
-    "train": {
-        **_TRAIN_DATA,
-        **_EVAL_DATA,
-        "model.pretrained_model_path": "file",
-        "train.resume_training_checkpoint_path": "file",
-    },
-    "evaluate": {**_EVAL_DATA, "evaluate.checkpoint": "file"},
-    "inference": {"inference.input_folder": "folder", "inference.checkpoint": "file"},
-    "export": {"export.checkpoint": "file"},
-    "prune": {**_EVAL_DATA, "prune.checkpoint": "file"},
-    "quantize": {
-        **_TRAIN_DATA,
-        **_EVAL_DATA,
-        "dataset.quant_calibration_dataset.images_dir": "folder",
-        "quantize.model_path": "file",
-    },
-    "retrain": {
-        **_TRAIN_DATA,
-        **_EVAL_DATA,
-        "model.pruned_graph_path": "file",
-        "train.resume_training_checkpoint_path": "file",
-    },
-    "gen_trt_engine": {
-        "gen_trt_engine.onnx_file": "file",
-        "gen_trt_engine.tensorrt.calibration.cal_image_dir": "folder",
-    },
-    "deploy_evaluate": {**_EVAL_DATA, "evaluate.trt_engine": "file"},
-    "deploy_inference": {"inference.input_folder": "folder", "inference.trt_engine": "file"},
-}
-
-OUTPUTS: dict[str, dict[str, str]] = {
-    "export": {**_RESULTS, "export.onnx_file": "file"},
-    "gen_trt_engine": {
-        **_RESULTS,
-        "gen_trt_engine.trt_engine": "file",
-        "gen_trt_engine.tensorrt.calibration.cal_cache_file": "file",
-    },
-}
-"""Of every other action the results folder alone."""
-
-# Where each value comes from when a chain of jobs runs (the resolver's function names).
-SPEC_PARAMS: dict[str, dict[str, str]] = {
-    "train": {
-        "model.pretrained_model_path": "ptm_if_no_resume_model",
-        "train.resume_training_checkpoint_path": "resume_model",
-    },
-    "evaluate": {"evaluate.checkpoint": "parent_model"},
-    "inference": {"inference.checkpoint": "parent_model"},
-    "export": {"export.checkpoint": "parent_model", "export.onnx_file": "create_onnx_file"},
-    "prune": {"prune.checkpoint": "parent_model"},
-    "quantize": {"quantize.model_path": "parent_model"},
-    "retrain": {
-        "model.pruned_graph_path": "parent_model",
-        "train.resume_training_checkpoint_path": "resume_model",
-    },
-    "gen_trt_engine": {
-        "gen_trt_engine.onnx_file": "parent_model",
-        "gen_trt_engine.trt_engine": "create_engine_file",
-        "gen_trt_engine.tensorrt.calibration.cal_cache_file": "create_cal_cache",
-    },
-    "deploy_evaluate": {"evaluate.trt_engine": "parent_model"},
-    "deploy_inference": {"inference.trt_engine": "parent_model"},
-}
-
-_SPLIT = {"type": "split_folder_or_datalist", "multiple_sources": True}
-_IMAGES = {"type": "image_folder", "multiple_sources": False}
-SOURCES: dict[str, Tree] = {
-    "dataset.train_dataset.data_path": {"source": "train_datasets", **_SPLIT},
-    "dataset.validate_dataset.data_path": {"source": "eval_dataset", **_SPLIT},
-    "dataset.quant_calibration_dataset.images_dir": {
-        "source": "train_datasets",
-        "alternative_source": "calibration_dataset",
-        **_IMAGES,
-    },
-    "inference.input_folder": {
-        "source": "inference_dataset",
-        "alternative_source": "eval_dataset",
-        **_IMAGES,
-    },
-    "gen_trt_engine.tensorrt.calibration.cal_image_dir": {
-        "source": "calibration_dataset",
-        "type": "image_folder",
-        "multiple_sources": True,
-    },
-}
 
 _SHORTHANDS = {
     "backbone": "model.backbone",
@@ -121,9 +30,6 @@ _SHORTHANDS = {
     "validation_interval": "train.validation_interval",
     "warmup_epoch": "train.lr_scheduler.args.warmup_epoch",
 }
-
-DEPLOY = ("gen_trt_engine", "deploy_evaluate", "deploy_inference")
-"""Actions of the deploy container."""
 
 
 def skill() -> str:
@@ -146,7 +52,10 @@ def skill() -> str:
 
 def deploy() -> str:
     """Text of tao-deploy-ocdnet.skill_info.yaml: the deploy container's own command names."""
-    names = {name.removeprefix("deploy_"): name for name in DEPLOY}
+    deployed = [name for name, entry in ACTIONS.items() if entry.deploys]
+    # The order of the published file: what builds the engine, then what uses it.
+    deployed.sort(key=lambda name: ACTIONS[name].makes != "engine")
+    names = {name.removeprefix("deploy_"): name for name in deployed}
     head: Tree = {
         "name": "tao-deploy-ocdnet",
         "network_arch": "ocdnet",
@@ -176,14 +85,11 @@ def _body(names: dict[str, str], *, other_image: bool) -> Tree:
     return {
         "actions": {name: _action(entry, other_image) for name, entry in entries.items()},
         "data_sources": {
-            name: {key: SOURCES[key] for key in INPUTS[entry.name] if key in SOURCES}
+            name: {item.key: source(item) for item in entry.data}
             for name, entry in entries.items()
-            if set(INPUTS[entry.name]) & set(SOURCES)
+            if entry.data
         },
-        "spec_params": {
-            name: {**SPEC_PARAMS[entry.name], "results_dir": "output_dir"}
-            for name, entry in entries.items()
-        },
+        "spec_params": {name: entry.fills for name, entry in entries.items()},
         "spec_templates": {
             name: f"references/spec_template_{entry.name}.yaml" for name, entry in entries.items()
         },
@@ -191,16 +97,28 @@ def _body(names: dict[str, str], *, other_image: bool) -> Tree:
     }
 
 
+def source(item: Input) -> Tree:
+    """Which dataset a spec key takes, as skill_info.yaml says it."""
+    first, *others = item.sources
+    return {
+        "source": first.name,
+        **({"alternative_source": others[0].name} if others else {}),
+        "type": "image_folder" if item.images else "split_folder_or_datalist",
+        "multiple_sources": item.many,
+    }
+
+
 def _action(entry: Action, other_image: bool) -> Tree:
-    image = {"container_image": DEPLOY_IMAGE} if other_image and entry.name in DEPLOY else {}
+    image = {"container_image": DEPLOY_IMAGE} if other_image and entry.deploys else {}
+    outputs = {"results_dir": {"type": "folder"}}
     return {
         "description": entry.summary,
         "command": f"ocdnet {entry.section} -e {{config_path}}",
         "config_format": "yaml",
         "mode": "config",
         **image,
-        "inputs": {key: {"type": kind} for key, kind in INPUTS[entry.name].items()},
-        "outputs": {key: {"type": kind} for key, kind in OUTPUTS.get(entry.name, _RESULTS).items()},
+        "inputs": {item.key: {"type": item.kind} for item in entry.inputs},
+        "outputs": outputs | {item.key: {"type": item.kind} for item in entry.outputs},
         "upload_excludes": ["lightning_logs/*", "inputs/*"],
     }
 

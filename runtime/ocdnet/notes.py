@@ -1,8 +1,21 @@
-"""What a plan tells beside its result: why, what to beware of, what to ask the user."""
+"""What a plan says beside its result: why, what to beware of, what to ask the user."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Note:
+    """One sentence for people.
+
+    Attributes:
+        text: the sentence; no code reads it.
+        about: the spec key, flag or file that it is about; empty: the plan as a whole.
+    """
+
+    text: str
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -25,26 +38,24 @@ class Notes:
     """Collects, in the order of finding, without repeats.
 
     Attributes:
-        why: the rules that fired, a sentence each.
+        why: the rules that fired.
         warnings: what was changed or may surprise.
         missing: what to ask the user.
         asked_keys: spec keys that a question in `missing` is about.
     """
 
-    why: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    why: list[Note] = field(default_factory=list)
+    warnings: list[Note] = field(default_factory=list)
     missing: list[Question] = field(default_factory=list)
     asked_keys: set[str] = field(default_factory=set)
 
-    def because(self, rule: str) -> None:
-        """Tell a rule that fired."""
-        if rule not in self.why:
-            self.why.append(rule)
+    def because(self, rule: str, about: str = "") -> None:
+        """Note a rule that fired."""
+        _add(self.why, Note(rule, about))
 
-    def warn(self, warning: str) -> None:
-        """Tell what was changed or may surprise."""
-        if warning not in self.warnings:
-            self.warnings.append(warning)
+    def warn(self, warning: str, about: str = "") -> None:
+        """Note what was changed or may surprise."""
+        _add(self.warnings, Note(warning, about))
 
     def ask(
         self, about: str, question: str, *, key: str | None = None, blocking: bool = True
@@ -55,3 +66,13 @@ class Notes:
             self.missing.append(asked)
         if key is not None:
             self.asked_keys.add(key)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a question must be answered before anything can be run."""
+        return any(question.blocking for question in self.missing)
+
+
+def _add(notes: list[Note], note: Note) -> None:
+    if note not in notes:
+        notes.append(note)

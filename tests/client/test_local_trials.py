@@ -17,9 +17,9 @@ import pytest
 import support
 from ocdnet.config import spec
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.plan import build
 from ocdnet.policy.request import Request
 from ocdnet.tree import nodes, yaml_io
+from plans import build
 
 pytestmark = pytest.mark.client
 pytest.importorskip("tao_automl", reason="`make test-client` installs it")

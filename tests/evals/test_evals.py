@@ -11,9 +11,9 @@ import pytest
 
 from ocdnet.errors import UserError
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.plan import build
 from ocdnet.policy.request import ACTIONS, PLATFORMS, from_json
 from ocdnet.policy.words import read
+from plans import build
 
 FOLDER = Path(__file__).resolve().parents[2] / "evals"
 DATA = json.loads((FOLDER / "evals.json").read_text(encoding="utf-8"))

@@ -21,12 +21,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ocdnet.catalogue import ACTIONS
+from ocdnet.catalogue import ACTIONS, PLANNED
 from ocdnet.errors import UserError
 from ocdnet.launch import mounts as mounting
 from ocdnet.launch.platforms import Launch, PlannedJob, launch
 from ocdnet.notes import Notes
-from ocdnet.tree import nodes, overrides, yaml_io
+from ocdnet.tree import keys, nodes, overrides, yaml_io
+from plans import texts
 
 SKILL = Path(__file__).parents[2]
 TAO = ("nvcr.io/nvidia/tao/tao-toolkit:7.1.0-pyt", "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-deploy")
@@ -50,11 +51,7 @@ def schema(action: str) -> dict[str, Any]:
 def set_values(tree: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     tree = json.loads(json.dumps(tree))
     for key, value in values.items():
-        *parents, name = key.split(".")
-        container = tree
-        for parent in parents:
-            container = container[parent]
-        container[name] = value
+        keys.set(tree, key, value)
     return tree
 
 
@@ -62,20 +59,15 @@ def job(
     action: str, platform: str, folder: Path | str, values: dict[str, Any], **more: Any
 ) -> PlannedJob:
     """A job with `values` in its spec, results in folder/results and the spec beside them."""
-    name = "train" if action in ("resume", "default_specs") else action
-    entry = ACTIONS[name]
+    entry = PLANNED[action]
     values = {"results_dir": str(Path(folder) / "results")} | values
     fields: dict[str, Any] = {
-        "action": action,
-        "command": entry.section,
-        "spec": set_values(schema(name)["default"], values),
-        "inputs": {key: value["type"] for key, value in INFO[name]["inputs"].items()},
-        "outputs": {key: value["type"] for key, value in INFO[name]["outputs"].items()},
+        "entry": entry,
+        "spec": set_values(schema(entry.spec)["default"], values),
         "spec_file": Path(folder) / "plan" / f"{action}.yaml",
         "overrides": values,
-        "template": SKILL / f"references/spec_template_{name}.yaml",
+        "template": SKILL / f"references/spec_template_{entry.spec}.yaml",
         "skill_dir": SKILL,
-        "results_dir": values["results_dir"],
         "platform": platform,
         "tao_images": TAO,
     }
@@ -154,16 +146,11 @@ def test_local_overrides_arrive_as_they_were_planned(name: str, text: str) -> No
     assert {key: nodes.value_at(tree, key) for key in values} == values
 
 
-def test_default_specs_needs_no_spec(tmp_path: Path) -> None:
-    launch, _ = launched(job("default_specs", "docker", tmp_path, {}, spec_file=None))
-    assert launch.commands == [f"ocdnet default_specs results_dir={tmp_path}/results"]
-
-
 @pytest.mark.parametrize("platform", ["docker", "tao-docker", "slurm", "kubernetes"])
 def test_other_platforms_need_the_spec_as_a_file(platform: str, tmp_path: Path) -> None:
     launch, notes = launched(job("train", platform, tmp_path, {}, spec_file=None))
     assert launch.commands == []
-    assert any("--write" in warning for warning in notes.warnings)
+    assert any("--write" in warning for warning in texts(notes.warnings))
 
 
 # ---------------------------------------------------------------- docker
@@ -194,7 +181,7 @@ def test_every_path_of_the_spec_is_mounted(name: str) -> None:
 @pytest.mark.parametrize("name", ["a,b", '"', "a:b=c", " $HOME;`id`'"])
 def test_dockers_own_client_understands_the_command(name: str) -> None:
     values = {"dataset.train_dataset.data_path": [f"/data/{name}"]}
-    planned = job("train", "docker", f"/home/{name}", values, gpus_asked=True)
+    planned = job("train", "docker", f"/home/{name}", values | {"train.num_gpus": 2})
     done = subprocess.run(
         ["bash", "-c", launched(planned)[0].commands[-1]],
         env=os.environ | {"DOCKER_HOST": "unix:///nowhere"},
@@ -207,7 +194,7 @@ def test_dockers_own_client_understands_the_command(name: str) -> None:
 
 
 def test_docker_builds_the_image_and_runs_it_as_the_user(tmp_path: Path) -> None:
-    planned = job("train", "docker", tmp_path, {"train.num_gpus": 2}, num_gpus=2, gpus_asked=True)
+    planned = job("train", "docker", tmp_path, {"train.num_gpus": 2})
     launch, _ = launched(planned)
     build, make, run = map(shlex.split, launch.commands)
     tag = build[build.index("-t") + 1]
@@ -230,7 +217,7 @@ def test_docker_without_a_gpu_runs_on_the_cpu(
     monkeypatch.setenv("PATH", str(tmp_path))
     launch, notes = launched(job("train", "docker", tmp_path, {}))
     assert "--gpus" not in docker_run(launch)
-    assert any("GPU" in warning for warning in notes.warnings)
+    assert any("GPU" in warning for warning in texts(notes.warnings))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +240,7 @@ def test_the_users_image_is_not_built(tmp_path: Path) -> None:
 def test_without_the_skill_there_is_nothing_to_build(tmp_path: Path) -> None:
     launch, notes = launched(job("train", "docker", tmp_path, {}, skill_dir=tmp_path))
     assert not any("docker build" in command for command in launch.commands)
-    assert any("--image" in warning for warning in notes.warnings)
+    assert any("--image" in warning for warning in texts(notes.warnings))
 
 
 @pytest.mark.parametrize("image", ["-v/:/host", "a b", "$(id)", ""])
@@ -371,7 +358,7 @@ def test_nvidias_images_run_what_is_theirs(action: str, image: int, tmp_path: Pa
     assert launch.image == TAO[image]
     assert "--user" not in words
     assert words[words.index("--gpus") + 1] == "all"
-    assert any("root" in warning for warning in notes.warnings)
+    assert any("root" in warning for warning in texts(notes.warnings))
 
 
 def test_an_engine_and_its_cache_are_written(tmp_path: Path) -> None:
@@ -432,14 +419,14 @@ def test_a_batch_script_is_bash_whatever_the_paths(name: str) -> None:
 def test_a_batch_script_starts_one_process_a_gpu(tmp_path: Path) -> None:
     values = {"train.num_gpus": 2, "train.gpu_ids": [2, 3], "train.num_nodes": 2}
     values["dataset.train_dataset.loader.num_workers"] = 5
-    planned = job("train", "slurm", tmp_path, values, num_gpus=2, num_nodes=2, gpus_asked=True)
+    planned = job("train", "slurm", tmp_path, values)
     launch, notes = launched(planned)
     script = launch.files["train.sbatch"]
     for option in ("nodes=2", "ntasks-per-node=2", "gpus-per-node=2", "cpus-per-task=6"):
         assert f"#SBATCH --{option}\n" in script
     # Slurm numbers a job's GPUs from 0.
     assert run_script(script)[0][-1] == "train.gpu_ids=[0,1]"
-    assert any("gpu_ids" in warning for warning in notes.warnings)
+    assert any("gpu_ids" in warning for warning in texts(notes.warnings))
 
 
 @pytest.mark.parametrize(
@@ -491,14 +478,14 @@ def test_what_saves_nothing_is_not_queued_again(action: str, dry: bool, tmp_path
 
 @pytest.mark.parametrize("platform", ["slurm", "kubernetes"])
 def test_a_scheduler_needs_the_number_of_gpus(platform: str, tmp_path: Path) -> None:
-    planned = job("train", platform, tmp_path, {"train.num_gpus": -1}, num_gpus=-1, **IMAGE)
+    planned = job("train", platform, tmp_path, {"train.num_gpus": -1}, **IMAGE)
     launch, notes = launched(planned)
     assert launch == Launch()
     assert [question.about for question in notes.missing if question.blocking] == ["train.num_gpus"]
 
 
 def test_only_training_is_spread(tmp_path: Path) -> None:
-    planned = job("evaluate", "slurm", tmp_path, {}, num_gpus=4, num_nodes=2)
+    planned = job("evaluate", "slurm", tmp_path, {"evaluate.num_gpus": 4})
     script = launched(planned)[0].files["evaluate.sbatch"]
     assert "#SBATCH --nodes=1\n#SBATCH --ntasks-per-node=1\n" in script
 
@@ -520,8 +507,8 @@ HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_a_manifest_is_valid_for_the_newest_kubernetes(nodes: int, claims: tuple[str, ...]) -> None:
     validator = pytest.importorskip("kubernetes_validate")
-    more = {"num_nodes": nodes, "claims": claims, **IMAGE}
-    planned = job("train", "kubernetes", "/home/a #'b", {"results_dir": "/home/r"}, **more)
+    values = {"results_dir": "/home/r", "train.num_nodes": nodes}
+    planned = job("train", "kubernetes", "/home/a #'b", values, claims=claims, **IMAGE)
     found = documents(launched(planned)[0])
     assert len(found) == 1 + nodes
     for document in found.values():
@@ -532,7 +519,8 @@ def test_a_manifest_is_valid_for_the_newest_kubernetes(nodes: int, claims: tuple
 @given(name=names.filter(lambda name: ":" not in name), many=st.booleans())
 def test_a_manifest_holds_the_spec_and_every_path(name: str, many: bool) -> None:
     values = {"dataset.train_dataset.data_path": [f"/data/{name}"], "wandb.name": name}
-    planned = job("train", "kubernetes", f"/home/{name}", values, num_nodes=1 + many, **IMAGE)
+    values["train.num_nodes"] = 1 + many
+    planned = job("train", "kubernetes", f"/home/{name}", values, **IMAGE)
     launch, _ = launched(planned)
     found = documents(launch)
     assert yaml_io.parse(found["ConfigMap"]["data"]["spec.yaml"], "spec") == planned.spec
@@ -552,7 +540,9 @@ def test_a_manifest_holds_the_spec_and_every_path(name: str, many: bool) -> None
 
 
 def test_pods_of_several_nodes_find_each_other(tmp_path: Path) -> None:
-    planned = job("train", "kubernetes", tmp_path, {}, num_nodes=3, num_gpus=4, **IMAGE)
+    planned = job(
+        "train", "kubernetes", tmp_path, {"train.num_nodes": 3, "train.num_gpus": 4}, **IMAGE
+    )
     found = documents(launched(planned)[0])
     name = found["Job"]["metadata"]["name"]
     spec = found["Job"]["spec"]

@@ -12,11 +12,17 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from ocdnet.catalogue import PLANNED
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.datasets import calibration_settings, check_batch_size, dataset_overrides
+from ocdnet.policy.case import Case
+from ocdnet.policy.datasets import find_datasets
+from ocdnet.policy.draft import Draft
 from ocdnet.policy.request import Request
+from ocdnet.policy.settings import batch, calibration
+from ocdnet.tree import keys
+from plans import texts
 
 TRAIN = "dataset.train_dataset.data_path"
 EVAL = "dataset.validate_dataset.data_path"
@@ -24,7 +30,8 @@ INPUT = "inference.input_folder"
 QUANT = "dataset.quant_calibration_dataset.images_dir"
 INT8 = "gen_trt_engine.tensorrt.calibration.cal_image_dir"
 RUNTIME = Path(__file__).parents[2] / "runtime"
-SOURCES = Skill(skill_dir()).info["data_sources"]
+SKILL = Skill(skill_dir())
+SOURCES = SKILL.info["data_sources"]
 
 
 def split(folder, images=2):
@@ -53,13 +60,12 @@ def data(tmp_path):
     }
 
 
-def plan(action, request=None, spec=None, **options):
-    notes = Notes()
-    asked = Request(action=action, **(request or {}))
-    found = dataset_overrides(
-        action, SOURCES, asked, (spec or {}).get, notes, program="ocdnet", **options
-    )
-    return found, notes
+def plan(action, request=None, spec=None, *, int8=False, program="ocdnet"):
+    request = Request(action=action, **(request or {}))
+    case = Case(PLANNED[action], request, SKILL, Notes(), program)
+    given = (spec or {}) | ({"gen_trt_engine.tensorrt.data_type": "INT8"} if int8 else {})
+    draft = Draft(entry=case.entry, schema=None, defaults={}, given=keys.nested(given))
+    return find_datasets(case, draft), case.notes
 
 
 def asked_for(notes, *, blocking=True):
@@ -82,7 +88,7 @@ def test_training_without_data_asks_and_without_validation_warns(action):
     found, notes = plan(action)
     assert not found.overrides
     assert asked_for(notes) == ["--train-dataset"]
-    (warning,) = notes.warnings
+    (warning,) = texts(notes.warnings)
     assert "hmean is not measured" in warning
 
 
@@ -101,16 +107,16 @@ class TestInference:
         found, notes = plan(action, named)
         assert found.overrides == {INPUT: data["photos"]}
         assert found.images == {INPUT: 2}
-        assert any("--eval-dataset" in warning for warning in notes.warnings)
+        assert any("--eval-dataset" in warning for warning in texts(notes.warnings))
 
     def test_reads_the_img_folder_of_labelled_data(self, data, action):
         expected = str(Path(data["test"]) / "img")
         found, notes = plan(action, {"eval_datasets": (data["test"],)})
         assert found.overrides == {INPUT: expected}
-        assert any("--eval-dataset" in rule for rule in notes.why)
+        assert any("--eval-dataset" in rule for rule in texts(notes.why))
         found, notes = plan(action, {"inference_dataset": data["test"]})
         assert found.overrides == {INPUT: expected}
-        assert any("its img/" in rule for rule in notes.why)
+        assert any("its img/" in rule for rule in texts(notes.why))
 
     def test_asks_which_of_several(self, data, action):
         found, notes = plan(action, {"eval_datasets": (data["test"], data["train"])})
@@ -148,7 +154,7 @@ def test_an_engine_is_calibrated_for_int8_alone(data):
     assert asked_for(plan("gen_trt_engine", int8=True)[1]) == ["--calibration-dataset"]
     found, notes = plan("gen_trt_engine", named)
     assert not found.overrides
-    assert "INT8" in notes.warnings[0]
+    assert "INT8" in notes.warnings[0].text
     assert not plan("gen_trt_engine")[1].missing
 
 
@@ -156,7 +162,7 @@ def test_an_engine_is_calibrated_for_int8_alone(data):
 def test_what_reads_no_data(data, action):
     found, notes = plan(action, {"eval_datasets": (data["test"],)})
     assert not found.overrides
-    assert "--eval-dataset is not used" in notes.warnings[0]
+    assert "--eval-dataset is not used" in notes.warnings[0].text
 
 
 def test_every_row_of_the_table_is_filled(data):
@@ -243,7 +249,7 @@ def test_what_is_no_labelled_data(tmp_path, what, code, hint):
     for platform in ("slurm", "kubernetes"):
         found, notes = plan("evaluate", {"eval_datasets": (path,), "platform": platform})
         assert found.overrides == {EVAL: [path]}
-        assert path in notes.warnings[0]
+        assert path in notes.warnings[0].text
 
 
 def test_images_without_labels_are_right_for_inference(tmp_path):
@@ -280,7 +286,7 @@ def test_paths_are_kept_for_local_and_absolute_elsewhere(data, monkeypatch):
 def test_a_uri_is_a_warning(platform):
     found, notes = plan("train", {"train_datasets": ("s3://bucket/train",), "platform": platform})
     assert found.overrides == {TRAIN: ["s3://bucket/train"]}
-    assert "mounted or downloaded" in notes.warnings[0]
+    assert "mounted or downloaded" in notes.warnings[0].text
     found, _ = plan("inference", {"eval_datasets": ("gs://b/test/",), "platform": platform})
     assert found.overrides == {INPUT: "gs://b/test/img"}
     with pytest.raises(DataError) as caught:
@@ -290,7 +296,7 @@ def test_a_uri_is_a_warning(platform):
 
 def test_training_data_that_is_measured_on_too_is_told(data):
     _, notes = plan("train", {"train_datasets": (data["test"],), "eval_datasets": (data["test"],)})
-    assert "new images" in notes.warnings[0]
+    assert "new images" in notes.warnings[0].text
 
 
 def packed(folder, name):
@@ -306,16 +312,14 @@ class TestArchives:
         odd.mkdir()
         archive = packed(Path(data["train"]), str(odd / "train.tar.gz"))
         program = f"{shlex.quote(sys.executable)} -m ocdnet.cli.main"
-        notes = Notes()
-        request = Request(action="evaluate", eval_datasets=(str(archive),))
-        found = dataset_overrides("evaluate", SOURCES, request, {}.get, notes, program=program)
+        found, _ = plan("evaluate", {"eval_datasets": (str(archive),)}, program=program)
         (step,) = found.extract
-        assert found.overrides == {EVAL: [step["to"]]}
-        assert step["archive"] == str(archive)
-        assert step["to"] == str(odd / "train")
+        assert found.overrides == {EVAL: [step.to]}
+        assert step.archive == str(archive)
+        assert step.to == str(odd / "train")
         assert not found.images
         subprocess.run(
-            ["sh", "-c", step["command"]],
+            ["sh", "-c", step.command],
             check=True,
             capture_output=True,
             env={"PYTHONPATH": str(RUNTIME)},
@@ -324,7 +328,7 @@ class TestArchives:
         found, notes = plan("evaluate", {"eval_datasets": (str(archive),)})
         assert (found.overrides, found.images) == ({EVAL: [str(odd / "train")]}, {EVAL: 5})
         assert not found.extract
-        assert "unpacked already" in notes.warnings[0]
+        assert "unpacked already" in notes.warnings[0].text
 
     def test_something_else_in_the_way(self, data, tmp_path):
         archive = str(packed(Path(data["train"]), "photos.tgz"))
@@ -355,13 +359,13 @@ class TestArchives:
     def test_an_archive_by_its_content_alone(self, data, tmp_path):
         archive = packed(Path(data["train"]), "bundle")
         found, _ = plan("evaluate", {"eval_datasets": (str(archive),)})
-        assert found.extract[0]["to"] == str(tmp_path / "bundle-extracted")
+        assert found.extract[0].to == str(tmp_path / "bundle-extracted")
 
     def test_images_alone(self, data, tmp_path):
         archive = packed(Path(data["photos"]), "img.tar.gz")
         found, notes = plan("inference", {"inference_dataset": str(archive)})
         assert found.overrides == {INPUT: str(tmp_path / "img")}
-        assert str(tmp_path / "img" / "img") in notes.warnings[0]
+        assert str(tmp_path / "img" / "img") in notes.warnings[0].text
 
     def test_images_of_labelled_data(self, data, tmp_path):
         archive = packed(Path(data["test"]), "new.tar.gz")
@@ -387,22 +391,31 @@ class TestArchives:
         monkeypatch.chdir(tmp_path)
         packed(Path(data["train"]), "-x.tgz")
         found, _ = plan("evaluate", {"eval_datasets": ("-x.tgz",)})
-        assert found.extract[0]["command"] == "ocdnet data extract ./-x.tgz --out ./-x"
+        assert found.extract[0].command == "ocdnet data extract ./-x.tgz --out ./-x"
+
+
+def drafted(action, **given):
+    """A case, and a draft over the action's template."""
+    case = Case(PLANNED[action], Request(action=action), SKILL, Notes(), "ocdnet")
+    schema = SKILL.schema(action)
+    draft = Draft(entry=case.entry, schema=schema, defaults=schema["default"])
+    return case, draft.with_changes(given)
 
 
 def test_a_batch_that_is_larger_than_the_data_is_told():
-    notes = Notes()
-    check_batch_size(16, 16, notes)
-    assert not notes.warnings
-    check_batch_size(15, 16, notes)
-    assert "15 training images" in notes.warnings[0]
+    case, draft = drafted("train", **{"dataset.train_dataset.loader.batch_size": 16})
+    batch(case, draft, 16)
+    assert not case.notes.warnings
+    batch(case, draft, 15)
+    assert "15 training images" in case.notes.warnings[0].text
 
 
 @for_all(st.integers(1, 500), st.integers(1, 64), st.integers(1, 64))
 def test_calibration_never_reads_more_images_than_there_are(images, batch_size, batches):
-    notes = Notes()
     prefix = "gen_trt_engine.tensorrt.calibration."
-    changes = calibration_settings(images, batch_size, batches, notes)
+    given = {f"{prefix}cal_batch_size": batch_size, f"{prefix}cal_batches": batches}
+    case, draft = drafted("gen_trt_engine", **given)
+    notes, changes = case.notes, calibration(draft, images, case.notes)
     size = changes.get(f"{prefix}cal_batch_size", batch_size)
     count = changes.get(f"{prefix}cal_batches", batches)
     assert 1 <= size <= batch_size
@@ -411,4 +424,4 @@ def test_calibration_never_reads_more_images_than_there_are(images, batch_size, 
     assert bool(changes) == bool(notes.warnings) == (batch_size * batches > images)
     assert set(changes) <= {f"{prefix}cal_batch_size", f"{prefix}cal_batches"}
     for number in (images, batch_size, batches, size, count):
-        assert str(number) in "".join(notes.warnings + notes.why)
+        assert str(number) in "".join(texts(notes.warnings) + texts(notes.why))

@@ -1,4 +1,4 @@
-"""The decision table of DESIGN.md, section 5: a test a row, each on a copy of the real skill."""
+"""The decision table of the AutoML policy: a test a row, each on a copy of the real skill."""
 
 import shutil
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 from ocdnet.errors import UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.plan import build
 from ocdnet.policy.request import Request, from_json, policy_value
+from plans import build
 
 OFF_PHRASES = [
     "turn off AutoML",

@@ -10,8 +10,8 @@ import pytest
 import support
 from ocdnet.config import spec
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.plan import build
 from ocdnet.policy.request import Request
+from plans import build
 
 pytestmark = pytest.mark.usefixtures("small_network")
 

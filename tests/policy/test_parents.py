@@ -1,15 +1,17 @@
-"""What a job takes from its parent: DESIGN.md, section 5, rule by rule."""
+"""What a job takes from its parent, rule by rule."""
 
 from __future__ import annotations
 
 import pytest
 
 import results_folders as made
+from ocdnet.catalogue import PLANNED
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.parents import FUNCTIONS, Context, resolve
 from ocdnet.runs.files import epoch_of
+from plans import texts
 
 
 class Asked:
@@ -18,13 +20,16 @@ class Asked:
     def __init__(self, action, parent, function="parent_model", **more):
         self.notes = Notes()
         more = {"results_dir": "out"} | more
-        context = Context(action=action, parent=parent, notes=self.notes, **more)
-        self.value = resolve(function, f"{action}.model", context)
+        backend = more.pop("backend", "torchao")
+        entry = PLANNED[action].of({"quantize": {"backend": backend}})
+        context = Context(entry=entry, parent=parent, notes=self.notes, **more)
+        choice = resolve(function, f"{action}.model", context)
+        self.value = choice and choice.value
         self.name = self.value and self.value.rpartition("/")[2]
-        self.why = " ".join(self.notes.why)
+        self.why = " ".join([choice.why if choice else "", *texts(self.notes.why)])
         self.questions = [asked.question for asked in self.notes.missing]
         assert not self.questions or self.value is None
-        assert self.value is None or self.notes.why or function.startswith(("create", "output"))
+        assert self.value is None or self.why.strip() or function.startswith(("create", "output"))
 
 
 def refused(action, parent, **more):
@@ -143,22 +148,17 @@ class TestResume:
 
     def test_a_run_that_goes_on_still_is_told(self, tmp_path):
         made.train(tmp_path / "train", end=None)
-        assert "seems to go on" in Asked("resume", tmp_path, "resume_model").notes.warnings[0]
+        assert "seems to go on" in Asked("resume", tmp_path, "resume_model").notes.warnings[0].text
 
 
 class TestPretrained:
     FUNCTION = "ptm_if_no_resume_model"
 
-    def test_what_is_given_is_used_unless_the_run_is_resumed(self, tmp_path):
+    def test_a_run_that_is_resumed_has_none(self, tmp_path):
+        made.train(tmp_path / "train")
         assert Asked("train", None, "output_dir").value == "out"
-        given = Context(
-            action="train", parent=None, results_dir="", notes=Notes(), pretrained="w.pth"
-        )
-        assert resolve(self.FUNCTION, "key", given) == "w.pth"
-        resumed = Context(
-            action="resume", parent=tmp_path, results_dir="", notes=Notes(), pretrained="w.pth"
-        )
-        assert resolve(self.FUNCTION, "key", resumed) is None
+        assert Asked("train", None, self.FUNCTION).value is None
+        assert Asked("resume", tmp_path, self.FUNCTION).value is None
 
     def test_training_with_a_parent_starts_from_its_weights(self, tmp_path):
         made.train(tmp_path / "train")
@@ -224,7 +224,7 @@ def test_without_a_parent_nothing_is_inferred():
 
 def test_a_run_that_failed_is_told_with_its_model(tmp_path):
     made.train(tmp_path / "train", end="out of memory")
-    assert "did not finish" in Asked("export", tmp_path).notes.warnings[0]
+    assert "did not finish" in Asked("export", tmp_path).notes.warnings[0].text
 
 
 def test_what_a_job_writes_lies_in_its_results(tmp_path):

@@ -12,9 +12,9 @@ from ocdnet.cli.automl import automl
 from ocdnet.config import spec
 from ocdnet.errors import DataError, SpecError, UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.plan import build
 from ocdnet.policy.request import Request
 from ocdnet.tree import yaml_io
+from plans import build
 
 SKILL = Skill(skill_dir())
 SCHEMA = json.loads((skill_dir() / "schemas/plan.schema.json").read_text())
@@ -81,6 +81,10 @@ def asked(document):
     return {question["about"] for question in document["missing"] if question["blocking"]}
 
 
+AUTOML = SCHEMA["properties"]["route"]["allOf"][1]["then"]
+"""Of a route that searches."""
+
+
 class TestSchema:
     def test_every_field_is_described(self, split, tmp_path):
         written = plan(action="train", train_datasets=(split,), automl_policy="off", full=True)
@@ -95,7 +99,7 @@ class TestSchema:
             assert not validator.is_valid(spoilt)
         assert not validator.is_valid(document | {"more": 1})
 
-    @pytest.mark.parametrize("field", SCHEMA["properties"]["route"]["then"]["required"])
+    @pytest.mark.parametrize("field", AUTOML["required"])
     def test_every_field_of_the_automl_route_is_needed(self, split, field):
         document = plan(action="train", train_datasets=(split,))
         del document["route"][field]

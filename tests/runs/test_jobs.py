@@ -229,13 +229,13 @@ def test_an_experiment_that_is_none_is_empty(tmp_path, text):
 
 def test_the_onnx_is_found_below_its_folder_or_where_the_export_was_told_to_write(tmp_path):
     made.job(tmp_path / "a" / "export", "export", "deep/er/model.onnx")
-    assert [path.name for path in only(tmp_path / "a").onnx] == ["model.onnx"]
+    assert [path.name for path in only(tmp_path / "a").models("onnx")] == ["model.onnx"]
     elsewhere = tmp_path / "elsewhere.onnx"
     elsewhere.touch()
     for text in (f"onnx_file: {elsewhere}", f"checkpoint: {elsewhere.with_suffix('.pth')}"):
         name = text.partition(":")[0]
         made.job(tmp_path / name / "export", "export", experiment=f"export: {{{text}}}\n")
-        assert only(tmp_path / name).onnx == (elsewhere,)
+        assert only(tmp_path / name).models("onnx") == (elsewhere,)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_the_onnx_is_found_below_its_folder_or_where_the_export_was_told_to_writ
 )
 def test_a_spec_may_name_anything_as_its_onnx(tmp_path, named):
     made.job(tmp_path / "export", "export", experiment=f"export: {{onnx_file: {named}}}\n")
-    assert only(tmp_path).onnx == ()
+    assert only(tmp_path).models("onnx") == ()
 
 
 def test_predictions_are_the_images_that_have_boxes_and_a_picture(tmp_path):

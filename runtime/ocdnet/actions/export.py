@@ -23,6 +23,7 @@ from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing
 from ocdnet.models.quantized import to_float
+from ocdnet.runs.files import onnx_beside
 
 LOG = logging.getLogger("ocdnet")
 LEAST_OPSET = 19
@@ -49,7 +50,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
     _require_packages()
     with session(loaded) as here:
         checkpoint = Path(config.checkpoint)
-        target = Path(config.onnx_file) if config.onnx_file else checkpoint.with_suffix(".onnx")
+        target = Path(config.onnx_file or onnx_beside(config.checkpoint))
         _refuse_existing(target)
         predictor = TorchPredictor(checkpoint, loaded.experiment.model, torch.device("cpu"))
         mode = predictor.img_mode or loaded.experiment.dataset.validate_dataset.args.img_mode

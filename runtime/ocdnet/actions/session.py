@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_sharer
 from pathlib import Path
 
+from ocdnet.catalogue import ACTIONS
 from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
 from ocdnet.errors import DataError, RunError, UserError
@@ -27,22 +28,6 @@ _NO_MEMORY = re.compile(
 """What numpy, torch, OpenCV, ONNX Runtime and the system say when memory is short."""
 
 _WORKERS = "dataset.train_dataset.loader.num_workers"
-_TRAIN_LESS = (
-    "dataset.train_dataset.loader.batch_size, or the size of EastRandomCropData in "
-    "dataset.train_dataset.args.pre_processes"
-)
-_LESS = {
-    "train": _TRAIN_LESS,
-    "retrain": _TRAIN_LESS,
-    "evaluate": "evaluate.batch_size, or Resize2D's short_size in "
-    "dataset.validate_dataset.args.pre_processes",
-    "inference": "inference.batch_size, or inference.width and inference.height",
-    "export": "export.width and export.height",
-    "gen_trt_engine": "gen_trt_engine.tensorrt.max_batch_size, workspace_size, or "
-    "calibration.cal_batch_size",
-    "prune": "Resize2D's short_size in dataset.validate_dataset.args.pre_processes",
-}
-"""What to lower so that an action needs less memory."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +138,8 @@ def _is_workers_death(error: BaseException) -> bool:
 
 def _out_of_memory(error: BaseException, action: str) -> RunError:
     device = "cuda" in str(error).lower()
-    more = ""
-    if action in ("train", "retrain"):
+    entry, more = ACTIONS[action], ""
+    if entry.trains:
         more = " Or set train.precision=bf16." if device else f" Or lower {_WORKERS}."
     # An error of a data worker comes with its traceback, and ends with what happened.
     lines = str(error).strip().splitlines()
@@ -162,5 +147,5 @@ def _out_of_memory(error: BaseException, action: str) -> RunError:
         "out-of-memory",
         f"The {'GPU' if device else 'machine'} ran out of memory",
         got=lines[-1][:200] if lines else None,
-        hint=f"Lower {_LESS.get(action, 'the batch size or the image size')}.{more}",
+        hint=f"Lower {entry.less_memory}.{more}",
     )

@@ -8,47 +8,50 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ocdnet.catalogue import PLANNED
+from ocdnet.policy.plan_record import AutomlRoute, Estimate, Plan
 from ocdnet.tree.yaml_io import inline_yaml
 
 _SECONDS = 600.0
 
 
-def with_estimate(document: dict[str, Any], template: Path) -> dict[str, Any]:
+def with_estimate(plan: Plan, template: Path) -> Plan:
     """The plan with an `estimate`, or with a warning that says why there is none.
 
     Args:
-        document: a plan.
+        plan: what is to be run.
         template: of its action; what is timed where no spec was written.
     """
-    why_not = _why_not(document)
+    why_not = _why_not(plan)
     if why_not is None:
         click.echo("Timing a few steps of training ...", err=True)
-        timing = _timed(document, template)
+        timing = _timed(plan, template)
         if "error" not in timing:
-            return document | {"estimate": _estimate(document["route"], timing)}
+            return replace(plan, estimate=_estimate(plan, timing))
         why_not = timing["error"]
-    return document | {"warnings": [*document["warnings"], f"No estimate of time: {why_not}"]}
+    return replace(plan, warnings=(*plan.warnings, f"No estimate of time: {why_not}"))
 
 
-def _why_not(document: Mapping[str, Any]) -> str | None:
-    if document["action"] not in ("train", "resume", "retrain"):
+def _why_not(plan: Plan) -> str | None:
+    if not PLANNED[plan.action].trains:
         return "only training is timed."
-    if any(question["blocking"] for question in document["missing"]):
+    if plan.blocked:
         return "questions are open."
-    if document["extract"]:
+    if plan.extract:
         return "the data must be unpacked first."
     return None
 
 
-def _timed(document: Mapping[str, Any], template: Path) -> dict[str, Any]:
+def _timed(plan: Plan, template: Path) -> dict[str, Any]:
     """`timing` of a dry run of the spec; `error` where that failed."""
-    spec = document["spec_file"] or str(template)
-    changes = {} if document["spec_file"] else dict(document["spec_overrides"])
+    spec = plan.spec_file or str(template)
+    changes = {} if plan.spec_file else dict(plan.spec_overrides)
     with tempfile.TemporaryDirectory(prefix="ocdnet-estimate-") as folder:
         changes |= {"train.is_dry_run": True, "train.results_dir": folder, "wandb.enable": False}
         overrides = [f"{key}={inline_yaml(value)}" for key, value in changes.items()]
@@ -68,14 +71,21 @@ def _timed(document: Mapping[str, Any], template: Path) -> dict[str, Any]:
     return dict(printed["timing"])
 
 
-def _estimate(route: Mapping[str, Any], timing: Mapping[str, float]) -> dict[str, Any]:
+def _estimate(plan: Plan, timing: Mapping[str, float]) -> Estimate:
     """Seconds of a step, an epoch, a run and all of it, and the last in words."""
-    trials = route["budget"]["automl_max_recommendations"] if route["kind"] == "automl" else 1
+    route, trials = plan.route, 1
+    if isinstance(route, AutomlRoute):
+        trials = route.budget.automl_max_recommendations
     seconds = trials * timing["run_seconds"]
-    told = {name: timing[name] for name in ("step_seconds", "epoch_seconds", "run_seconds")}
     minutes = math.ceil(seconds / 60)
     text = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
     words = f"About {text} on this machine"
     if trials > 1:
         words += f" for {trials} trials one after the other; trials that are behind end early"
-    return told | {"total_seconds": round(seconds, 1), "in_words": f"{words}."}
+    return Estimate(
+        step_seconds=timing["step_seconds"],
+        epoch_seconds=timing["epoch_seconds"],
+        run_seconds=timing["run_seconds"],
+        total_seconds=round(seconds, 1),
+        in_words=f"{words}.",
+    )

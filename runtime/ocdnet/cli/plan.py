@@ -78,6 +78,7 @@ def plan(*, estimate: bool, **flags: Any) -> None:
     from ocdnet.policy.artifacts import Skill, skill_dir
     from ocdnet.policy.plan import build
     from ocdnet.policy.request import Request, from_json, policy_value
+    from ocdnet.runs.typed import to_json
 
     given = {name: value for name, value in flags.items() if value not in (None, (), False)}
     if "automl_policy" in given:
@@ -92,7 +93,7 @@ def plan(*, estimate: bool, **flags: Any) -> None:
         from ocdnet.cli.estimate import with_estimate
 
         document = with_estimate(document, skill.template_path("train"))
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(to_json(document), indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def _with_flags(request: Request, given: dict[str, Any]) -> Request:

@@ -148,8 +148,8 @@ def _files(job: RunFolder) -> dict[str, Any]:
         "latest": files.latest.name if files.latest else None,
         "pruned": _few([path.name for path in files.pruned]),
         "quantized": _few([path.name for path in files.quantized]),
-        "onnx": _few([str(path) for path in job.onnx]),
-        "engines": _few([str(path) for path in job.engines]),
+        "onnx": _few([str(path) for path in job.models("onnx")]),
+        "engines": _few([str(path) for path in job.models("engine")]),
         "predictions": files.predictions,
     }
     return {name: value for name, value in told.items() if value}

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ocdnet.files import ARCHIVES
 from ocdnet.tree.nodes import MISSING, value_at
@@ -74,6 +74,7 @@ class Needed:
         unless: not under this condition.
     """
 
+    kind: ClassVar = "needed"
     key: str
     why: str
     example: str
@@ -111,6 +112,7 @@ class Instead:
         other: the key it replaces.
     """
 
+    kind: ClassVar = "instead"
     key: str
     other: str
 
@@ -141,6 +143,7 @@ class Instead:
 class NoArchive:
     """A path, or a list of them, that may not be an archive: data is read from folders."""
 
+    kind: ClassVar = "no-archive"
     key: str
 
     @property
@@ -184,6 +187,7 @@ class Never:
         unless: not under this condition.
     """
 
+    kind: ClassVar = "never"
     key: str
     value: bool | int
     code: str

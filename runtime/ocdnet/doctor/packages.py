@@ -11,20 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ocdnet import install
+from ocdnet.catalogue import RUNS
 from ocdnet.doctor.check import Check
 from ocdnet.version import VERSION
 
 _BASE = "base"
 
 _COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "train": (("train",),),
-    "export": (("train", "export"),),
-    "automl": (("train", "automl"),),
-    "prune": (("train", "prune"),),
-    "quantize": (("train", "quantize"),),
-    "evaluate": (("train",), ("deploy",)),
-    "inference": (("train",), ("deploy",)),
-    "gen_trt_engine": (("deploy",),),
+    **{entry.name: entry.extras for entry in RUNS.values() if entry.section == entry.name},
     "data synth": (("data",),),
 }
 """The extras that a command needs beside the base packages: any one of several sets."""

@@ -12,7 +12,6 @@ from ocdnet.notes import Notes
 from ocdnet.version import VERSION
 
 _DOCKERFILE = "runtime/ocdnet/docker/Dockerfile"
-_DEPLOYS = ("gen_trt_engine", "deploy_evaluate", "deploy_inference")
 
 
 def bundled(job: PlannedJob, _program: str, notes: Notes) -> Launch:
@@ -31,7 +30,7 @@ def bundled(job: PlannedJob, _program: str, notes: Notes) -> Launch:
 
 def tao(job: PlannedJob, _program: str, notes: Notes) -> Launch:
     """Run the job in NVIDIA's image."""
-    image = job.image or job.tao_images[job.action in _DEPLOYS]
+    image = job.image or job.tao_images[job.entry.deploys]
     if job.spec_file is None:
         return Launch(image=image)
     notes.warn("NVIDIA's image runs as root and needs a GPU: the results will belong to root.")
@@ -41,9 +40,8 @@ def tao(job: PlannedJob, _program: str, notes: Notes) -> Launch:
 def _target(job: PlannedJob) -> str:
     """Which of our images: the one without torch where no checkpoint is read."""
     engine, checkpoint = job.section.get("trt_engine"), job.section.get("checkpoint") or ""
-    exported = bool(engine) or checkpoint.lower().endswith(".onnx")
-    without_torch = job.command in ("evaluate", "inference") and exported
-    return "deploy" if without_torch or job.action in _DEPLOYS else "train"
+    exported = "onnx" in job.entry.takes and (engine or checkpoint.lower().endswith(".onnx"))
+    return "deploy" if job.entry.deploys or exported else "train"
 
 
 def _build(job: PlannedJob, target: str, image: str, notes: Notes) -> list[str]:

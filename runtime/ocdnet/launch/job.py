@@ -9,7 +9,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ocdnet.catalogue import SEARCH
+from ocdnet.catalogue import SEARCH, Action
 from ocdnet.notes import Notes
 
 
@@ -18,44 +18,40 @@ class PlannedJob:
     """A planned job.
 
     Attributes:
-        action: what was asked for: a name of the registry, `resume` or `default_specs`.
-        command: subcommand of `ocdnet` that does it.
+        entry: the action that is asked for.
         spec: the complete spec, as it stands in `spec_file`; for tao-docker: as TAO reads it.
-        inputs: dotted key -> `file` or `folder`: the action's inputs of skill_info.
-        outputs: dotted key -> `file` or `folder`: its outputs.
         spec_file: where the spec is or will be written; None: nowhere.
         overrides: dotted key -> value: what differs from `template`.
         template: the action's template.
         skill_dir: the skill's folder.
-        results_dir: root of the job's results.
         platform: local, docker, tao-docker, slurm or kubernetes.
         image: the user's own image; None: ours, or NVIDIA's for tao-docker.
         claims: kubernetes volumes, `NAME:/mount/path`.
-        num_gpus: GPUs on each machine.
-        num_nodes: machines.
         search: flags of `ocdnet automl`, where that runs the job; empty: its command does.
-        gpus_asked: whether more than TAO's default of one GPU is asked for.
         tao_images: NVIDIA's images for training and for deploying.
     """
 
-    action: str
-    command: str
+    entry: Action
     spec: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    outputs: Mapping[str, str]
     spec_file: Path | None
     overrides: Mapping[str, Any]
     template: Path
     skill_dir: Path
-    results_dir: str
     platform: str
     image: str | None = None
     claims: tuple[str, ...] = ()
-    num_gpus: int = 1
-    num_nodes: int = 1
     search: tuple[str, ...] = ()
-    gpus_asked: bool = False
     tao_images: tuple[str, str]
+
+    @property
+    def command(self) -> str:
+        """The subcommand of `ocdnet` that does the action; also its section of the spec."""
+        return self.entry.section
+
+    @property
+    def results_dir(self) -> str:
+        """Root of the job's results."""
+        return str(self.spec.get("results_dir") or "results")
 
     @property
     def verb(self) -> str:
@@ -68,14 +64,28 @@ class PlannedJob:
         return "".join(f" {quote(flag)}" for flag in self.search)
 
     @property
+    def num_gpus(self) -> int:
+        """GPUs of each machine, as the spec counts them; -1: all."""
+        return int(self.section.get("num_gpus", 1))
+
+    @property
+    def gpus_asked(self) -> bool:
+        """Whether more than TAO's default of one GPU is asked for."""
+        return self.num_gpus > 1 or self.section.get("gpu_ids", [0]) != [0]
+
+    @property
+    def _spreads(self) -> bool:
+        return self.entry.trains
+
+    @property
     def nodes(self) -> int:
         """Machines that take part: only training spreads."""
-        return self.num_nodes if self.command == "train" and not self.search else 1
+        return int(self.section.get("num_nodes", 1)) if self._spreads and not self.search else 1
 
     @property
     def gpus(self) -> int:
         """GPUs on each machine: only training takes several."""
-        return self.num_gpus if self.command == "train" else 1
+        return self.num_gpus if self._spreads else 1
 
     @property
     def processes(self) -> int:

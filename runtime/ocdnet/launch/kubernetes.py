@@ -58,7 +58,7 @@ def manifest(job: PlannedJob, _program: str, notes: Notes) -> Launch:
         folder=str(Path.cwd()) if has_relative(job) else None,
         volumes=volumes,
     )
-    name = f"{job.action}.job.yaml"
+    name = f"{job.entry.name}.job.yaml"
     command = f"kubectl apply -f {quote(str(job.written.parent / name))}"
     return Launch([command], {name: text}, job.image)
 
@@ -80,7 +80,7 @@ def _gpus(job: PlannedJob) -> str:
 
 def _name(job: PlannedJob) -> str:
     """A name by RFC 1123 that leaves room for a pod's number; another for another job."""
-    words = f"ocdnet-{job.action}-{Path(job.results_dir).name}".lower()
+    words = f"ocdnet-{job.entry.name}-{Path(job.results_dir).name}".lower()
     slug = re.sub(r"[^a-z0-9]+", "-", words, flags=re.ASCII)[:40].strip("-")
     digest = hashlib.sha256(repr((job.spec, job.results_dir)).encode()).hexdigest()
     return f"{slug}-{digest[:6]}"

@@ -49,9 +49,10 @@ class Mount:
 
 def paths(job: PlannedJob) -> Iterator[tuple[str, str]]:
     """Dotted key and path, as written, of every path that a job uses; URIs are left out."""
+    read = {item.key for item in job.entry.inputs}
     for key, path in _paths(job.spec):
         # A spec that came from another action's names data that this one does not open.
-        if key in job.inputs or not key.startswith("dataset."):
+        if key in read or not key.startswith("dataset."):
             yield key, path
 
 
@@ -115,7 +116,7 @@ def absolute(key: str, path: str) -> str:
 def _written(job: PlannedJob, key: str, path: str) -> str | None:
     """The folder that the job writes for a key; None where it only reads."""
     name = key.rpartition(".")[2]
-    kind = job.outputs.get(key)
+    kind = next((item.kind for item in job.entry.outputs if item.key == key), None)
     if name == "results_dir" or kind == "folder":
         return path
     # TensorRT reads and writes its timing cache.

@@ -29,8 +29,6 @@ def launch(job: PlannedJob, program: str, notes: Notes) -> Launch:
         UsageError: an image or a claim that cannot be one, a path that no container can hold.
     """
     _check_image(job, notes)
-    if job.action == "default_specs":
-        return Launch([f"{program} default_specs {quote(f'results_dir={job.results_dir}')}"])
     if job.gpus < 0 and job.platform in _MANY_NODES:
         notes.ask(
             "train.num_gpus",

@@ -32,7 +32,7 @@ def batch(job: PlannedJob, program: str, notes: Notes) -> Launch:
     latest = _latest(job)
     text = fill(
         "job.sbatch.j2",
-        name=f"ocdnet-{job.action}",
+        name=f"ocdnet-{job.entry.name}",
         log=_sbatch_path(results) + "/slurm-%j.out",
         nodes=job.nodes,
         processes=job.processes,
@@ -44,7 +44,7 @@ def batch(job: PlannedJob, program: str, notes: Notes) -> Launch:
         latest=latest,
         resume=f"{_RESUME}={inline_yaml(latest)}",
     )
-    name = f"{job.action}.sbatch"
+    name = f"{job.entry.name}.sbatch"
     # Slurm makes no folder for its log.
     commands = [f"mkdir -p {quote(results)}", f"sbatch {quote(str(job.written.parent / name))}"]
     return Launch(commands, {name: text})
@@ -52,7 +52,7 @@ def batch(job: PlannedJob, program: str, notes: Notes) -> Launch:
 
 def _latest(job: PlannedJob) -> str | None:
     """The checkpoint that a run started again goes on from; None where nothing is trained."""
-    if job.command != "train" or job.search or job.section.get("is_dry_run"):
+    if not job.entry.trains or job.search or job.section.get("is_dry_run"):
         return None  # a search goes on by itself
     folder = job.section.get("results_dir") or f"{job.results_dir}/train"
     return os.path.abspath(f"{folder}/{_LATEST}")  # noqa: PTH100 - Path.absolute keeps ..
@@ -61,7 +61,7 @@ def _latest(job: PlannedJob) -> str | None:
 def _cpus(job: PlannedJob) -> int:
     """CPUs of each process: its workers and itself."""
     loader = job.spec.get("dataset", {}).get("train_dataset", {}).get("loader", {})
-    workers = loader.get("num_workers", -1) if job.command == "train" else -1
+    workers = loader.get("num_workers", -1) if job.entry.trains else -1
     return int(workers) + 1 if workers >= 0 else _CPUS
 
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from ocdnet.catalogue import PLANNED
 from ocdnet.errors import UsageError, UserError
+from ocdnet.tree.keys import nearest
 
-SAME_AS = {
-    "results_dir": ("results_dir",),
-    "train_datasets": ("dataset.train_dataset.data_path",),
-    "eval_datasets": ("dataset.validate_dataset.data_path",),
-    "inference_dataset": ("inference.input_folder",),
-    "calibration_datasets": (
-        "dataset.quant_calibration_dataset.images_dir",
-        "gen_trt_engine.tensorrt.calibration.cal_image_dir",
-    ),
-    "checkpoint": (
-        "evaluate.checkpoint",
-        "inference.checkpoint",
-        "export.checkpoint",
-        "prune.checkpoint",
-        "quantize.model_path",
-        "train.resume_training_checkpoint_path",
-    ),
-}
+
+def _same_as() -> dict[str, tuple[str, ...]]:
+    found: dict[str, dict[str, None]] = {"results_dir": {"results_dir": None}, "checkpoint": {}}
+    for entry in PLANNED.values():
+        for item in entry.inputs:
+            if item.sources:
+                found.setdefault(item.source.request, {})[item.key] = None
+            elif item.key == entry.model and entry.takes[0].endswith("checkpoint"):
+                found["checkpoint"][item.key] = None
+    return {name: tuple(keys) for name, keys in found.items()}
+
+
+SAME_AS = _same_as()
 """Fields of a request, and the spec keys that say the same."""
 
 _SHOWN = 100
@@ -56,13 +52,6 @@ def choice(
         expected=f"one of {', '.join(known)}" + (f" or {also}" if also else ""),
         hint=f"Did you mean {near!r}?" if near else None,
     )
-
-
-def nearest(value: str, known: Iterable[str]) -> str | None:
-    """The known word closest to a mistyped one; hyphens and underscores are one."""
-    plain = {word.replace("-", "_"): word for word in known}
-    near = difflib.get_close_matches(value[:_SHOWN].lower().replace("-", "_"), plain, 1, 0.6)
-    return plain[near[0]] if near else None
 
 
 def one_line(name: str, value: str) -> None:

@@ -22,6 +22,7 @@ from ocdnet.data.layout import (
 )
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
+from ocdnet.policy.plan_record import Extraction
 
 REMOTE = ("slurm", "kubernetes")
 """Platforms whose jobs may see other files than this machine."""
@@ -52,13 +53,13 @@ class Finder:
         platform: where the job is to run; all but `local` get absolute paths.
         program: how our command line is called, quoted for a shell.
         notes: told what is chosen.
-        extract: archives to unpack first: archive, to, command.
+        extract: archives to unpack first.
     """
 
     platform: str
     program: str
     notes: Notes
-    extract: list[dict[str, str]] = field(default_factory=list)
+    extract: list[Extraction] = field(default_factory=list)
 
     def labelled(self, text: str) -> Found:
         """A split folder or a datalist."""
@@ -83,7 +84,7 @@ class Finder:
             head = self._head(path)
             if is_archive(path.name, head) and not path.is_dir():
                 path = self._unpacked(path, head, check)
-                if any(step["to"] == str(path) for step in self.extract):
+                if any(step.to == str(path) for step in self.extract):
                     return self._planned(path, check, below)
             found = check(path)
         except OSError as error:
@@ -93,7 +94,7 @@ class Finder:
         except DataError as fault:
             return self._unseen(path / below, fault, fault.__cause__)
         if found.path != str(path):
-            self.notes.because(f"The images of {path} are those in its img/.")
+            self.notes.because(f"The images of {path} are those in its img/.", str(path))
         return found
 
     def _uri(self, text: str, below: str) -> Found:
@@ -124,9 +125,9 @@ class Finder:
             hint = "Unpack it with its own tool, and give the folder."
             raise _problem("unsupported-archive", f"{archive} can't be unpacked here", "", hint)
         for step in self.extract:
-            if step["archive"] == str(archive):
-                return Path(step["to"])
-        taken = {step["to"] for step in self.extract}
+            if step.archive == str(archive):
+                return Path(step.to)
+        taken = {step.to for step in self.extract}
         stem = archive_stem(archive.name)
         folders = [archive.with_name(name) for name in (stem, f"{stem}-extracted")]
         for folder in folders:
@@ -147,8 +148,10 @@ class Finder:
 
     def _extract(self, archive: Path, folder: Path) -> None:
         command = f"{self.program} data extract {_quoted(archive)} --out {_quoted(folder)}"
-        self.extract.append({"archive": str(archive), "to": str(folder), "command": command})
-        self.notes.because(f"{archive} is an archive: it is unpacked to {folder} first.")
+        self.extract.append(Extraction(archive=str(archive), to=str(folder), command=command))
+        self.notes.because(
+            f"{archive} is an archive: it is unpacked to {folder} first.", str(archive)
+        )
 
     def _planned(self, folder: Path, check: Callable[[Path], Found], below: str) -> Found:
         if check is _images and not below:

@@ -1,38 +1,36 @@
-"""Which data an action reads, under which keys of its spec (DESIGN.md, section 5)."""
+"""Which data an action reads, under which keys of its spec: found, checked, or asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ocdnet.catalogue import (
+    CALIBRATION_DATASET,
+    EVAL_DATASET,
+    INFERENCE_DATASET,
+    SOURCES,
+    TRAIN_DATASETS,
+    Input,
+    Source,
+)
 from ocdnet.errors import DataError
+from ocdnet.notes import Notes
+from ocdnet.policy.case import Case
 from ocdnet.policy.datapaths import Finder, Found
+from ocdnet.policy.draft import Draft
+from ocdnet.policy.plan_record import Extraction
 from ocdnet.tree.nodes import MISSING
 
-if TYPE_CHECKING:
-    from ocdnet.notes import Notes
-    from ocdnet.policy.request import Request
-
-Given = Callable[[str], Any]
-
-_LABELLED_SOURCES = ("train_datasets", "eval_dataset")
-_FLAGS = {
-    "train_datasets": "--train-dataset",
-    "eval_dataset": "--eval-dataset",
-    "inference_dataset": "--inference-dataset",
-    "calibration_dataset": "--calibration-dataset",
-}
 _LABELLED = "a folder with img/ and gt/, or a UTF-8 datalist file, or an archive of one"
 _QUESTIONS = {
-    "train_datasets": f"Which labelled images is it to be trained on ({_LABELLED})?",
-    "eval_dataset": f"Which labelled images is it to be measured on ({_LABELLED})?",
-    "inference_dataset": "In which folder of images is text to be found?",
-    "calibration_dataset": "Which folder of images is to calibrate the 8-bit numbers?",
+    TRAIN_DATASETS: f"Which labelled images is it to be trained on ({_LABELLED})?",
+    EVAL_DATASET: f"Which labelled images is it to be measured on ({_LABELLED})?",
+    INFERENCE_DATASET: "In which folder of images is text to be found?",
+    CALIBRATION_DATASET: "Which folder of images is to calibrate the 8-bit numbers?",
 }
-_TRAIN, _EVAL = "dataset.train_dataset.data_path", "dataset.validate_dataset.data_path"
-_TRAINING = ("train", "resume", "retrain")
-_CALIBRATION = "gen_trt_engine.tensorrt.calibration"
+TRAIN_DATA, EVAL_DATA = "dataset.train_dataset.data_path", "dataset.validate_dataset.data_path"
 
 
 @dataclass(frozen=True)
@@ -41,66 +39,51 @@ class Datasets:
 
     Attributes:
         overrides: spec keys and their paths, a list where the key takes one.
-        extract: archives to unpack first: archive, to, command.
+        extract: archives to unpack first.
         images: number of images by spec key, where all of its folders could be counted; 200,000
             files of a folder are looked at.
     """
 
     overrides: dict[str, str | list[str]] = field(default_factory=dict)
-    extract: list[dict[str, str]] = field(default_factory=list)
+    extract: list[Extraction] = field(default_factory=list)
     images: dict[str, int] = field(default_factory=dict)
 
 
-def dataset_overrides(
-    action: str,
-    sources: Mapping[str, Any],
-    request: Request,
-    given: Given,
-    notes: Notes,
-    *,
-    program: str,
-    int8: bool = False,
-) -> Datasets:
+def find_datasets(case: Case, draft: Draft) -> Datasets:
     """Find the data that an action reads, and check it.
 
-    Args:
-        action: a plan's action; `resume` reads what `train` reads.
-        sources: skill_info's `data_sources`.
-        request: names the datasets.
-        given: the user's own value of a dotted key, None where there is none. It stands in for a
-            dataset that is not named, and is checked alike.
-        notes: asked for what is missing, told what is chosen.
-        program: how our command line is called, quoted for a shell.
-        int8: whether gen_trt_engine builds an INT8 engine, which alone is calibrated.
+    The user's own value of a spec key stands in for a dataset that is not named, and is checked
+    alike; so does what an earlier job's spec hands on.
 
     Raises:
         DataError: a dataset is absent or not what the action reads, and the platform is not remote.
     """
-    entries = sources.get("train" if action == "resume" else action, {})
-    if action == "gen_trt_engine" and not int8:
-        entries = {}
-    named = {
-        "train_datasets": _texts(request.train_datasets),
-        "eval_dataset": _texts(request.eval_datasets),
-        "inference_dataset": _texts(request.inference_dataset),
-        "calibration_dataset": _texts(request.calibration_datasets),
-    }
-    finder = Finder(request.platform, program, notes)
+    request, notes = case.request, case.notes
+    named = {source: _texts(getattr(request, source.request)) for source in SOURCES}
+    finder = Finder(request.platform, case.program, notes)
     result = Datasets(extract=finder.extract)
     read = set()
-    for key, entry in entries.items():
-        choice = _chosen(key, entry, named, given)
+    for item in case.entry.data:
+        if item.when is not None and not item.when.holds(draft.tree):
+            continue
+        choice = _chosen(item, named, draft)
         read.add(choice.source)
         if choice.texts:
             _add(result, choice, finder)
         else:
-            _miss(action, choice, notes)
+            _ask(choice, notes)
     for source, texts in named.items():
         if texts and source not in read:
-            why = " without INT8" if action == "gen_trt_engine" and not int8 else ""
-            notes.warn(f"{_FLAGS[source]} is not used: {action}{why} does not read it here.")
+            unread = f"{case.entry.name}{_without(case, source)} does not read it here."
+            notes.warn(f"{source.flag} is not used: {unread}", source.flag)
     _warn_of_overlap(result, notes)
     return result
+
+
+def _without(case: Case, source: Source) -> str:
+    """The condition under which the action would read a dataset, where it has one."""
+    conditions = [item.when for item in case.entry.data if item.when and source in item.sources]
+    return f" without {conditions[0].value}" if conditions else ""
 
 
 @dataclass(frozen=True)
@@ -108,38 +91,29 @@ class _Choice:
     """What a key's data is taken from.
 
     Attributes:
-        key: of the spec.
-        entry: its row of the table.
-        own: name of the dataset that is for this key first of all.
-        source: name of the dataset that is taken.
+        item: the key, and what it may be.
+        own: the dataset that is for this key first of all.
+        source: the dataset that is taken.
         texts: its paths; none where the user has to be asked.
     """
 
-    key: str
-    entry: Mapping[str, Any]
-    own: str
-    source: str
+    item: Input
+    own: Source
+    source: Source
     texts: tuple[str, ...]
 
 
-def _chosen(
-    key: str, entry: Mapping[str, Any], named: Mapping[str, tuple[str, ...]], given: Given
-) -> _Choice:
+def _chosen(item: Input, named: Mapping[Source, tuple[str, ...]], draft: Draft) -> _Choice:
     """The key's own dataset, else the user's own value of the key, else another's images."""
-    own, *others = _sources(entry)
-    texts = named[own] or _texts(given(key))
-    for source in () if texts else others:
+    own = item.source
+    texts = named[own] or _texts(draft.known(item.key))
+    for source in () if texts else item.sources:
         # Training images that an earlier job names serve as well as those of a flag.
-        images = named[source] or (_texts(given(_TRAIN)) if source == "train_datasets" else ())
+        spec = draft.known(TRAIN_DATA) if source == TRAIN_DATASETS else ()
+        images = named[source] or _texts(spec)
         if images:
-            return _Choice(key, entry, own, source, images)
-    return _Choice(key, entry, own, own, texts)
-
-
-def _sources(entry: Mapping[str, Any]) -> list[str]:
-    """The datasets that a key can take; for images alone, labelled data comes last."""
-    sources = [entry[name] for name in ("source", "alternative_source") if name in entry]
-    return sorted(sources, key=lambda source: source in _LABELLED_SOURCES)
+            return _Choice(item, own, source, images)
+    return _Choice(item, own, own, texts)
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -151,15 +125,15 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _add(result: Datasets, choice: _Choice, finder: Finder) -> None:
-    key, flag, notes = choice.key, _FLAGS[choice.own], finder.notes
-    if len(choice.texts) > 1 and not choice.entry["multiple_sources"]:
+    key, flag, notes = choice.item.key, choice.own.flag, finder.notes
+    if len(choice.texts) > 1 and not choice.item.many:
         which = f"{key} takes one folder: which of {', '.join(choice.texts)}?"
         notes.ask(flag, which, key=key)
         return
-    find = finder.images if choice.entry["type"] == "image_folder" else finder.labelled
+    find = finder.images if choice.item.images else finder.labelled
     if choice.source != choice.own:
         find = finder.images_of_split
-        notes.because(f"{key} is the images of {_FLAGS[choice.source]}, for want of {flag}.")
+        notes.because(f"{key} is the images of {choice.source.flag}, for want of {flag}.", key)
     try:
         found = [find(text) for text in choice.texts]
     except DataError as error:
@@ -168,71 +142,34 @@ def _add(result: Datasets, choice: _Choice, finder: Finder) -> None:
         which = f"{choice.texts[0]} is a list, not a folder. {_QUESTIONS[choice.own]}"
         notes.ask(flag, which, key=key)
         return
-    _store(result, choice, found)
+    _store(result, choice.item, found)
 
 
-def _store(result: Datasets, choice: _Choice, found: list[Found]) -> None:
+def _store(result: Datasets, item: Input, found: list[Found]) -> None:
     paths = [one.path for one in found]
-    result.overrides[choice.key] = paths if choice.entry["multiple_sources"] else paths[0]
+    result.overrides[item.key] = paths if item.many else paths[0]
     counts = [one.images for one in found if one.images is not None]
     if len(counts) == len(found):
-        result.images[choice.key] = sum(counts)
+        result.images[item.key] = sum(counts)
 
 
-def _miss(action: str, choice: _Choice, notes: Notes) -> None:
-    if choice.key == _EVAL and action in _TRAINING:
+def _ask(choice: _Choice, notes: Notes) -> None:
+    if choice.item.optional:
         notes.warn(
             "There is no validation data (--eval-dataset): hmean is not measured, and the best"
-            " checkpoint is that of the lowest train_loss."
+            " checkpoint is that of the lowest train_loss.",
+            choice.item.key,
         )
         return
     asked = {question.about for question in notes.missing}
-    if not asked & {_FLAGS[source] for source in _sources(choice.entry)}:  # it would settle this
-        notes.ask(_FLAGS[choice.own], _QUESTIONS[choice.own], key=choice.key)
+    if not asked & {source.flag for source in choice.item.sources}:  # it would settle this
+        notes.ask(choice.own.flag, _QUESTIONS[choice.own], key=choice.item.key)
 
 
 def _warn_of_overlap(result: Datasets, notes: Notes) -> None:
-    train, measured = (set(result.overrides.get(key, ())) for key in (_TRAIN, _EVAL))
+    train, measured = (set(result.overrides.get(key, ())) for key in (TRAIN_DATA, EVAL_DATA))
     for path in sorted(train & measured):
-        notes.warn(f"{path} is trained and measured on: hmean will say nothing about new images.")
-
-
-def check_batch_size(images: int, batch_size: int, notes: Notes) -> None:
-    """Warn of a training batch that is larger than the whole training set."""
-    if batch_size > images:
         notes.warn(
-            f"dataset.train_dataset.loader.batch_size is {batch_size}, but there are {images}"
-            " training images: an epoch is one incomplete batch."
+            f"{path} is trained and measured on: hmean will say nothing about new images.",
+            EVAL_DATA,
         )
-
-
-def calibration_settings(
-    images: int, batch_size: int, batches: int, notes: Notes
-) -> dict[str, int]:
-    """What INT8 calibration can read: never more images than there are.
-
-    Args:
-        images: in the calibration folders, 1 or more.
-        batch_size: images a batch, cal_batch_size.
-        batches: cal_batches.
-        notes: told the numbers.
-
-    Returns:
-        The changes, by dotted key; none where there are enough images.
-    """
-    if batch_size * batches <= images:
-        notes.because(
-            f"Calibration reads {batch_size * batches} of {images} images"
-            f" (cal_batch_size {batch_size} x cal_batches {batches})."
-        )
-        return {}
-    size = min(batch_size, images)
-    count = min(batches, images // size)
-    notes.warn(
-        f"There are {images} calibration images for cal_batch_size {batch_size} x cal_batches"
-        f" {batches} = {batch_size * batches}: lowered to {size} x {count} = {size * count}."
-    )
-    changes = {f"{_CALIBRATION}.cal_batch_size": size, f"{_CALIBRATION}.cal_batches": count}
-    if size == batch_size:
-        del changes[f"{_CALIBRATION}.cal_batch_size"]
-    return changes

@@ -8,44 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocdnet.catalogue import SEARCH
+from ocdnet.catalogue import PLANNED, RESUME, RUNS, SEARCH, Action, Input
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
-from ocdnet.policy.image_size import Pairs, size_changes
-from ocdnet.policy.parents import Context, resolve
-from ocdnet.policy.summary import free_results_dir, section_of
+from ocdnet.policy.image_size import size_changes
+from ocdnet.policy.parents import Choice, Context, resolve
+from ocdnet.policy.summary import free_results_dir
 from ocdnet.runs.files import BEST_SPEC, is_file
 from ocdnet.runs.jobs import EXPERIMENT, SECTIONS, TRAINING, RunFolder, named
 from ocdnet.runs.searches import Searched
+from ocdnet.tree import keys
 from ocdnet.tree.yaml_io import inline_yaml
-
-_RESUME_KEY = "train.resume_training_checkpoint_path"
-# By what a job did: the built actions that take its files, and the key that takes them.
-_MODEL_USERS = {
-    "evaluate": "evaluate.checkpoint",
-    "inference": "inference.checkpoint",
-}
-_FOLLOWERS: dict[str, Mapping[str, str]] = {
-    "train": {
-        **_MODEL_USERS,
-        "export": "export.checkpoint",
-        "prune": "prune.checkpoint",
-        "quantize": "quantize.model_path",
-    },
-    "export": {**_MODEL_USERS, "gen_trt_engine": "gen_trt_engine.onnx_file"},
-    "gen_trt_engine": {
-        "deploy_evaluate": "evaluate.trt_engine",
-        "deploy_inference": "inference.trt_engine",
-    },
-    "prune": {"retrain": "model.pruned_graph_path"},
-    "quantize": {**_MODEL_USERS, "export": "export.checkpoint"},
-}
-_DATA = {
-    "evaluate": ("dataset.validate_dataset.data_path", "[FOLDER]", "--eval-dataset FOLDER"),
-    "inference": ("inference.input_folder", "FOLDER", "--inference-dataset FOLDER"),
-    "retrain": ("dataset.train_dataset.data_path", "[FOLDER]", "--train-dataset FOLDER"),
-}
-_NO_DATA = ("", "", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +40,38 @@ class FollowUp:
     needs: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A job, and the action that may follow it.
+
+    Attributes:
+        job: what was done.
+        root: the results folder that was asked about.
+        program: the start of a command line, quoted for a shell.
+        entry: the action that follows.
+        choice: the file that it takes; None: the user must choose.
+        notes: what was asked and warned of in choosing.
+    """
+
+    job: RunFolder
+    root: Path
+    program: str
+    entry: Action
+    choice: Choice | None
+    notes: Notes
+
+    @property
+    def takes(self) -> str | None:
+        return self.choice.value if self.choice else None
+
+    @property
+    def why(self) -> str:
+        """How the file was chosen, in sentences for people."""
+        chosen = [self.choice.why] if self.choice else []
+        said = [note.text for note in (*self.notes.why, *self.notes.warnings)]
+        return " ".join([*chosen, *said, *(asked.question for asked in self.notes.missing)])
+
+
 def follow_ups(job: RunFolder, root: Path, program: str) -> list[FollowUp]:
     """What may follow a job; nothing while it runs.
 
@@ -85,22 +90,17 @@ def resumption(job: RunFolder, program: str) -> FollowUp | None:
         return _search_again(job, program)
     if job.action not in TRAINING or not halted or not job.experiment:
         return None
-    notes = Notes()
-    context = Context(action="resume", parent=job.folder, results_dir="", notes=notes)
-    try:
-        checkpoint = resolve("resume_model", _RESUME_KEY, context)
-    except DataError:
-        checkpoint = None
-    if checkpoint is None:
+    step = _step(job, job.folder, program, RESUME)
+    if step is None or step.takes is None:
         return None
     done, total = job.progress.epoch, job.progress.epochs
     needs = done is not None and total is not None and done >= total
-    pairs = [(_RESUME_KEY, checkpoint), ("train.results_dir", str(job.folder))]
+    changes = {str(RESUME.model): step.takes, "train.results_dir": str(job.folder)}
     return FollowUp(
-        action="resume",
-        takes=checkpoint,
-        why=_why(notes, _RESUME_KEY, checkpoint),
-        command=_command(program, "train", job, pairs),
+        action=RESUME.name,
+        takes=step.takes,
+        why=step.why,
+        command=_command(step, changes),
         needs=(f"train.num_epochs=TOTAL (in all, above the {done} done)",) if needs else (),
     )
 
@@ -111,17 +111,25 @@ def _following(job: RunFolder, root: Path, program: str) -> Iterator[FollowUp]:
     resumed = resumption(job, program)
     if resumed is not None:
         yield resumed
-    kind = "train" if job.action in (*TRAINING, SEARCH) else job.action
-    for action, key in _FOLLOWERS.get(kind or "", {}).items():
-        notes = Notes()
-        context = Context(action=action, parent=job.folder, results_dir="", notes=notes)
-        try:
-            taken = resolve("parent_model", key, context)
-        except DataError:
-            continue
-        yield _follow_up(action, key, taken, job, root, program, notes)
+    maker = RUNS.get(job.action or "")
+    for name in maker.followed_by if maker else ():
+        step = _step(job, root, program, PLANNED[name])
+        if step is not None:
+            yield _follow_up(step)
     if job.search is not None and is_file(job.folder / BEST_SPEC):
         yield _train_longer(job, job.search, program)
+
+
+def _step(job: RunFolder, root: Path, program: str, entry: Action) -> _Step | None:
+    """The action with the job's file that it takes; None where the job left none that fits."""
+    notes = Notes()
+    context = Context(entry=entry, parent=job.folder, results_dir="", notes=notes)
+    key = entry.model or ""
+    try:
+        choice = resolve(entry.fills[key], key, context)
+    except DataError:
+        return None
+    return _Step(job, root, program, entry, choice, notes)
 
 
 def _search_again(job: RunFolder, program: str) -> FollowUp:
@@ -133,8 +141,8 @@ def _search_again(job: RunFolder, program: str) -> FollowUp:
         if name in told:
             words += [f"--{name}", shlex.quote(str(told[name]))]
     for flag, name in (("--search", "asked"), ("--fix", "fixed")):
-        keys = told.get(name)
-        for key in keys if isinstance(keys, list) else ():  # anybody may have written the file
+        listed = told.get(name)
+        for key in listed if isinstance(listed, list) else ():  # anybody may have written the file
             words += [flag, shlex.quote(str(key))]
     return FollowUp(
         action=SEARCH,
@@ -161,80 +169,60 @@ def _train_longer(job: RunFolder, search: Searched, program: str) -> FollowUp:
     )
 
 
-def _follow_up(
-    action: str,
-    key: str,
-    taken: str | None,
-    job: RunFolder,
-    root: Path,
-    program: str,
-    notes: Notes,
-) -> FollowUp:
-    needs = [] if taken else [f"{key}=FILE"]
-    section = section_of(action)
-    data_key, placeholder, flag = _DATA.get(section if action != "retrain" else action, _NO_DATA)
-    if not job.experiment or action == "retrain":  # prune's spec says nothing of training
+def _follow_up(step: _Step) -> FollowUp:
+    """The command of an action that takes the job's model."""
+    job, entry = step.job, step.entry
+    data = [item for item in entry.data if item.key in entry.required]
+    # A spec that says nothing of what follows is no start for it: its command is a plan.
+    if not job.experiment or entry.planned_anew:
         parent = shlex.quote(str(job.folder))
-        command = f"{program} plan --action {action} --parent {parent}"
-        return FollowUp(
-            action=action,
-            takes=taken,
-            why=_why(notes, key, taken),
-            command=command,
-            needs=(flag,) if flag else (),
-        )
-    if data_key and not _given(job.experiment, data_key):
-        needs.append(f"{data_key}={placeholder}")
-    inside = job.folder.name not in SECTIONS and job.folder.samefile(root)
-    base = named(job.folder if inside else job.folder.parent)
-    folder = free_results_dir(str(base), section, notes)
-    replaced = f"{section}.checkpoint" if key.endswith(".trt_engine") else ""
-    pairs = [
-        *([(key, taken)] if taken else []),
-        *([(replaced, "")] if _given(job.experiment, replaced) else []),
-        *size_changes(section, job),
-        *_writing(section, folder, job),
-    ]
+        command = f"{step.program} plan --action {entry.name} --parent {parent}"
+        needs = [f"{item.source.flag} FOLDER" for item in data]
+    else:
+        command = _command(step, _changes(step))
+        needs = [] if step.takes else [f"{entry.model}=FILE"]
+        needs += [_need(item) for item in data if not _given(job.experiment, item.key)]
     return FollowUp(
-        action=action,
-        takes=taken,
-        why=_why(notes, key, taken),
-        command=_command(program, section, job, pairs),
-        needs=tuple(needs),
+        action=entry.name, takes=step.takes, why=step.why, command=command, needs=tuple(needs)
     )
 
 
+def _need(item: Input) -> str:
+    return f"{item.key}={'[FOLDER]' if item.many else 'FOLDER'}"
+
+
+def _changes(step: _Step) -> dict[str, Any]:
+    """What the command sets beside the job's own spec: the model, its size, where to write."""
+    job, entry = step.job, step.entry
+    changes: dict[str, Any] = {}
+    if step.takes and entry.model:
+        changes[entry.model] = step.takes
+    replaced = f"{entry.section}.checkpoint"
+    if "engine" in entry.takes and _given(job.experiment, replaced):
+        changes[replaced] = ""
+    changes |= size_changes(entry, job)
+    inside = job.folder.name not in SECTIONS and job.folder.samefile(step.root)
+    base = named(job.folder if inside else job.folder.parent)
+    folder = free_results_dir(str(base), entry.section, step.notes)
+    context = Context(entry=entry, parent=None, results_dir=folder, notes=Notes())
+    for output in entry.outputs:
+        written = resolve(output.fill, output.key, context) if output.model else None
+        if written is not None:
+            changes[output.key] = written.value
+    if job.section(entry.section).get("results_dir"):  # it would win over results_dir
+        changes[f"{entry.section}.results_dir"] = str(Path(folder, entry.section))
+    return changes | {"results_dir": folder}
+
+
 def _given(tree: Mapping[str, Any], key: str) -> bool:
-    value: Any = tree
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value not in (None, "", "???", [])
+    return keys.get(tree, key) not in (None, "", "???", [])
 
 
-def _writing(action: str, results_dir: str, job: RunFolder) -> Pairs:
-    """Where the command writes."""
-    if action == "export":
-        context = Context(action=action, parent=None, results_dir=results_dir, notes=Notes())
-        yield "export.onnx_file", resolve("create_onnx_file", "export.onnx_file", context)
-    if action == "gen_trt_engine":
-        context = Context(action=action, parent=None, results_dir=results_dir, notes=Notes())
-        key = "gen_trt_engine.trt_engine"
-        yield key, resolve("create_engine_file", key, context)
-    if job.section(action).get("results_dir"):  # it would have its way
-        yield f"{action}.results_dir", str(Path(results_dir, action))
-    yield "results_dir", results_dir
-
-
-def _command(program: str, action: str, job: RunFolder, pairs: list[tuple[str, Any]]) -> str:
-    spec = shlex.quote(str(job.folder / EXPERIMENT))
-    words = [program, action, "-e", spec, *(_override(*pair) for pair in pairs)]
-    return " ".join(words)
+def _command(step: _Step, changes: Mapping[str, Any]) -> str:
+    spec = shlex.quote(str(step.job.folder / EXPERIMENT))
+    overrides = [_override(key, value) for key, value in changes.items()]
+    return " ".join([step.program, step.entry.section, "-e", spec, *overrides])
 
 
 def _override(key: str, value: Any) -> str:
     return shlex.quote(f"{key}={inline_yaml(value)}")
-
-
-def _why(notes: Notes, key: str, taken: str | None) -> str:
-    told = [*notes.why, *notes.warnings, *(asked.question for asked in notes.missing)]
-    return " ".join(told).removeprefix(f"{key} is {taken}: ")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ocdnet.catalogue import Action, Model
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
 from ocdnet.runs.files import epoch_of
@@ -23,26 +24,37 @@ class Context:
     """What is known where a value is to be inferred.
 
     Attributes:
-        action: the planned action, "resume" included.
+        entry: the planned action, as it is under its spec.
         parent: results folder of the earlier job, None where none was given.
         results_dir: the planned job's.
-        notes: told what was chosen and why, and asked where there is more than one.
+        notes: asked where there is more than one, and warned of what may surprise.
         checkpoint: "best", "latest", or an epoch counted from 1; None for what the action takes by
             itself.
-        backend: quantize.backend.
-        pretrained: model.pretrained_model_path as given.
     """
 
-    action: str
+    entry: Action
     parent: Path | None
     results_dir: str
     notes: Notes
     checkpoint: str | None = None
-    backend: str = ""
-    pretrained: str = ""
 
 
-def resolve(function: str, key: str, context: Context) -> str | None:
+@dataclass(frozen=True)
+class Choice:
+    """A value that was inferred.
+
+    Attributes:
+        value: of the spec key.
+        why: how it was chosen; a sentence without its subject, empty where there was no choice.
+        job: the run that left the file; None of a value that is no run's file.
+    """
+
+    value: str
+    why: str = ""
+    job: RunFolder | None = None
+
+
+def resolve(function: str, key: str, context: Context) -> Choice | None:
     """The value of a spec key by one of the functions of FUNCTIONS.
 
     Args:
@@ -60,108 +72,97 @@ def resolve(function: str, key: str, context: Context) -> str | None:
     return FUNCTIONS[function](key, context)
 
 
-def _parent_model(key: str, context: Context) -> str | None:
-    take = _TAKES.get(context.action)
-    if take is None or context.parent is None:
+def _parent_model(key: str, context: Context) -> Choice | None:
+    if context.parent is None or not context.entry.takes:
         return None
-    path = take(key, run_folders(context.parent), context)
-    return None if path is None else str(path)
+    runs = run_folders(context.parent)
+    first, *others = context.entry.takes
+    # A parent that holds no checkpoint hands on what else the action takes.
+    instead = context.checkpoint is None and not any(map(_has_weights, runs))
+    kind = next((k for k in others if instead and any(run.models(k) for run in runs)), first)
+    return _TAKE[kind](key, runs, context)
 
 
-def _parent_model_folder(key: str, context: Context) -> str | None:
-    path = _parent_model(key, context)
-    return None if path is None else str(Path(path).parent)
+def _parent_model_folder(key: str, context: Context) -> Choice | None:
+    choice = _parent_model(key, context)
+    return None if choice is None else Choice(str(Path(choice.value).parent), choice.why)
 
 
-def _resume_model(key: str, context: Context) -> str | None:
-    if context.action != "resume" or context.parent is None:
+def _resume_model(key: str, context: Context) -> Choice | None:
+    if not context.entry.resumes or context.parent is None:
         return None
     job = _trained(key, run_folders(context.parent), context)
-    path = None if job is None else _to_resume(key, job, context)
-    return None if path is None else str(path)
+    return None if job is None else _to_resume(key, job, context)
 
 
-def _pretrained(key: str, context: Context) -> str | None:
+def _pretrained(key: str, context: Context) -> Choice | None:
     """Weights to start from, where the run is not resumed."""
-    if context.action == "resume":
+    if context.entry.resumes or context.parent is None:
         return None
-    if context.pretrained:
-        if context.parent is not None and context.action == "train":
-            context.notes.warn(f"{key} is given: the parent {context.parent} is not used.")
-        return context.pretrained
-    if context.parent is None or context.action != "train":
-        return None
-    path = _weights(key, run_folders(context.parent), context)
+    choice = _weights(key, run_folders(context.parent), context)
     context.notes.because(
         f"Training begins anew from the weights of {context.parent}; to go on with that run, "
-        "ask to resume it."
+        "ask to resume it.",
+        key,
     )
-    return None if path is None else str(path)
+    return choice
 
 
-def _weights(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
+def _weights(key: str, runs: Sequence[RunFolder], context: Context) -> Choice | None:
     """A model to use as it is: the best, else the highest epoch; what prune or quantize made."""
-    if context.checkpoint is None and not any(map(_has_weights, found)):
-        made = [p for job in found for p in (*job.files.quantized, *job.files.pruned)]
+    if context.checkpoint is None and not any(map(_has_weights, runs)):
+        made = [
+            (job, path)
+            for job in runs
+            for path in (*job.models("quantized"), *job.models("pruned"))
+        ]
         if made:
-            return _only(key, found, made, _WEIGHTS, context)
-    job = _trained(key, found, context)
+            return _only(key, made, _WEIGHTS, context)
+    job = _trained(key, runs, context)
     if job is None:
         return None
     best, wanted = job.files.best, context.checkpoint
     if wanted not in (None, "best"):
-        return _asked_for(key, job, context)
+        return _asked_for(job, context)
     if best is not None:
-        context.notes.because(f"{key} is {best}: the best checkpoint{_which(job)}.")
-        return best
+        return Choice(str(best), f"the best checkpoint{_which(job)}.", job)
     if wanted == "best":
         return _full_best(key, job, context)
-    return _highest(key, job, context, "there is no model_best.pth")
+    return _highest(job, "there is no model_best.pth")
 
 
-def _evaluable(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
-    """As `_weights`; of a parent that holds no checkpoint, its ONNX."""
-    only_onnx = any(job.onnx for job in found) and not any(map(_has_weights, found))
-    take = _onnx if only_onnx and context.checkpoint is None else _weights
-    return take(key, found, context)
-
-
-def _quantizable(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
-    """An ONNX for modelopt.onnx; for the torch backends a full checkpoint."""
-    if context.backend == "modelopt.onnx":
-        return _onnx(key, found, context)
-    job = _trained(key, found, context)
+def _full(key: str, runs: Sequence[RunFolder], context: Context) -> Choice | None:
+    """A full checkpoint: of the best epoch, else the one asked for."""
+    job = _trained(key, runs, context)
     if job is None:
         return None
     if context.checkpoint in (None, "best"):
         return _full_best(key, job, context)
-    return _asked_for(key, job, context)
+    return _asked_for(job, context)
 
 
-def _to_resume(key: str, job: RunFolder, context: Context) -> Path | None:
+def _to_resume(key: str, job: RunFolder, context: Context) -> Choice | None:
     """The checkpoint asked for, else the highest epoch."""
     if context.checkpoint == "best" or not job.files.checkpoints:
         return _full_best(key, job, context)
     if context.checkpoint is None:
-        return _highest(key, job, context, "a run is resumed from its highest epoch")
-    return _asked_for(key, job, context)
+        return _highest(job, "a run is resumed from its highest epoch")
+    return _asked_for(job, context)
 
 
-def _full_best(key: str, job: RunFolder, context: Context) -> Path | None:
+def _full_best(key: str, job: RunFolder, context: Context) -> Choice | None:
     """The best epoch's checkpoint with the optimiser's state, which TAO's model_best.pth lacks."""
     best = job.files.best
     exact = None if job.best is None else _of_epoch(job, str(job.best.epoch))
     if exact is not None:
-        context.notes.because(f"{key} is {exact}: full, and of the best epoch{_which(job)}.")
-        return exact
+        return Choice(str(exact), f"full, and of the best epoch{_which(job)}.", job)
     if best is not None and (job.ours or _is_full(best)):
-        context.notes.because(f"{key} is {best}: the best checkpoint{_which(job)}, a full one.")
-        return best
+        return Choice(str(best), f"the best checkpoint{_which(job)}, a full one.", job)
     files = job.files.checkpoints
     if not files:
         raise _nothing(key, [job], "model_epoch_<EEE>_step_<SSSSS>.pth, a full checkpoint")
     if job.best is None and len(files) == 1:
-        return _highest(key, job, context, "the only full checkpoint")
+        return _highest(job, "the only full checkpoint")
     known = f"The best epoch{_which(job)} has none" if job.best else "The best epoch is not known"
     context.notes.ask(
         "--checkpoint",
@@ -171,13 +172,12 @@ def _full_best(key: str, job: RunFolder, context: Context) -> Path | None:
     return None
 
 
-def _highest(key: str, job: RunFolder, context: Context, why: str) -> Path:
+def _highest(job: RunFolder, why: str) -> Choice:
     path = job.files.checkpoints[-1]
-    context.notes.because(f"{key} is {path}: {_epoch(path)}; {why}.")
-    return path
+    return Choice(str(path), f"{_epoch(path)}; {why}.", job)
 
 
-def _asked_for(key: str, job: RunFolder, context: Context) -> Path:
+def _asked_for(job: RunFolder, context: Context) -> Choice:
     """The checkpoint that the user names: latest, or an epoch counted from 1."""
     wanted = str(context.checkpoint)
     latest = wanted == "latest"
@@ -190,54 +190,48 @@ def _asked_for(key: str, job: RunFolder, context: Context) -> Path:
             expected=f"best, latest, or an epoch counted from 1: {_epochs(job)}",
             hint="File names count epochs from 0.",
         )
-    context.notes.because(f"{key} is {path}: {_epoch(path)}, as asked for ({wanted}).")
-    return path
+    return Choice(str(path), f"{_epoch(path)}, as asked for ({wanted}).", job)
 
 
-def _pruned(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
-    paths = [path for job in found for path in job.files.pruned]
-    return _only(key, found, paths, "pruned_<ch_sparsity>.pth, from prune", context)
+def _single(kind: Model, description: str) -> Callable[..., Choice | None]:
+    """What takes the only file of a kind that the parent holds."""
 
+    def take(key: str, runs: Sequence[RunFolder], context: Context) -> Choice | None:
+        paths = [(job, path) for job in runs for path in job.models(kind)]
+        if not paths:
+            raise _nothing(key, runs, description)
+        return _only(key, paths, description, context)
 
-def _onnx(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
-    paths = [path for job in found for path in job.onnx]
-    return _only(key, found, paths, "an ONNX file, from export", context)
-
-
-def _engine(key: str, found: Sequence[RunFolder], context: Context) -> Path | None:
-    paths = [path for job in found for path in job.engines]
-    return _only(key, found, paths, "a TensorRT engine, from gen_trt_engine", context)
+    return take
 
 
 def _only(
-    key: str, found: Sequence[RunFolder], paths: Sequence[Path], what: str, context: Context
-) -> Path | None:
-    paths = list({path.resolve(): path for path in paths}.values())
-    if not paths:
-        raise _nothing(key, found, what)
+    key: str, found: Sequence[tuple[RunFolder, Path]], description: str, context: Context
+) -> Choice | None:
+    paths = list({path.resolve(): (job, path) for job, path in found}.values())
     if len(paths) > 1:
-        which = f"There are {len(paths)}: {_listed(paths)}. Which one is {key}?"
-        context.notes.ask(key, which, key=key)
+        which = f"There are {len(paths)}: {_listed([path for _, path in paths])}."
+        context.notes.ask(key, f"{which} Which one is {key}?", key=key)
         return None
-    context.notes.because(f"{key} is {paths[0]}: the only one below {context.parent}.")
-    return paths[0]
+    job, path = paths[0]
+    return Choice(str(path), f"the only one below {context.parent}.", job)
 
 
-def _trained(key: str, found: Sequence[RunFolder], context: Context) -> RunFolder | None:
+def _trained(key: str, runs: Sequence[RunFolder], context: Context) -> RunFolder | None:
     """The one job with checkpoints."""
-    trained = [job for job in found if _has_weights(job)]
+    trained = [job for job in runs if _has_weights(job)]
     if not trained:
-        raise _nothing(key, found, _WEIGHTS)
+        raise _nothing(key, runs, _WEIGHTS)
     if len(trained) > 1:
         folders = _listed([job.folder for job in trained])
         which = f"{len(trained)} jobs have checkpoints: {folders}. Which one?"
         context.notes.ask("--parent", which, key=key)
         return None
-    job = trained[0]
+    job, notes = trained[0], context.notes
     if job.running:
-        context.notes.warn(f"The run in {job.folder} seems to go on still: its checkpoints change.")
-    elif job.progress.state in ("STARTED", "RUNNING", "FAILURE") and context.action != "resume":
-        context.notes.warn(f"The run in {job.folder} did not finish.")
+        notes.warn(f"The run in {job.folder} seems to go on still: its checkpoints change.", key)
+    elif job.progress.state in ("STARTED", "RUNNING", "FAILURE") and not context.entry.resumes:
+        notes.warn(f"The run in {job.folder} did not finish.", key)
     return job
 
 
@@ -264,8 +258,8 @@ def _is_full(path: Path) -> bool:
         return False  # damaged, encrypted, or no archive
 
 
-def _nothing(key: str, found: Sequence[RunFolder], what: str) -> DataError:
-    held = [f"{job.folder} ({_listed(job.files.names) or 'no model'})" for job in found]
+def _nothing(key: str, runs: Sequence[RunFolder], what: str) -> DataError:
+    held = [f"{job.folder} ({_listed(job.files.names) or 'no model'})" for job in runs]
     return DataError(
         "no-parent-model",
         f"No file that {key} can take is in the parent job's results",
@@ -300,30 +294,26 @@ def _listed(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:_SHOWN])) + more
 
 
-_TAKES: dict[str, Callable[[str, Sequence[RunFolder], Context], Path | None]] = {
-    "evaluate": _evaluable,
-    "inference": _evaluable,
-    "export": _weights,
-    "prune": _weights,
-    "quantize": _quantizable,
-    "retrain": _pruned,
-    "gen_trt_engine": _onnx,
-    "deploy_evaluate": _engine,
-    "deploy_inference": _engine,
+_TAKE: dict[Model, Callable[[str, Sequence[RunFolder], Context], Choice | None]] = {
+    "checkpoint": _weights,
+    "full checkpoint": _full,
+    "pruned": _single("pruned", "pruned_<ch_sparsity>.pth, from prune"),
+    "onnx": _single("onnx", "an ONNX file, from export"),
+    "engine": _single("engine", "a TensorRT engine, from gen_trt_engine"),
 }
 
-FUNCTIONS: dict[str, Callable[[str, Context], str | None]] = {
+FUNCTIONS: dict[str, Callable[[str, Context], Choice | None]] = {
     "parent_model": _parent_model,
     "parent_model_folder": _parent_model_folder,
     "resume_model": _resume_model,
     "ptm_if_no_resume_model": _pretrained,
-    "output_dir": lambda _, context: context.results_dir,
-    "create_onnx_file": lambda _, context: str(Path(context.results_dir, "export/detector.onnx")),
-    "create_engine_file": lambda _, context: _engine_file(context, ".engine"),
-    "create_cal_cache": lambda _, context: _engine_file(context, ".cache"),
+    "output_dir": lambda _, context: Choice(context.results_dir),
+    "create_onnx_file": lambda _, context: _named("export/detector.onnx", context),
+    "create_engine_file": lambda _, context: _named("gen_trt_engine/detector.engine", context),
+    "create_cal_cache": lambda _, context: _named("gen_trt_engine/detector.cache", context),
 }
 """Every function that a skill_info may name."""
 
 
-def _engine_file(context: Context, suffix: str) -> str:
-    return str(Path(context.results_dir, "gen_trt_engine", f"detector{suffix}"))
+def _named(path: str, context: Context) -> Choice:
+    return Choice(str(Path(context.results_dir, path)))

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ocdnet import catalogue
+from ocdnet.catalogue import PLANNED
 from ocdnet.errors import UsageError
-from ocdnet.policy.checks import SAME_AS, choice, nearest, one_line, said_once, short
+from ocdnet.policy.checks import SAME_AS, choice, one_line, said_once, short
 from ocdnet.runs.searches import METRICS
+from ocdnet.tree.keys import nearest
 
 Policy = Literal["on", "off"]
+Metric = Literal["train_loss", "hmean"]
 
-ACTIONS = (*catalogue.ACTIONS, "resume", "default_specs")
+ACTIONS = tuple(PLANNED)
 """What can be planned."""
 _MOST_TRIALS = 10_000
 PLATFORMS = ("local", "docker", "tao-docker", "slurm", "kubernetes")
@@ -83,7 +85,7 @@ class Request:
     write: str | None = None
     full: bool = False
     trials: int | None = None
-    metric: str | None = None
+    metric: Metric | None = None
 
     def __post_init__(self) -> None:
         if len(self.text) > MAX_TEXT:

@@ -4,151 +4,146 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from ocdnet.notes import Notes
-from ocdnet.policy.artifacts import Skill
+from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case, SearchRunner
+from ocdnet.policy.draft import Draft
+from ocdnet.policy.plan_record import AutomlRoute, Budget, ParameterRange
+from ocdnet.policy.request import Policy
 from ocdnet.tree import nodes
-
-Policy = Literal["on", "off"]
-Kind = Literal["automl", "direct"]
 
 AUTOML_SKILL = "tao-skill-bank:tao-run-automl"
 INSTALL = "npx skills add https://github.com/NVIDIA/skills --skill tao-run-automl"
-METRIC, LOG_ALIAS, MONITOR = "train_loss", "train_loss_epoch", "hmean"
+METRIC: Literal["train_loss"] = "train_loss"
+LOG_ALIAS: Literal["train_loss_epoch"] = "train_loss_epoch"
+MONITOR: Literal["hmean"] = "hmean"
 RECOMMENDATIONS = 10
 """Trials of a search whose budget the user does not name."""
-DIRECTIONS = {METRIC: "minimize", MONITOR: "maximize"}
-_ALIASES = {METRIC: LOG_ALIAS, MONITOR: MONITOR}
-HERE, BY_SKILL = "ocdnet automl", "skill"
-"""What runs a search: the plan's commands, or another skill."""
+DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
+    METRIC: "minimize",
+    MONITOR: "maximize",
+}
+_ALIASES: dict[str, Literal["train_loss_epoch", "hmean"]] = {
+    METRIC: LOG_ALIAS,
+    MONITOR: MONITOR,
+}
 
 
-def choose(
-    action: str, given: Policy | None, in_words: Policy | None, skill: Skill, notes: Notes
-) -> Kind:
-    """Whether a request goes to AutoML or is run directly; the rules that fired go to the notes.
+def choose(case: Case, in_words: Policy | None) -> SearchRunner | None:
+    """What runs a search, None for a direct run; the rules that fired go to the notes.
 
     Args:
-        action: what is planned.
-        given: the explicit `automl_policy`.
-        in_words: what the request's words say.
-        skill: whose schemas and metadata decide.
-        notes: told why.
+        case: the request; its notes are told why.
+        in_words: what the request's words say of AutoML.
     """
-    if action not in ("train", "retrain", "resume"):
+    entry, notes = case.entry, case.notes
+    given = case.request.automl_policy
+    if entry.automl == "never":
         if "on" in (given, in_words):
-            notes.warn(f"automl_policy has no effect: {action} is always run directly.")
-        notes.because(f"{action} is run directly: AutoML is for training.")
-        return "direct"
-    policy = _effective(given, in_words, notes)
-    if policy == "off":
-        notes.because("automl_policy is off: a direct run, this time only; no metadata changes.")
-        return "direct"
-    if action != "train" and policy is None:
-        notes.because(f"{action} is run directly unless automl_policy is on.")
-        return "direct"
-    if skill.info.get("automl_enabled") is not True:
-        notes.because("The model is not AutoML-enabled (automl_enabled in skill_info.yaml).")
-        return "direct"
-    searched = "retrain" if action == "retrain" else "train"
-    if not skill.can_search(searched):
-        notes.because(
-            "AutoML is enabled but not runnable until schemas are generated: "
-            f"schemas/{searched}.schema.json or its template is missing or does not parse."
-        )
-        return "direct"
+            notes.warn(
+                f"automl_policy has no effect: {entry.name} is always run directly.",
+                "--automl-policy",
+            )
+        notes.because(f"{entry.name} is run directly: AutoML is for training.")
+        return None
+    policy = _effective(case, in_words)
+    direct = _direct(case, policy)
+    if direct:
+        notes.because(direct, "--automl-policy")
+        return None
     notes.because(
         "automl_policy is on."
         if policy == "on"
-        else "AutoML is the default of train; automl_policy off turns it off for one run."
+        else "AutoML is the default of train; automl_policy off turns it off for one run.",
+        "--automl-policy",
     )
-    return "automl"
+    return _runner(case)
 
 
-def _effective(given: Policy | None, in_words: Policy | None, notes: Notes) -> Policy | None:
+def _direct(case: Case, policy: Policy | None) -> str:
+    """Why a training is run directly; empty where it is searched."""
+    name = case.entry.spec
+    if policy == "off":
+        return "automl_policy is off: a direct run, this time only; no metadata changes."
+    if case.entry.automl == "on request" and policy is None:
+        return f"{case.entry.name} is run directly unless automl_policy is on."
+    if case.skill.info.get("automl_enabled") is not True:
+        return "The model is not AutoML-enabled (automl_enabled in skill_info.yaml)."
+    if not case.skill.can_search(name):
+        return (
+            "AutoML is enabled but not runnable until schemas are generated: "
+            f"schemas/{name}.schema.json or its template is missing or does not parse."
+        )
+    return ""
+
+
+def _effective(case: Case, in_words: Policy | None) -> Policy | None:
     """The explicit value, else what the words say."""
+    given, notes = case.request.automl_policy, case.notes
     if given and in_words and given != in_words:
-        notes.warn(f"automl_policy is {given}, but the words say {in_words}: {given} is kept.")
+        notes.warn(
+            f"automl_policy is {given}, but the words say {in_words}: {given} is kept.",
+            "--automl-policy",
+        )
         notes.ask(
             "--automl-policy",
             f"automl_policy is {given}, the request's words say {in_words}. Which is meant?",
             blocking=False,
         )
     if in_words and not given:
-        notes.because(f"The request's words turn AutoML {in_words}.")
+        notes.because(f"The request's words turn AutoML {in_words}.", "--automl-policy")
     return given or in_words
 
 
-def runner(action: str, platform: str, notes: Notes) -> str:
+def _runner(case: Case) -> SearchRunner:
     """What runs a search: the AutoML skill where it is installed, else `ocdnet automl`.
 
     That one starts trainings anew, and NVIDIA's image does not hold it.
     """
-    found = _installed()
-    if found or action != "train" or platform == "tao-docker":
+    anew = case.entry.automl == "default"
+    if _installed() or not anew or case.request.platform == "tao-docker":
         return BY_SKILL
-    notes.because(f"{AUTOML_SKILL} is not installed here: `{HERE}` runs the search.")
-    return HERE
+    case.notes.because(f"{AUTOML_SKILL} is not installed here: `{SEARCH_HERE}` runs the search.")
+    return SEARCH_HERE
 
 
-def automl_route(
-    action: str,
-    tree: dict[str, Any],
-    skill: Skill,
-    *,
-    by: str,
-    trials: int | None,
-    metric: str | None,
-) -> dict[str, Any]:
-    """What runs the search, and what to hand to the AutoML skill.
-
-    Args:
-        action: train, retrain or resume.
-        tree: the complete spec.
-        skill: whose schema says what is searched in which range.
-        by: HERE or BY_SKILL.
-        trials: how many; None: RECOMMENDATIONS.
-        metric: what judges them; None: METRIC.
-
-    Returns:
-        The plan's `route`.
-    """
-    schema = skill.schema("retrain" if action == "retrain" else "train")
-    found = _installed()
-    absent = {"install": INSTALL, "or_direct": "add --automl-policy off"}
-    metric = metric or METRIC
-    return {
-        "kind": "automl",
-        "runner": by,
-        "skill": AUTOML_SKILL,
-        "skill_dir": str(skill.root),
-        "metric": metric,
-        "log_alias": _ALIASES[metric],
-        "direction": DIRECTIONS[metric],
-        "monitor": MONITOR,
-        "budget": {
-            "algorithm": "bayesian",
-            "automl_max_recommendations": trials or RECOMMENDATIONS,
-            "epochs_each": tree["train"]["num_epochs"],
-        },
-        "custom_param_ranges": {
+def automl_route(case: Case, runner: SearchRunner, draft: Draft) -> AutomlRoute:
+    """What runs the search, and what to hand to the AutoML skill."""
+    schema = case.skill.schema(case.entry.spec)
+    skill_found_at = _installed()
+    absent = skill_found_at is None and runner == BY_SKILL
+    metric = case.request.metric or METRIC
+    return AutomlRoute(
+        runner=runner,
+        skill=AUTOML_SKILL,
+        skill_dir=str(case.skill.root),
+        metric=metric,
+        log_alias=_ALIASES[metric],
+        direction=DIRECTIONS[metric],
+        monitor=MONITOR,
+        budget=Budget(
+            automl_max_recommendations=case.request.trials or RECOMMENDATIONS,
+            epochs_each=draft.at("train.num_epochs"),
+        ),
+        custom_param_ranges={
             key: _range(nodes.find(schema, key.split(".")) or {})
             for key in schema["automl_default_parameters"]
         },
-        "skill_found_at": found,
-        **({} if found or by == HERE else absent),
-    }
+        skill_found_at=skill_found_at,
+        install=INSTALL if absent else None,
+        or_direct="add --automl-policy off" if absent else None,
+    )
 
 
-def _range(node: nodes.Node) -> dict[str, Any]:
+def _range(node: nodes.Node) -> ParameterRange:
     """A parameter's range worth searching, in the words of the AutoML client."""
     search = node["search"]
-    if "choices" in search and "enum" in node:
-        return {"valid_options": search["choices"]}
-    if "choices" in search:
-        return {"valid_min": min(search["choices"]), "valid_max": max(search["choices"])}
-    return {"valid_min": search["min"], "valid_max": search["max"]}
+    choices = search.get("choices")
+    if choices and "enum" in node:
+        return ParameterRange(valid_options=tuple(choices))
+    if choices:
+        return ParameterRange(valid_min=min(choices), valid_max=max(choices))
+    return ParameterRange(valid_min=search["min"], valid_max=search["max"])
 
 
 def _installed() -> str | None:

@@ -1,48 +1,78 @@
-"""Values that follow from others: warm-up, intervals, GPUs, epochs of a resumed run."""
+"""Values that follow from others: warm-up, intervals, GPUs, batches, epochs of a resumed run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ocdnet.errors import SpecError
 from ocdnet.notes import Notes
-from ocdnet.policy.datasets import check_batch_size
+from ocdnet.policy.case import SEARCH_HERE, Case
+from ocdnet.policy.datasets import TRAIN_DATA
+from ocdnet.policy.draft import Draft
 from ocdnet.policy.summary import epochs as in_words
-
-Given = Callable[[str], Any]
+from ocdnet.runs.files import epoch_of
 
 _WARMUP = "train.lr_scheduler.args.warmup_epoch"
+_EPOCHS = "train.num_epochs"
+_RESUME = "train.resume_training_checkpoint_path"
+_BATCH = "dataset.train_dataset.loader.batch_size"
+_CALIBRATION = "gen_trt_engine.tensorrt.calibration"
+_CALIBRATION_IMAGES = f"{_CALIBRATION}.cal_image_dir"
 _FEW = 2000
 """Training images below which TAO's crop is not the best choice (references/tuning.md)."""
-_BATCH = "dataset.train_dataset.loader.batch_size"
 
 
-def training(tree: Mapping[str, Any], given: Given, notes: Notes) -> dict[str, Any]:
-    """What a training run's epochs imply: warm-up and intervals that fit into them.
+def settled(case: Case, draft: Draft, images: Mapping[str, int]) -> Draft:
+    """The draft with what its values imply; as it is where the schema that bounds them is missing.
 
     Args:
-        tree: the complete spec so far.
-        given: the user's own value of a dotted key, None where there is none.
-        notes: told what is changed.
+        case: whose notes are told what is changed.
+        draft: the spec, its data and model found.
+        images: how many there are, by the spec key of their folders.
+
+    Raises:
+        SpecError: two values contradict each other.
+    """
+    if draft.schema is None:
+        return draft
+    draft = draft.with_changes(gpus(draft, case.notes))
+    if case.entry.trains:
+        draft = draft.with_changes(training(draft, case.notes))
+        batch(case, draft, images.get(TRAIN_DATA))
+    if case.entry.resumes:
+        resumed(draft, case.notes)
+    share = draft.at("prune.ch_sparsity")
+    if share is not None:
+        case.notes.because(
+            f"prune.ch_sparsity {share} removes {share:.0%} of the channels.", "prune.ch_sparsity"
+        )
+    count = images.get(_CALIBRATION_IMAGES)
+    return draft.with_changes(calibration(draft, count, case.notes)) if count else draft
+
+
+def training(draft: Draft, notes: Notes) -> dict[str, Any]:
+    """What a training run's epochs imply: warm-up and intervals that fit into them.
 
     Returns:
         The changes, by dotted key.
     """
-    train = tree["train"]
+    train = draft.tree["train"]
     epochs = train["num_epochs"]
     if not isinstance(epochs, int) or epochs < 1:
-        return {}  # the schema has its say on that
+        return {}  # the schema refuses that
     changes: dict[str, Any] = {}
-    warmup = train["lr_scheduler"]["args"]["warmup_epoch"]
+    warmup = draft.at(_WARMUP)
     if isinstance(warmup, int) and warmup >= epochs:
         changes[_WARMUP] = epochs - 1
-        what = f"{_WARMUP} is {epochs - 1}: warm-up is shorter than the run's {in_words(epochs)}."
-        (notes.warn if given(_WARMUP) is not None else notes.because)(what)
+        change = f"{_WARMUP} is {epochs - 1}: warm-up is shorter than the run's {in_words(epochs)}."
+        (notes.because if draft.value(_WARMUP) is None else notes.warn)(change, _WARMUP)
     for name in _intervals(train):
+        key = f"train.{name}"
         if isinstance(train[name], int) and train[name] > epochs:
-            changes[f"train.{name}"] = epochs
-            notes.warn(f"train.{name} is lowered from {train[name]} to {epochs}, the run's epochs.")
+            changes[key] = epochs
+            notes.warn(f"{key} is lowered from {train[name]} to {epochs}, the run's epochs.", key)
     return changes
 
 
@@ -52,19 +82,21 @@ def _intervals(train: Mapping[str, Any]) -> Iterator[str]:
         yield "checkpoint_interval"
 
 
-def gpus(section: str, tree: Mapping[str, Any], given: Given, notes: Notes) -> dict[str, Any]:
-    """Keep gpu_ids and num_gpus of a section in step; the one that is given leads.
+def gpus(draft: Draft, notes: Notes) -> dict[str, Any]:
+    """Keep gpu_ids and num_gpus of the action's section in step; the one that is given leads.
 
     Raises:
         SpecError: both are given and disagree.
     """
+    section = draft.entry.section
     count_key, ids_key = f"{section}.num_gpus", f"{section}.gpu_ids"
-    own = tree.get(section, {})
-    count, ids = own.get("num_gpus"), own.get("gpu_ids")
+    count, ids = draft.at(count_key), draft.at(ids_key)
     if not isinstance(count, int) or not isinstance(ids, list):
         return {}
-    changes: dict[str, Any] = {}
-    if given(count_key) is not None and given(ids_key) is not None:
+    if draft.value(ids_key) is not None:
+        if draft.value(count_key) is None:
+            notes.because(f"{count_key} follows {ids_key}: {len(ids)}.", count_key)
+            return {count_key: len(ids)}
         if count != len(ids):
             raise SpecError(
                 "conflict",
@@ -73,30 +105,31 @@ def gpus(section: str, tree: Mapping[str, Any], given: Given, notes: Notes) -> d
                 expected="as many ids as GPUs",
                 hint=f"Give one of them: {ids_key} follows {count_key}.",
             )
-    elif given(ids_key) is not None:
-        changes[count_key] = len(ids)
-        notes.because(f"{count_key} follows {ids_key}: {len(ids)}.")
     elif count != len(ids) and 0 < count <= 1024:
-        changes[ids_key] = list(range(count))
-        notes.because(f"{ids_key} follows {count_key}: 0 to {count - 1}.")
-    return changes
+        notes.because(f"{ids_key} follows {count_key}: 0 to {count - 1}.", ids_key)
+        return {ids_key: list(range(count))}
+    return {}
 
 
-def batch(tree: Mapping[str, Any], images: int | None, alone: bool, notes: Notes) -> None:
+def batch(case: Case, draft: Draft, images: int | None) -> None:
     """Say what the batch size means on several devices, and against the number of images.
 
     Args:
-        tree: the complete spec.
+        case: whose notes are told.
+        draft: the spec.
         images: to train on; None where that is not known.
-        alone: whether each training has one device, as the trials of a search have.
-        notes: told.
     """
-    train = tree["train"]
+    train, notes = draft.tree["train"], case.notes
+    alone = case.runner == SEARCH_HERE  # each trial has one device
     devices = 1 if alone else max(1, train["num_gpus"]) * train["num_nodes"]
     steps = train.get("accumulate_grad_batches", 1)
-    size = tree["dataset"]["train_dataset"]["loader"]["batch_size"]
-    if images and isinstance(size, int):
-        check_batch_size(images, size * devices, notes)
+    size = draft.at(_BATCH)
+    if images and isinstance(size, int) and size * devices > images:
+        notes.warn(
+            f"{_BATCH} is {size * devices}, but there are {images} training images: an epoch is "
+            "one incomplete batch.",
+            _BATCH,
+        )
     if images and images < _FEW:
         notes.because(
             f"{images} training images are few: references/recipe_few_images.yaml (--spec) is a "
@@ -105,31 +138,56 @@ def batch(tree: Mapping[str, Any], images: int | None, alone: bool, notes: Notes
     if train["num_gpus"] < 0 and not alone:
         notes.warn(
             f"{_BATCH} is per GPU, and train.num_gpus is -1, all that are there: {size * steps} a "
-            "step for each of them; the learning rate is not scaled."
+            "step for each of them; the learning rate is not scaled.",
+            _BATCH,
         )
     elif devices * steps > 1:
         gathered = f", {steps} batches gathered" if steps > 1 else ""
         notes.warn(
             f"{_BATCH} is per GPU: {size} on each of {devices}{gathered}, "
-            f"{size * devices * steps} a step; the learning rate is not scaled."
+            f"{size * devices * steps} a step; the learning rate is not scaled.",
+            _BATCH,
         )
 
 
-def resumed(tree: Mapping[str, Any], epoch: int | None, given: Given, notes: Notes) -> None:
-    """Hold num_epochs of a resumed run, which is the total, against the epochs already done.
-
-    Args:
-        tree: the complete spec.
-        epoch: epoch in the checkpoint's name, counted from 0; None where it names none.
-        given: the user's own value of a dotted key.
-        notes: asked for a total that leaves something to do.
-    """
-    total, done = tree["train"]["num_epochs"], None if epoch is None else epoch + 1
+def resumed(draft: Draft, notes: Notes) -> None:
+    """Hold num_epochs of a resumed run, which is the total, against the epochs already done."""
+    total, epoch = draft.at(_EPOCHS), epoch_of(Path(draft.at(_RESUME)))
+    done = None if epoch is None else epoch + 1  # names count from 0
     if done is not None and isinstance(total, int) and total <= done:
         notes.ask(
-            "train.num_epochs",
-            f"{done} epochs are done and train.num_epochs, the total, is {total}. "
-            "How many epochs in all?",
+            _EPOCHS,
+            f"{done} epochs are done and {_EPOCHS}, the total, is {total}. How many epochs in all?",
         )
-    elif given("train.num_epochs") is not None:
-        notes.because(f"train.num_epochs is the total: {total}; {done or 'some'} are done.")
+    elif draft.value(_EPOCHS) is not None:
+        notes.because(f"{_EPOCHS} is the total: {total}; {done or 'some'} are done.", _EPOCHS)
+
+
+def calibration(draft: Draft, images: int, notes: Notes) -> dict[str, int]:
+    """What INT8 calibration can read: never more images than there are.
+
+    Args:
+        draft: the spec: cal_batch_size images a batch, cal_batches batches.
+        images: in the calibration folders, 1 or more.
+        notes: told the numbers.
+
+    Returns:
+        The changes, by dotted key; none where there are enough images.
+    """
+    size_key, count_key = f"{_CALIBRATION}.cal_batch_size", f"{_CALIBRATION}.cal_batches"
+    batch_size, batches = draft.at(size_key), draft.at(count_key)
+    if batch_size * batches <= images:
+        notes.because(
+            f"Calibration reads {batch_size * batches} of {images} images"
+            f" (cal_batch_size {batch_size} x cal_batches {batches}).",
+            _CALIBRATION_IMAGES,
+        )
+        return {}
+    size = min(batch_size, images)
+    count = min(batches, images // size)
+    notes.warn(
+        f"There are {images} calibration images for cal_batch_size {batch_size} x cal_batches"
+        f" {batches} = {batch_size * batches}: lowered to {size} x {count} = {size * count}.",
+        _CALIBRATION_IMAGES,
+    )
+    return {count_key: count} if size == batch_size else {size_key: size, count_key: count}

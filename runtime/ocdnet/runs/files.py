@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ocdnet.catalogue import Model
+
 BEST = "model_best.pth"
 LATEST = "ocd_model_latest.pth"
 BEST_SPEC = "best_spec.yaml"
@@ -41,6 +43,19 @@ class RunFiles:
     onnx: tuple[Path, ...] = ()
     engines: tuple[Path, ...] = ()
     predictions: int = 0
+
+    def models(self, kind: Model) -> tuple[Path, ...]:
+        """Those of a kind."""
+        best = () if self.best is None else (self.best,)
+        by_kind: dict[Model, tuple[Path, ...]] = {
+            "checkpoint": (*best, *self.checkpoints),
+            "full checkpoint": self.checkpoints,
+            "pruned": self.pruned,
+            "quantized": self.quantized,
+            "engine": self.engines,
+            "onnx": self.onnx,
+        }
+        return by_kind[kind]
 
     @property
     def names(self) -> list[str]:
@@ -84,6 +99,11 @@ def files_in(folder: Path, *, below: bool = False) -> RunFiles:
             for name in names
         ),
     )
+
+
+def onnx_beside(checkpoint: str) -> str:
+    """Where an export writes that is not told where: beside its checkpoint, of the same name."""
+    return os.path.splitext(checkpoint)[0] + ".onnx"  # noqa: PTH122 - may be an untrusted text
 
 
 def is_file(path: Path) -> bool:

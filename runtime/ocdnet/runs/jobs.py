@@ -10,20 +10,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from ocdnet.catalogue import ACTIONS, SEARCH
+from ocdnet.catalogue import ACTIONS, RUNS, SEARCH, Model
 from ocdnet.errors import DataError, UserError
-from ocdnet.runs.files import RunFiles, files_in, is_file
+from ocdnet.runs.files import RunFiles, files_in, is_file, onnx_beside
 from ocdnet.runs.progress import Best, Progress, number, progress, shortened
 from ocdnet.runs.searches import Searched, searched
 from ocdnet.runs.status import StatusLines, read_status
+from ocdnet.tree import keys
 
 STATUS, EXPERIMENT, RESULTS = "status.json", "experiment.yaml", "results.json"
-TRAINING = ("train", "retrain")
+TRAINING = tuple(name for name, entry in ACTIONS.items() if entry.trains)
+"""Names of the actions that train."""
 LEAST_SILENCE = 600.0
 """Seconds without a line before a run may be taken for killed."""
-SECTIONS = frozenset([*(action.section for action in ACTIONS.values()), SEARCH])
+SECTIONS = frozenset(entry.section for entry in RUNS.values())
 """Names of the folders that jobs write to."""
 _MOST_ENTRIES, _MOST_FOLDERS = 100_000, 1000
 _MOST_RESULT_BYTES = 2_000_000
@@ -71,6 +73,12 @@ class RunFolder:
         return self.unfinished and (self.silent_for or 0) > longest
 
     @property
+    def one_size(self) -> bool:
+        """Whether its model takes images of one size alone."""
+        entry = RUNS.get(self.action or "")
+        return entry is not None and entry.one_size
+
+    @property
     def running(self) -> bool:
         """Whether it seems to be at work."""
         return self.unfinished and not self.perhaps_killed
@@ -85,23 +93,19 @@ class RunFolder:
         except UserError:
             return {}
 
-    @property
-    def onnx(self) -> tuple[Path, ...]:
-        """ONNX files in its folder, else the one that an export wrote elsewhere."""
-        if self.files.onnx or self.action != "export":
-            return self.files.onnx
-        section = self.section("export")
-        target, source = section.get("onnx_file"), section.get("checkpoint")
-        if not target and isinstance(source, str):
-            target = os.path.splitext(source)[0] + ".onnx"  # noqa: PTH122 - of an untrusted text
-        return _there(target)
-
-    @property
-    def engines(self) -> tuple[Path, ...]:
-        """Engines in its folder, else the one that gen_trt_engine wrote elsewhere."""
-        if self.files.engines or self.action != "gen_trt_engine":
-            return self.files.engines
-        return _there(self.section("gen_trt_engine").get("trt_engine"))
+    def models(self, kind: Model) -> tuple[Path, ...]:
+        """Its models of a kind: those in its folder, else the one that it wrote elsewhere."""
+        inside = self.files.models(kind)
+        entry = RUNS.get(self.action or "")
+        output = next((o for o in entry.outputs if o.model == kind), None) if entry else None
+        if inside or output is None:
+            return inside
+        path = keys.get(self.experiment, output.key)
+        beside = keys.get(self.experiment, output.beside) if output.beside else None
+        if not path and isinstance(beside, str):
+            path = onnx_beside(beside)
+        there = isinstance(path, str) and path and is_file(Path(path))
+        return (Path(path),) if there else ()
 
     def section(self, name: str) -> Mapping[str, Any]:
         """A section of its experiment, empty where there is none."""
@@ -141,7 +145,7 @@ def run_folders(root: Path) -> list[RunFolder]:
             expected=f"{_UNKNOWN}, here or one level below",
             hint="Give the results_dir of a run, or the folder of one of its actions.",
         )
-    order = [SEARCH, *ACTIONS, None]
+    order = [*RUNS, None]
     return sorted(found, key=lambda job: (order.index(job.action), job.silent_for or 0))
 
 
@@ -195,7 +199,9 @@ def _job(folder: Path) -> RunFolder | None:
     told = progress(status)
     named = folder.name if folder.name in SECTIONS else None
     try:
-        files = files_in(folder, below=(told.action or named) in ("export", "gen_trt_engine"))
+        entry = RUNS.get(told.action or named or "")
+        # An artifact's path is the user's: it may lie deeper in the folder.
+        files = files_in(folder, below=entry is not None and entry.one_size)
     except OSError as error:
         files = RunFiles()
         notes.append(f"{folder} cannot be listed: {error.strerror}.")
@@ -270,18 +276,13 @@ def _best(result: Mapping[str, Any], told: Best | None) -> Best | None:
 
 
 def _by_files(files: RunFiles) -> str | None:
-    """The action that writes such files."""
-    kinds = {
-        "train": files.best or files.checkpoints,
-        "prune": files.pruned,
-        "quantize": files.quantized,
-        "gen_trt_engine": files.engines,
-        "export": files.onnx,
-    }
-    return next((action for action, written in kinds.items() if written), None)
-
-
-def _there(path: Any) -> tuple[Path, ...]:
-    """A file that an untrusted spec names, where it is one."""
-    named = isinstance(path, str) and path and is_file(Path(path))
-    return (Path(path),) if named else ()
+    """The action that leaves such files: an engine's folder may hold its ONNX, too."""
+    return next(
+        (
+            e.name
+            for kind in get_args(Model)
+            for e in ACTIONS.values()
+            if e.makes == kind and files.models(kind)
+        ),
+        None,
+    )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, SEARCH
+from ocdnet.catalogue import RUNS
 from ocdnet.runs.status import State, StatusLines
 
 KPIS = ("train_loss", "hmean", "precision", "recall")
@@ -99,7 +99,7 @@ def shortened(text: str) -> str:
 def _action(line: Line) -> str | None:
     match = _STARTING.match(_message(line))
     name = match[1].lower() if match else None
-    return name if name == SEARCH or name in ACTIONS else None
+    return name if name in RUNS else None
 
 
 def _best(lines: Sequence[Line]) -> Best | None:

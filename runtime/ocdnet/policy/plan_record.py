@@ -1,0 +1,194 @@
+"""What `ocdnet plan` prints; schemas/plan.schema.json is generated from these records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from ocdnet.runs.typed import Bounds, Pattern, Record, SchemaVersion, Size
+
+Seconds = Annotated[float, Bounds(minimum=0)]
+Lines = tuple[Annotated[str, Size(least=1)], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget(Record):
+    """How long a search may take."""
+
+    algorithm: Literal["bayesian"] = "bayesian"
+
+    automl_max_recommendations: Annotated[int, Bounds(minimum=1)]
+    """Trials, at most."""
+
+    epochs_each: Annotated[int, Bounds(minimum=1)]
+    """Epochs of a trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterRange(Record):
+    """Where a parameter is searched, in the client's own words."""
+
+    valid_min: float | None = None
+
+    valid_max: float | None = None
+
+    valid_options: Annotated[tuple[Any, ...], Size(least=1)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectRoute(Record):
+    """A direct run."""
+
+    kind: Literal["direct"] = "direct"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutomlRoute(Record):
+    """A search by AutoML."""
+
+    kind: Literal["automl"] = "automl"
+
+    runner: Literal["ocdnet automl", "skill"]
+    """What runs the search: the plan's commands (`ocdnet automl`), or `skill`, invoked with
+    everything here."""
+
+    skill: str
+    """NVIDIA's AutoML skill."""
+
+    skill_dir: str
+    """This skill's folder, which that skill reads."""
+
+    metric: Literal["train_loss", "hmean"]
+    """What the search optimises."""
+
+    log_alias: Literal["train_loss_epoch", "hmean"]
+    """The metric's name in the training log."""
+
+    direction: Literal["minimize", "maximize"]
+
+    monitor: Literal["hmean"]
+    """What validates the selected checkpoint."""
+
+    budget: Budget
+
+    custom_param_ranges: Mapping[str, ParameterRange]
+    """What is searched, in which range; the client's own form."""
+
+    skill_found_at: str | None
+    """Where that skill was found; null: in none of the usual folders."""
+
+    install: str | None = None
+    """How to get it."""
+
+    or_direct: str | None = None
+    """The command that plans the same run without AutoML."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction(Record):
+    """An archive to unpack first."""
+
+    archive: str
+
+    to: str
+    """Folder that the spec names instead."""
+
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs(Record):
+    """What will be there afterwards."""
+
+    folder: str
+
+    files: Annotated[tuple[str, ...], Size(least=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Record):
+    """How long it takes, by a few steps timed on this machine."""
+
+    step_seconds: Seconds
+
+    epoch_seconds: Seconds
+    """Training and validation."""
+
+    run_seconds: Seconds
+    """Of one training to its end."""
+
+    total_seconds: Seconds
+    """Of all trials one after the other, none ended early."""
+
+    in_words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing(Record):
+    """A question to ask the user."""
+
+    about: str
+    """The flag or spec key that answers it."""
+
+    question: str
+
+    blocking: bool
+    """Whether the plan can't run before it is answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Record):
+    """How a request will be run."""
+
+    schema_version: SchemaVersion = 1
+
+    action: str
+    """What will be done: an action, resume or default_specs."""
+
+    summary: Annotated[str, Size(least=1)]
+    """One sentence for the user to confirm."""
+
+    route: DirectRoute | AutomlRoute
+    """A search by AutoML, or a direct run."""
+
+    why: Annotated[tuple[str, ...], Size(least=1)]
+    """Each rule that decided something, a sentence each."""
+
+    spec_overrides: Mapping[Annotated[str, Pattern(r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$")], Any]
+    """Every key that differs from the action's template, dotted."""
+
+    spec_file: str | None
+    """The complete spec as a file; null without --write, and while a question blocks."""
+
+    spec: Mapping[str, Any] | None = None
+    """The complete spec, with --full."""
+
+    extract: tuple[Extraction, ...] = ()
+    """Archives to unpack first."""
+
+    image: str | None
+    """Container image that the commands run; null for none."""
+
+    commands: Lines
+    """Shell lines that do it, in this order, after `extract`."""
+
+    files: tuple[str, ...]
+    """Every file written by --write."""
+
+    outputs: Outputs
+    """What will be there afterwards."""
+
+    estimate: Estimate | None = None
+    """With --estimate: how long it takes, by a few steps timed on this machine."""
+
+    warnings: tuple[str, ...]
+    """What was changed, or may surprise."""
+
+    missing: tuple[Missing, ...]
+    """Questions to ask the user."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a question must be answered before it can be run."""
+        return any(question.blocking for question in self.missing)
