@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ocdnet.catalogue import Action, Model
@@ -100,12 +100,8 @@ def _pretrained(key: str, context: Context) -> Choice | None:
     if context.entry.resumes or context.parent is None:
         return None
     choice = _weights(key, run_folders(context.parent), context)
-    context.notes.because(
-        f"Training begins anew from the weights of {context.parent}; to go on with that run, "
-        "ask to resume it.",
-        key,
-    )
-    return choice
+    anew = "Training begins anew from these weights; to go on with that run, resume it."
+    return choice and replace(choice, why=f"{choice.why} {anew}")
 
 
 def _weights(key: str, runs: Sequence[RunFolder], context: Context) -> Choice | None:
