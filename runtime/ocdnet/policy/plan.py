@@ -1,6 +1,6 @@
 """From a request to a plan: one JSON document, and with `write` the files to run. Launches nothing.
 
-request -> action and route -> data, parent's model, settings -> checked spec -> commands.
+request -> route -> data, parent's model, settings -> checked spec -> commands.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, SEARCH
+from ocdnet.catalogue import SEARCH
 from ocdnet.errors import UsageError, UserError
 from ocdnet.files import write_text
 from ocdnet.launch.job import PlannedJob
@@ -27,7 +27,7 @@ from ocdnet.policy.datasets import (
 )
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.image_size import ARTIFACTS, size_changes, whole
-from ocdnet.policy.request import Request
+from ocdnet.policy.request import Request, no_action
 from ocdnet.policy.summary import free_results_dir, promised_files, section_of, summary
 from ocdnet.runs import jobs as results
 from ocdnet.runs.files import epoch_of
@@ -55,11 +55,11 @@ def build(request: Request, skill: Skill, program: str) -> dict[str, Any]:
         UserError: the request can't be planned; nothing is written then.
     """
     notes = Notes()
-    heard = words.read(request.text)
-    action = _action(request, heard, notes)
+    stated = words.read(request.text)
+    action = _action(request, stated, notes)
     if action == "default_specs":
-        return _default_specs(request, heard, program, notes)
-    kind = routing.choose(action, request.automl_policy, heard.automl_policy, skill, notes)
+        return _default_specs(request, program, notes)
+    kind = routing.choose(action, request.automl_policy, stated, skill, notes)
     by = routing.runner(action, request.platform, notes) if kind == "automl" else ""
     here = by == routing.HERE
     if kind == "automl" and not here and request.platform == "local":
@@ -107,7 +107,6 @@ def build(request: Request, skill: Skill, program: str) -> dict[str, Any]:
         "outputs": promised_files(SEARCH if kind == "automl" else action, tree),
         "warnings": notes.warnings,
         "missing": [asdict(question) for question in notes.missing],
-        "not_understood": list(heard.unused),
     }
 
 
@@ -123,36 +122,17 @@ def _search_flags(route: dict[str, Any], tree: dict[str, Any], notes: Notes) -> 
     return tuple(flags)
 
 
-def _action(request: Request, heard: words.Words, notes: Notes) -> str:
-    """What to plan: the action that is given, else the first that the words ask for."""
-    if heard.reads_text:
+def _action(request: Request, stated: words.Words, notes: Notes) -> str:
+    """What to plan: the action that is given; words choose none.
+
+    Raises:
+        UsageError: `no-action`.
+    """
+    if request.action is None:
+        raise no_action(request.text, reads_text=stated.reads_text)
+    if stated.reads_text:
         notes.warn("OCDNet finds text and does not read it: OCRNet reads the words in its boxes.")
-    if heard.conflict and request.automl_policy is None:
-        notes.ask(
-            "--automl-policy",
-            "The words say both: AutoML, and not. Which is meant, on or off?",
-            blocking=False,
-        )
-    action = request.action or heard.action
-    if action is None:
-        raise UsageError(
-            "no-action",
-            "The request does not say what to do"
-            + (", but to read text, which OCDNet does not do" if heard.reads_text else ""),
-            got=request.text[:80] or None,
-            expected=f"--action, one of {', '.join([*ACTIONS, 'resume', 'default_specs'])}",
-            hint="Words are understood in English; --action says it without words.",
-        )
-    asked = [a for a in (heard.action, *heard.others) if a and a != action]
-    if request.action and heard.action and heard.action != action:
-        notes.warn(f"The action is {action}, as given; the words ask for {heard.action}.")
-    elif asked:
-        notes.warn(
-            f"The words also ask for {', '.join(asked)}: one plan each; "
-            "after this one `next RESULTS_DIR` names the command."
-        )
-    notes.because(f"The action is {action}, {'as given' if request.action else 'by the words'}.")
-    return action
+    return request.action
 
 
 def _spec(
@@ -364,9 +344,7 @@ def _write(target: Path, tree: dict[str, Any], files: dict[str, str]) -> list[st
     return [str(path) for path in texts]
 
 
-def _default_specs(
-    request: Request, heard: words.Words, program: str, notes: Notes
-) -> dict[str, Any]:
+def _default_specs(request: Request, program: str, notes: Notes) -> dict[str, Any]:
     """The plan of the one action that has no spec: it writes one."""
     folder = request.results_dir or "default_specs"
     if (Path(folder) / "experiment.yaml").exists():
@@ -388,7 +366,6 @@ def _default_specs(
         "outputs": {"folder": folder, "files": ["experiment.yaml"]},
         "warnings": notes.warnings,
         "missing": [asdict(question) for question in notes.missing],
-        "not_understood": list(heard.unused),
     }
 
 

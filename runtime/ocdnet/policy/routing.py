@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
+from ocdnet.policy.words import Words
 from ocdnet.tree import nodes
 
 Policy = Literal["on", "off"]
@@ -24,24 +25,22 @@ HERE, BY_SKILL = "ocdnet automl", "skill"
 """What runs a search: the plan's commands, or another skill."""
 
 
-def choose(
-    action: str, given: Policy | None, in_words: Policy | None, skill: Skill, notes: Notes
-) -> Kind:
+def choose(action: str, given: Policy | None, words: Words, skill: Skill, notes: Notes) -> Kind:
     """Whether a request goes to AutoML or is run directly; the rules that fired go to the notes.
 
     Args:
         action: what is planned.
         given: the explicit `automl_policy`.
-        in_words: what the request's words say.
+        words: what the user's words say.
         skill: whose schemas and metadata decide.
         notes: told why.
     """
     if action not in ("train", "retrain", "resume"):
-        if "on" in (given, in_words):
+        if "on" in (given, words.automl_policy):
             notes.warn(f"automl_policy has no effect: {action} is always run directly.")
         notes.because(f"{action} is run directly: AutoML is for training.")
         return "direct"
-    policy = _effective(given, in_words, notes)
+    policy = _effective(given, words, notes)
     if policy == "off":
         notes.because("automl_policy is off: a direct run, this time only; no metadata changes.")
         return "direct"
@@ -66,18 +65,21 @@ def choose(
     return "automl"
 
 
-def _effective(given: Policy | None, in_words: Policy | None, notes: Notes) -> Policy | None:
-    """The explicit value, else what the words say."""
-    if given and in_words and given != in_words:
-        notes.warn(f"automl_policy is {given}, but the words say {in_words}: {given} is kept.")
+def _effective(given: Policy | None, words: Words, notes: Notes) -> Policy | None:
+    """The explicit value, else what the words say; where they say both, the user is asked."""
+    stated = words.automl_policy
+    if words.conflict and not given:
+        notes.ask("--automl-policy", "The words say both: AutoML, and not. Which is meant?")
+    if given and stated and given != stated:
+        notes.warn(f"automl_policy is {given}, but the words say {stated}: {given} is kept.")
         notes.ask(
             "--automl-policy",
-            f"automl_policy is {given}, the request's words say {in_words}. Which is meant?",
+            f"automl_policy is {given}, the request's words say {stated}. Which is meant?",
             blocking=False,
         )
-    if in_words and not given:
-        notes.because(f"The request's words turn AutoML {in_words}.")
-    return given or in_words
+    if stated and not given:
+        notes.because(f"The request's words turn AutoML {stated}.")
+    return given or stated
 
 
 def runner(action: str, platform: str, notes: Notes) -> str:
