@@ -68,7 +68,9 @@ def choose(action: str, given: Policy | None, words: Words, skill: Skill, notes:
 def _effective(given: Policy | None, words: Words, notes: Notes) -> Policy | None:
     """The explicit value, else what the words say; where they say both, the user is asked."""
     stated = words.automl_policy
-    if words.conflict and not given:
+    if words.conflict and given:
+        notes.warn(f"automl_policy is {given}, and the words say both: {given} is kept.")
+    elif words.conflict:
         notes.ask("--automl-policy", "The words say both: AutoML, and not. Which is meant?")
     if given and stated and given != stated:
         notes.warn(f"automl_policy is {given}, but the words say {stated}: {given} is kept.")

@@ -88,7 +88,7 @@ _READING = (
     rf"(?:{_READ} (?:\w+ ){{0,4}}(?:text|words?|letters?|characters?|digits|plates?|signs?"
     r"|receipts?|invoices?)|(?:text|word|character|plate|handwriting) recognition|ocr ?net"
     r"|(?:do|run|perform|need|want) (?:\w+ )?ocr|what (?:\w+ ){0,4}(?:says?|reads)|what is written"
-    rf"|what the words are|(?:and|then|to) {_READ} (?:it|them|out|aloud)"
+    rf"|what the words are|(?:and|then|also|to) {_READ} (?:it|them|out|aloud)"
     r"|transcri(?:be|bing|pts?|ptions?))(?!\S)"
 )
 
