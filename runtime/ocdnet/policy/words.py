@@ -29,7 +29,7 @@ _NEGATION = (
     r"|(?:skip|drop)(?:ping)?|(?:avoid|exclud|disabl|deactivat)(?:e|ing)?"
     r"|(?:turn|switch)(?:ing)? off|leave out|(?:opt out|instead|rid) of|(?:rather|other) than"
 )
-_OFF = r"off|false|disabled|skipped|omitted|excluded|unnecessary|unneeded|unwanted|out|wait"
+_OFF = r"off|false|disabled|skipped|omitted|excluded|unnecessary|unneeded|unwanted|wait|out(?! of)"
 _WISH = (
     r"us(?:e|ing)|run(?! \w+ed )|do|try|keep|start|launch|perform|apply|include|want|need|prefer"
     r"|activate|enabl(?:e|ing)|(?:turn|switch)(?:ing)? on|(?:id|wed|would) like"
@@ -40,7 +40,8 @@ _FILLER = (
     r"|going|doing|you|me|us|i|we|be|let|get|of|for|yet|longer|more|also|even|think|plan|intend|ask"
     r"|like|wish|running|starting|used|further|kind|interested|in|ever|again|dare|bother|turn|switch"
     r"|set|leave|(?!only|simply)\w+ly|(?:trained|bother) (?:with|via|through)"
-    r"|train(?:ing)?(?: \w+){0,6}?(?= (?:with|without|using|via|through) )"
+    r"|waste|time|on"
+    rf"|train(?:ing)?(?:(?! (?:{_NEGATION}) ) \w+){{0,6}}?(?= (?:with|without|using|via|through) )"
 )
 _HYPER = (
     r"(?:hyper ?)?param(?:eter)?s? (?:(?:grid|random) )?(?:search|optimi[sz]ation|tuning|sweeps?)"
