@@ -1,5 +1,8 @@
 """Checks the deterministic part of evals.json: the plan that `ocdnet plan` makes of each request.
 
+An eval's `prompt` is what the user says, its `request` what an agent is to make of it: the action,
+the words that it hands on, paths and numbers.
+
 Real folders are made in a temporary place: two labelled split folders, an archive of one, images,
 and the results of finished jobs. Their names stand in evals.json as {train}, {test}, {archive},
 {images}, {run}, {exported}, {pruned}, {engine} and {new} (a place to write to).

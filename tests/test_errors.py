@@ -55,6 +55,7 @@ def test_programs_get_five_fields():
         ({}, "There is no a.pth"),
         ({"hint": "Train first."}, "There is no a.pth. Train first."),
         ({"got": 0}, "There is no a.pth; got 0"),
+        ({"expected": ["a: x.", "b: y."]}, "There is no a.pth; expected\n  a: x.\n  b: y."),
         (
             {"got": "x", "expected": "a file", "hint": "Train first."},
             "There is no a.pth; got 'x'; expected a file. Train first.",

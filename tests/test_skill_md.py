@@ -167,8 +167,8 @@ def test_what_an_agent_reads_for_a_train_request_fits_the_budget(project):
     explained = "train.num_epochs train.optimizer.args.lr dataset.train_dataset.loader.batch_size"
     for policy in ("on", "off"):
         read = [
-            f"plan --request 'train OCDNet on my signs' {flags} --automl-policy {policy}"
-            f" --write budget/{policy}",
+            f"plan --action train --request 'train OCDNet on my signs' {flags}"
+            f" --automl-policy {policy} --write budget/{policy}",
             "spec list train --popular",
             f"spec explain {explained}",
             f"spec validate train budget/{policy}/train.yaml",

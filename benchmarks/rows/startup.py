@@ -21,7 +21,11 @@ def commands(rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "train").mkdir()
         (Path(folder) / "train/status.json").write_text('{"status": "STARTED", "message": "x"}\n')
-        light = (["--help"], ["plan", "--request", "train on my signs"], ["status", folder])
+        light = (
+            ["--help"],
+            ["plan", "--action", "train", "--request", "no HPO"],
+            ["status", folder],
+        )
         heavier = (["spec", "explain", "train.num_epochs"], ["spec", "render", "train"])
         for group, least in ((light, 0.35), (heavier, 0.6)):
             for words in group:

@@ -472,7 +472,7 @@ ACTIONS: dict[str, Action] = {action.name: action for action in _ALL}
 RESUME = replace(
     _TRAIN,
     name="resume",
-    summary="Go on with a training run, to a larger total of epochs.",
+    summary="Go on with a training that was stopped, or train longer.",
     does=_TRAIN.does.replace("Train ", "Go on training ", 1),
     like="train",
     command="train",

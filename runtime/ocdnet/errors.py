@@ -28,7 +28,7 @@ class UserError(Exception):
         code: stable slug for programs, e.g. `"unknown-key"`.
         message: one sentence for people, naming the key or the file (and line).
         got: the offending value.
-        expected: what would have been accepted.
+        expected: what would have been accepted; of a list of texts, each is shown on its line.
         hint: the command or change that mends it.
     """
 
@@ -70,7 +70,11 @@ class UserError(Exception):
         if self.got is not None:
             parts.append(f"got {self.got!r}")
         if self.expected is not None:
-            parts.append(f"expected {self.expected}")
+            lines = isinstance(self.expected, list) and all(
+                isinstance(x, str) for x in self.expected
+            )
+            shown = "\n  ".join(["", *self.expected]) if lines else f" {self.expected}"
+            parts.append(f"expected{shown}")
         text = "; ".join(parts)
         return f"{text.rstrip('.?')}. {self.hint}" if self.hint else text
 

@@ -64,9 +64,10 @@ TRAIN = ("--action", "train", "--train-dataset", "train")
         ([*TRAIN, "--spec", "wrong.yaml"], 3, "wrong-type"),
         ([*TRAIN, "--spec", "absent.yaml"], 3, "bad-yaml"),
         ([*TRAIN, "--set", "train.num_epochs=many"], 3, "wrong-type"),
-        (["--request", "Bitte trainiere das Modell"], 2, "no-action"),
+        (["--request", "Train OCDNet on my signs"], 2, "no-action"),
         (["--request", "テキスト検出モデルを訓練してください"], 2, "no-action"),
-        (["--request", "train " * 20_000], 2, "request-too-long"),
+        (["--train-dataset", "train"], 2, "no-action"),
+        ([*TRAIN, "--request", "train " * 20_000], 2, "request-too-long"),
         (["--what"], 2, "usage"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, list) else None,
@@ -90,6 +91,7 @@ def test_bad_input_is_a_clear_error_and_writes_nothing(work, arguments, code, sl
         ('{"acton": "train"}', "unknown-key"),
         ('{"action": "train", "train_datasets": 3}', "wrong-type"),
         ('{"action": "train", "write": "a"}', "contradiction"),
+        ('{"request": "train", "train_datasets": ["train"]}', "no-action"),
         (json.dumps({"action": "train", "request": "x" * 1_000_000}), "request-too-long"),
     ],
 )
@@ -110,6 +112,7 @@ def test_an_idle_pipe_is_not_awaited_for_ever(work):
 
 def test_json_on_stdin_says_the_same_as_flags(work):
     request = {
+        "action": "train",
         "request": "plain training",
         "train_datasets": ["train"],
         "set": {"train": {"num_epochs": 3}, "wandb.name": "a; b"},
@@ -117,11 +120,20 @@ def test_json_on_stdin_says_the_same_as_flags(work):
     by_json = run(work, stdin=json.dumps(request))
     by_flags = run(
         work,
-        *("--request", "plain training", "--train-dataset", "train"),
+        *(*TRAIN, "--request", "plain training"),
         *("--set", "train.num_epochs=3", "--set", "wandb.name=a; b"),
     )
     assert by_json == by_flags
     assert by_json[0] == 0
+
+
+def test_without_an_action_each_stands_on_its_line(work):
+    done = subprocess.run(
+        [*PLAN, "--request", "x"], cwd=work, capture_output=True, text=True, check=False
+    )
+    for line in json.loads(done.stdout)["error"]["expected"]:
+        assert f"\n  {line}" in done.stderr
+    assert "  export: Write a model as ONNX.\n" in done.stderr
 
 
 def test_open_questions_exit_with_0(work):
@@ -185,3 +197,4 @@ def test_help_shows_examples(work):
     done = subprocess.run([*PLAN, "--help"], cwd=work, capture_output=True, text=True, check=True)
     examples = [line.strip() for line in done.stdout.splitlines() if "ocdnet plan --" in line]
     assert len(examples) >= 3
+    assert all("--action" in example or '"action"' in example for example in examples)

@@ -85,16 +85,26 @@ def test_the_plan_is_as_asserted(one, places):
 
 
 @pytest.mark.parametrize("one", PLANNED, ids=lambda one: one["id"])
-def test_the_prompt_itself_asks_for_no_other_action(one, places):
-    words = read(check.filled(one["prompt"], places))
-    assert words.action in (None, one["plan"]["/action"])
+def test_whoever_hands_on_the_whole_prompt_gets_the_same_plan(one, places):
+    whole = {**one, "request": {**one["request"], "request": one["prompt"]}}
+    if "automl_policy" not in one["request"]:  # of which the prompts tell, too
+        assert check.check(whole, places, plan) == []
+
+
+@pytest.mark.parametrize("one", PLANNED, ids=lambda one: one["id"])
+def test_it_is_the_agent_that_gives_the_action(one, places):
+    assert one["request"]["action"] == one["plan"]["/action"]
+    silent = {key: value for key, value in one["request"].items() if key != "action"}
+    error = plan(check.filled({**silent, "request": one["prompt"]}, places))["error"]
+    assert error["code"] == "no-action"
+    assert any(line.startswith(f"{one['plan']['/action']}: ") for line in error["expected"])
 
 
 @pytest.mark.parametrize("one", NEAR_MISSES, ids=lambda one: one["id"])
-def test_who_asks_to_read_is_not_simply_given_a_run(one):
-    if any("does not read" in line for line in one["assertions"]):
-        words = read(one["prompt"])
-        assert words.action is None or words.reads_text
+def test_who_asks_to_read_is_sent_to_ocrnet(one):
+    to_read = any("does not read" in line for line in one["assertions"])
+    assert read(one["prompt"]).reads_text >= to_read
+    assert ("OCRNet reads" in plan({"request": one["prompt"]})["error"]["message"]) >= to_read
 
 
 class TestRunner:

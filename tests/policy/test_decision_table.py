@@ -122,6 +122,31 @@ def test_the_explicit_value_wins_over_words_and_the_conflict_is_told(
     assert not question["blocking"]
 
 
+@pytest.mark.parametrize("action", ["train", "retrain", "resume"])
+def test_words_that_say_both_block_the_plan(skill, train, tmp_path, action):
+    given = {"text": "Use AutoML, but no hyperparameter search", "write": str(tmp_path / "out")}
+    plan = planned(skill, train, action=action, **given)
+    assert {"about": "--automl-policy", "blocking": True}.items() <= plan["missing"][0].items()
+    assert (plan["commands"], plan["files"]) == ([], [])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("given", "kind"), [("on", "automl"), ("off", "direct")])
+def test_an_explicit_value_answers_words_that_say_both(skill, train, given, kind):
+    plan = planned(skill, train, automl_policy=given, text="Use AutoML, but no HPO")
+    assert plan["route"]["kind"] == kind
+    assert any("words say both" in warning for warning in plan["warnings"])
+    assert plan["missing"] == []
+    assert plan["commands"]
+
+
+@pytest.mark.parametrize("action", ["evaluate", "export", "default_specs"])
+def test_words_that_say_both_matter_to_no_other_action(skill, action):
+    texts = ("Use AutoML, but no HPO", "")
+    both, silent = (build(Request(action=action, text=text), skill, "ocdnet") for text in texts)
+    assert both == silent
+
+
 @pytest.mark.parametrize(
     ("value", "policy"), [(True, "on"), (False, "off"), ("true", "on"), ("False", "off")]
 )

@@ -12,7 +12,7 @@ from ocdnet.cli.automl import automl
 from ocdnet.config import spec
 from ocdnet.errors import DataError, SpecError, UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.request import Request
+from ocdnet.policy.request import ACTIONS, Request
 from ocdnet.tree import yaml_io
 from plans import build
 
@@ -411,26 +411,45 @@ class TestAutoML:
 
 
 class TestWords:
-    def test_words_decide_action_and_policy_and_the_rest_is_listed(self, split):
-        document = plan(text="plain training for 40 epochs on /data/x", train_datasets=(split,))
-        assert (document["action"], document["route"]["kind"]) == ("train", "direct")
-        assert "train.num_epochs" not in document["spec_overrides"]
-        assert any("40" in piece for piece in document["not_understood"])
+    def test_they_decide_the_policy_and_nothing_else(self, split):
+        text = "plain training for 40 epochs on /data/x, then evaluate and export"
+        document = plan(action="train", text=text, train_datasets=(split,))
+        assert document["route"]["kind"] == "direct"
+        direct = plan(action="train", automl_policy="off", train_datasets=(split,))
+        alike = set(document) - {"why"}
+        assert {key: document[key] for key in alike} == {key: direct[key] for key in alike}
 
-    def test_the_action_given_wins_over_words(self, run):
-        document = plan(action="export", parent=str(run), text="evaluate the model")
-        assert document["action"] == "export"
-        assert any("evaluate" in warning for warning in document["warnings"])
+    @pytest.mark.parametrize("action", ["evaluate", "export"])
+    def test_the_action_is_the_one_given(self, run, action):
+        given = {"parent": str(run), "eval_datasets": ("/data",), "platform": "slurm"}
+        texts = ("", "train a new model", "don't export, evaluate or train")
+        documents = [plan(action=action, text=text, **given) for text in texts]
+        assert documents == documents[:1] * 3
+        assert documents[0]["action"] == action
 
     def test_it_does_not_read_words(self, split):
-        document = plan(text="train a model to read the words", train_datasets=(split,))
+        text = "train a model to read the words"
+        document = plan(action="train", text=text, train_datasets=(split,))
         assert any("OCRNet" in warning for warning in document["warnings"])
 
-    def test_a_request_that_names_no_action(self):
+    @pytest.mark.parametrize(
+        "text",
+        ["", "Bitte das Modell verbessern", "train", "what can I do without training again?"],
+    )
+    def test_no_action_is_an_error_that_lists_them_all(self, text):
         with pytest.raises(UsageError) as raised:
-            plan(text="Bitte das Modell verbessern")
-        assert raised.value.code == "no-action"
-        assert "--action" in raised.value.hint
+            plan(text=text, train_datasets=("/data",))
+        error = raised.value
+        assert (error.code, error.exit_code) == ("no-action", 2)
+        assert [line.partition(": ")[0] for line in error.expected] == list(ACTIONS)
+        assert all(line.partition(": ")[2].endswith(".") for line in error.expected)
+        assert "plan --action train" in error.hint
+        assert "OCRNet" not in error.message
+
+    def test_who_asks_to_read_without_an_action_learns_who_reads(self):
+        with pytest.raises(UsageError) as raised:
+            plan(text="Read the words on these signs")
+        assert "OCRNet reads" in raised.value.message
 
 
 class TestPlatforms:

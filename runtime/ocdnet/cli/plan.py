@@ -1,4 +1,4 @@
-"""`ocdnet plan`: from a plain request to a route, a complete spec and the commands."""
+"""`ocdnet plan`: from a request to a route, a complete spec and the commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEFAULTS = {"platform": "local"}
 _EPILOG = """\b
 Examples:
   ocdnet plan --action train --train-dataset words/train --eval-dataset words/test --write run1
-  ocdnet plan --request "plain training" --train-dataset words/train --set train.num_epochs=30
+  ocdnet plan --action train --request "no HPO" --train-dataset words --set train.num_epochs=30
   ocdnet plan --action evaluate --parent results --eval-dataset words/test --write run2
   echo '{"action": "export", "parent": "results", "write": "run3"}' | ocdnet plan
 
@@ -35,8 +35,8 @@ trials, metric, image, claims, write, full."""
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--action", help="What to do: train, resume, retrain, evaluate, inference ...")
-@click.option("--request", "text", help="The user's words; they decide action and policy alone.")
+@click.option("--action", help="What to do; needed. Without it, the error lists every action.")
+@click.option("--request", "text", help="The user's words: do they turn AutoML off or on?")
 @click.option("--automl-policy", metavar="on|off", help="Default: on for train, off for the rest.")
 @click.option("--train-dataset", "train_datasets", multiple=True, metavar=_PATH, help="Repeatable.")
 @click.option("--eval-dataset", "eval_datasets", multiple=True, metavar=_PATH, help="Repeatable.")

@@ -1,6 +1,6 @@
 """From a request to a plan: one JSON document, and with `write` the files to run. Launches nothing.
 
-request -> action and route -> data, parent's model, settings -> checked spec -> commands.
+request -> route -> data, parent's model, settings -> checked spec -> commands.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ocdnet.catalogue import DEFAULT_SPECS, PLANNED, SECRETS, Action, masked
+from ocdnet.catalogue import DEFAULT_SPECS, PLANNED, SECRETS, masked
 from ocdnet.errors import UsageError
 from ocdnet.files import write_text
 from ocdnet.launch.job import Launch, PlannedJob
@@ -31,7 +31,7 @@ from ocdnet.policy.plan_record import (
     Outputs,
     Plan,
 )
-from ocdnet.policy.request import Request
+from ocdnet.policy.request import Request, no_action
 from ocdnet.policy.settings import settled
 from ocdnet.policy.summary import folder_of, promised_files, summary
 from ocdnet.runs.jobs import EXPERIMENT
@@ -50,12 +50,15 @@ def build(request: Request, skill: Skill, program: str) -> Plan:
         UserError: the request can't be planned; nothing is written then.
     """
     notes = Notes()
-    heard = words.read(request.text)
-    entry = _action(request, heard, notes)
-    case = Case(entry, request, skill, notes, program)
-    if entry == DEFAULT_SPECS:
+    stated = words.read(request.text)
+    if request.action is None:
+        raise no_action(request.text, reads_text=stated.reads_text)
+    if stated.reads_text:
+        notes.warn("OCDNet finds text and does not read it: OCRNet reads the words in its boxes.")
+    case = Case(PLANNED[request.action], request, skill, notes, program)
+    if case.entry == DEFAULT_SPECS:
         return _default_specs(case)
-    case = replace(case, runner=routing.choose(case, heard.automl_policy))
+    case = replace(case, runner=routing.choose(case, stated))
     if case.runner == BY_SKILL and request.platform == "local":
         # Its trials run in containers: absolute paths.
         case = replace(case, request=replace(request, platform="docker"))
@@ -109,23 +112,6 @@ def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
         outputs=_outputs(case, tree),
         **_said(notes),
     )
-
-
-def _action(request: Request, heard: words.Words, notes: Notes) -> Action:
-    """What to plan: the action that is given, else the first that the words ask for."""
-    if heard.reads_text:
-        notes.warn("OCDNet finds text and does not read it: OCRNet reads the words in its boxes.")
-    if heard.conflict and request.automl_policy is None:
-        notes.ask(
-            "--automl-policy",
-            "The words say both: AutoML, and not. Which is meant, on or off?",
-            blocking=False,
-        )
-    action = request.action or heard.action
-    if action is None:
-        raise UsageError("no-action", "The request does not say what to do")
-    notes.because(f"The action is {action}, {'as given' if request.action else 'by the words'}.")
-    return PLANNED[action]
 
 
 def _route(case: Case, spec: Draft) -> DirectRoute | AutomlRoute:

@@ -41,8 +41,8 @@ class Request:
     """What is asked for; one that exists is valid.
 
     Attributes:
-        action: one of `ACTIONS`; None: the text tells.
-        text: the request in words.
+        action: one of `ACTIONS`; a request without one has no plan (`no_action`).
+        text: the user's words, which may state the AutoML policy.
         automl_policy: whether training goes through AutoML, as `policy_value` reads it; None: not
             given.
         train_datasets: split folders, datalist files or archives of them.
@@ -128,6 +128,23 @@ def policy_value(value: object) -> Policy:
         got=short(value),
         expected="on or off",
         hint="on: train searches hyperparameters; off: one plain run.",
+    )
+
+
+def no_action(text: str, *, reads_text: bool) -> UsageError:
+    """The error of a request that does not give its action: it lists all of them.
+
+    Args:
+        text: the user's words.
+        reads_text: whether they ask what the words in an image say.
+    """
+    also = ", and its words ask to read text: OCDNet finds it, OCRNet reads it" * reads_text
+    return UsageError(
+        "no-action",
+        f"The request gives no action{also}",
+        got=text[:80] or None,
+        expected=[f"{name}: {entry.summary}" for name, entry in PLANNED.items()],
+        hint="Choose one: ocdnet plan --action train --train-dataset words/train",
     )
 
 

@@ -10,6 +10,7 @@ from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case, SearchRunner
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.plan_record import AutomlRoute, Budget, ParameterRange
 from ocdnet.policy.request import Policy
+from ocdnet.policy.words import Words
 from ocdnet.tree import nodes
 
 AUTOML_SKILL = "tao-skill-bank:tao-run-automl"
@@ -29,24 +30,24 @@ _ALIASES: dict[str, Literal["train_loss_epoch", "hmean"]] = {
 }
 
 
-def choose(case: Case, in_words: Policy | None) -> SearchRunner | None:
+def choose(case: Case, words: Words) -> SearchRunner | None:
     """What runs a search, None for a direct run; the rules that fired go to the notes.
 
     Args:
         case: the request; its notes are told why.
-        in_words: what the request's words say of AutoML.
+        words: what the user's words say.
     """
     entry, notes = case.entry, case.notes
     given = case.request.automl_policy
     if entry.automl == "never":
-        if "on" in (given, in_words):
+        if "on" in (given, words.automl_policy):
             notes.warn(
                 f"automl_policy has no effect: {entry.name} is always run directly.",
                 "--automl-policy",
             )
         notes.because(f"{entry.name} is run directly: AutoML is for training.")
         return None
-    policy = _effective(case, in_words)
+    policy = _effective(case, words)
     direct = _direct(case, policy)
     if direct:
         notes.because(direct, "--automl-policy")
@@ -77,22 +78,29 @@ def _direct(case: Case, policy: Policy | None) -> str:
     return ""
 
 
-def _effective(case: Case, in_words: Policy | None) -> Policy | None:
-    """The explicit value, else what the words say."""
-    given, notes = case.request.automl_policy, case.notes
-    if given and in_words and given != in_words:
+def _effective(case: Case, words: Words) -> Policy | None:
+    """The explicit value, else what the words say; where they say both, the user is asked."""
+    given, stated, notes = case.request.automl_policy, words.automl_policy, case.notes
+    if words.conflict and given:
         notes.warn(
-            f"automl_policy is {given}, but the words say {in_words}: {given} is kept.",
+            f"automl_policy is {given}, and the words say both: {given} is kept.",
+            "--automl-policy",
+        )
+    elif words.conflict:
+        notes.ask("--automl-policy", "The words say both: AutoML, and not. Which is meant?")
+    if given and stated and given != stated:
+        notes.warn(
+            f"automl_policy is {given}, but the words say {stated}: {given} is kept.",
             "--automl-policy",
         )
         notes.ask(
             "--automl-policy",
-            f"automl_policy is {given}, the request's words say {in_words}. Which is meant?",
+            f"automl_policy is {given}, the request's words say {stated}. Which is meant?",
             blocking=False,
         )
-    if in_words and not given:
-        notes.because(f"The request's words turn AutoML {in_words}.", "--automl-policy")
-    return given or in_words
+    if stated and not given:
+        notes.because(f"The request's words turn AutoML {stated}.", "--automl-policy")
+    return given or stated
 
 
 def _runner(case: Case) -> SearchRunner:

@@ -1,33 +1,96 @@
-"""What a request's words say of the action and of AutoML, by a closed list of phrases.
+"""What a request's words say: the AutoML policy, and whether text is to be read. Nothing else.
 
-Rules:
-* A negator before a phrase (`don't prune`) or after it (`export is not needed`) flips it; two
-  cancel out. A negated action is not asked for; `don't prune, quantize or export` drops all three.
-* Statements about AutoML that agree are one. Where they disagree, the last one counts if a
-  correcting word (actually, sorry, no, ...) stands before it; else it is a conflict and no policy.
-* The first action in the text is the action. A search without an action is of training.
+A statement is a thing spoken of (a search, a plain training) with the words around it. Each
+negation before or after it flips its meaning, so two cancel out (`don't turn off AutoML`). A search
+that is merely mentioned (`the AutoML results`, `how did AutoML do?`) states nothing.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
-from ocdnet.policy import phrases
+# Not read: quotations, but for one of a single word; paths, names of files, snake_case names and
+# `key=value`, but for `automl_policy=off`.
+_QUOTED = r"""(?<!\w)["'`“‘«](?!\w+["'`”’»])[^"`“”«»]{1,200}?["'`”’»](?!\w)"""  # noqa: RUF001
+_NAME = (
+    r"(?<!\S)(?:(?!w/o?\s|(?:automl|hpo)/(?:automl|hpo)\W*(?:\s|$))\S*(?:[/\\~]|\w\.\w)\S*"
+    r"|(?![^\w\s]*(?:auto|hpo|hyper))\S*(?:\w=|[^\W_]_[^\W_])\S*)"
+)
+_TOKEN = r"[^\W_]+|[,;:.!?=()—–]|(?<!\S)-+(?!\S)"  # noqa: RUF001, S105
 
-_MOST, _LONGEST = 20, 80
-_ENGINES = (".engine", ".trt", ".plan")
-_CHUNK = re.compile(r"\S+")
-_PART = re.compile(r"[^\W_]+(?:['’ʼ`][^\W_]+)*%?|[,;:.!?=()|—–]|-{2,}|(?<!\S)-(?!\S)")  # noqa: RUF001
-_INSIDE = re.compile(r"\w[.]\w")
-_EDGES = "\"'`“”‘’«»<>()[]{}*,;:!?."  # noqa: RUF001
-_SETS_POLICY = re.compile(r"-*(?:automl|hpo|action)", re.IGNORECASE)
-_LISTED = frozenset(
-    ["automl", "hpo", "train", "evaluate", "inference", "export", "prune", "quantize", "retrain"]
+# What follows are patterns over lower-case words and punctuation, one space between two. Every
+# repetition is bounded, or possessive: time is linear.
+_NEGATION = (
+    r"(?<!why )not|(?:do|does|did|is|are|wo|ca|would|should|need|must)nt|cannot|no|non|never|nor"
+    r"|neither|(?<!with or )without|w o|against|stop|bypass|cancel|forget|forgo|omit(?:ting)?"
+    r"|(?:skip|drop)(?:ping)?|(?:avoid|exclud|disabl|deactivat)(?:e|ing)?"
+    r"|(?:turn|switch)(?:ing)? off|leave out|(?:opt out|instead|rid) of|(?:rather|other) than"
+)
+_OFF = r"off|false|disabled|skipped|omitted|excluded|unnecessary|unneeded|unwanted|wait|out(?! of)"
+_WISH = (
+    r"us(?:e|ing)|run(?! \w+ed )|do|try|keep|start|launch|perform|apply|include|want|need|prefer"
+    r"|activate|enabl(?:e|ing)|(?:turn|switch)(?:ing)? on|(?:id|wed|would) like"
+    r"|(?<!ed )(?<!found )(?:with|via|through)"  # `the model trained with AutoML` is no wish
+)
+_FILLER = (
+    r"to|the|an?|any|some|my|our|your|full|this|that|it|please|wants|wanted|needs|needed|have|having"
+    r"|going|doing|you|me|us|i|we|be|let|get|of|for|yet|longer|more|also|even|think|plan|intend|ask"
+    r"|like|wish|running|starting|used|further|kind|interested|in|ever|again|dare|bother|turn|switch"
+    r"|set|leave|(?!only|simply)\w+ly|(?:trained|bother) (?:with|via|through)"
+    r"|waste|time|on"
+    rf"|train(?:ing)?(?:(?! (?:{_NEGATION}) ) \w+){{0,6}}?(?= (?:with|without|using|via|through) )"
+)
+_HYPER = (
+    r"(?:hyper ?)?param(?:eter)?s? (?:(?:grid|random) )?(?:search|optimi[sz]ation|tuning|sweeps?)"
+    r"|hyper ?tuning"
+)
+_ONE = rf"(?:auto ?ml|hpo|{_HYPER})"
+_SEARCH = rf"{_ONE}(?: (?:(?:or|nor) (?:(?:{_WISH}) )?|and )?(?:(?:the|any|an?) )?{_ONE}){{0,3}}"
+_TUNE = (
+    r"(?:tun(?:e|ing)|(?:optimi[sz]|search|sweep)(?:e|ing|ation)?|find) (?:\w+ ){0,4}"
+    r"hyper ?param(?:eter)?s?"
+)
+_DATA = r"(?! (?:sets?|data|datasets?|splits?|folders?|images?|loss|logs?|curves?|scripts?)(?!\S))"
+_RESULT = (
+    r"(?! (?:(?:jobs?|runs?|trials?|search) )?(?:results?|checkpoints?|models?|folder|winner|best"
+    r"|skill|engine|recommendations?|was|were|had|did|found|gave)(?!\S))"
+)
+_PLAIN = (
+    r"(?:plain|normal|ordinary|regular|vanilla|simple|direct|standard) (?:(?:old|single|ocdnet) )?"
+    rf"(?:train(?:ing)?|run|fine ?tuning){_DATA}|train (?:it |this |ocdnet )?(?:normally|plainly)"
+)
+_JUST = rf"(?:just|only|simply) train{_DATA}|(?:single|one) training{_DATA}"
+_LINK = (
+    r"(?:is|are|be|stays?|turned|switched|set|left|to|should|must|can|may|will|need|not|isnt|arent"
+    r"|shouldnt|neednt|doesnt|wont|shall|has|back)"
+)
+_AFTER = (
+    rf"(?: policy)?(?: [:=?(])?(?: {_LINK}){{0,6}} (?:{_OFF}|true|enabled"
+    r"|on(?! (?!for |please|and |now|again|this time)\w))"
+    rf"|(?: [:=?])?(?: {_LINK}){{1,6}} (?:needed|required|necessary|wanted|desired|used|run|done)"
+    r"|(?: policy)?(?: [,:=?]| -+)? (?:yes|no|none|never|please)(?= thanks|(?! \w))"
+)
+_STATEMENT = (
+    rf"(?<!\S)(?=(?P<title>(?<=[.;:!?] )(?:an? )?(?:{_HYPER}))?)"
+    rf"(?P<before>(?:(?:{_NEGATION}|{_WISH}|{_FILLER}) ){{0,9}}+)"
+    rf"(?:(?P<plain>{_PLAIN})|(?P<just>{_JUST})|(?P<tune>{_TUNE})|(?P<search>{_SEARCH}){_RESULT}"
+    rf"|(?<!not )(?<!nt )(?<!to )(?P<bare>search|tuning|sweep){_RESULT})"
+    rf"(?!\S)(?P<after>(?:{_AFTER})(?!\S)|)"
+)
+_FLIP = rf"(?<!\S)(?:{_NEGATION}|{_OFF})(?!\S)"
+_ASKED = rf"(?<!\S)(?:{_WISH}|on|true|enabled|yes|please|needed|required|wanted|used|done)(?!\S)"
+
+_READ = r"(?:reads?|reading|recogni[sz](?:e|ing)|transcrib(?:e|ing)|decipher|extract|ocr)"
+_READING = (
+    rf"(?<!\S)(?P<before>(?:(?:{_NEGATION}) (?:(?:{_WISH}|{_FILLER}) ){{0,4}}){{0,2}})"
+    rf"(?:{_READ} (?:\w+ ){{0,4}}(?:text|words?|letters?|characters?|digits|plates?|signs?"
+    r"|receipts?|invoices?)|(?:text|word|character|plate|handwriting) recognition|ocr ?net"
+    r"|(?:do|run|perform|need|want) (?:\w+ )?ocr|what (?:\w+ ){0,4}(?:says?|reads)|what is written"
+    rf"|what the words are|(?:and|then|also|to) {_READ} (?:it|them|out|aloud)"
+    r"|transcri(?:be|bing|pts?|ptions?))(?!\S)"
 )
 
 
@@ -36,229 +99,50 @@ class Words:
     """What a text says.
 
     Attributes:
-        action: the first action asked for; None where none is.
-        others: further actions asked for, in order.
         automl_policy: what it says of AutoML; None for nothing, or for a conflict.
         conflict: whether it says both on and off.
-        matched: the phrases understood, as written; at most 20.
-        unused: what was not understood and may matter: paths, numbers, names; at most 20 pieces of
-            at most 80 characters.
         reads_text: whether it asks what the words say (recognition, which is not OCDNet's).
     """
 
-    action: str | None
-    others: tuple[str, ...]
-    automl_policy: Literal["on", "off"] | None
-    conflict: bool
-    matched: tuple[str, ...]
-    unused: tuple[str, ...]
-    reads_text: bool
-
-
-@dataclass(frozen=True)
-class _Token:
-    """A word as phrases see it, its place in the text, and the number of its chunk."""
-
-    word: str
-    start: int
-    end: int
-    chunk: int
-
-
-@dataclass(frozen=True)
-class _Hit:
-    """A phrase found: what it says, whether it is negated, its tokens (first, behind the last)."""
-
-    says: str
-    negated: bool
-    first: int
-    behind: int
+    automl_policy: Literal["on", "off"] | None = None
+    conflict: bool = False
+    reads_text: bool = False
 
 
 def read(text: str) -> Words:
-    """Read a request in linear time; a text in another language says nothing."""
-    tokens = list(_tokens(text))
-    line = " ".join(token.word for token in tokens)
-    actions = _spread_negation(_hits(line, phrases.ACTIONS), tokens)
-    policies = _hits(line, phrases.POLICY)
-    reading = _hits(line, phrases.READING)
-    stated = list(_stated(policies))
-    policy, conflict = _policy(stated, tokens)
-    asked = _asked(actions)
-    if not asked and any(value == "on" for value, _ in stated):
-        asked = ["train"]
-    said = [hit for hit in actions if hit.says] + [hit for _, hit in stated] + reading
-    said.sort(key=lambda hit: hit.first)
+    """Read a request in English, in linear time; another language states nothing."""
+    if not text:
+        return Words()  # and no pattern is compiled, which takes longer than the rest
+    if not re.fullmatch(rf"\s*{_QUOTED}\s*", text):  # else the whole request is in quotes
+        text = re.sub(_QUOTED, " name ", text)
+    text = re.sub(_NAME, " name ", text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=\w)['’ʼ`´](?=\w)", "", text.lower())  # noqa: RUF001
+    line = " ".join([".", *re.findall(_TOKEN, text)])
+    stated = set(_stated(line))
+    on, off = "on" in stated, "off" in stated or stated == {"just"}
     return Words(
-        action=asked[0] if asked else None,
-        others=tuple(asked[1:]),
-        automl_policy=policy,
-        conflict=conflict,
-        matched=_pieces(text, tokens, ((hit.first, hit.behind) for hit in said)),
-        unused=_pieces(text, tokens, _left(tokens, [*actions, *policies, *reading])),
-        reads_text=any(not hit.negated for hit in reading),
+        automl_policy=None if on == off else "on" if on else "off",
+        conflict=on and off,
+        reads_text=any(not _negated(match["before"]) for match in re.finditer(_READING, line)),
     )
 
 
-def _tokens(text: str) -> Iterator[_Token]:
-    """Words, numbers and punctuation; a path or `key=value` is one token."""
-    for number, chunk in enumerate(_CHUNK.finditer(text)):
-        bare = chunk[0].strip(_EDGES)
-        if _is_one(bare):
-            start = chunk.start() + chunk[0].index(bare)
-            word = "_engine" if bare.lower().endswith(_ENGINES) else "_path"
-            yield _Token(word, start, start + len(bare), number)
-            if chunk[0][-1] in ".,;:!?":
-                yield _Token(chunk[0][-1], chunk.end() - 1, chunk.end(), number)
-            continue
-        for part in _PART.finditer(chunk[0]):
-            word = re.sub(r"['’ʼ`]", "", part[0].lower())  # noqa: RUF001
-            first = chunk.start()
-            if word:  # an apostrophe alone is none
-                yield _Token(word, first + part.start(), first + part.end(), number)
+def _stated(line: str) -> Iterator[Literal["on", "off", "just"]]:
+    """What each statement says of AutoML; `just`: off, unless another one says something."""
+    for match in re.finditer(_STATEMENT, line):
+        around = match["before"] + match["after"]
+        negated = _negated(around)
+        if match["just"]:
+            if not negated:
+                yield "just"
+        elif match["plain"]:
+            yield "on" if negated else "off"
+        elif re.search(_FLIP, around):
+            yield "off" if negated else "on"
+        elif not match["bare"] and (match["tune"] or match["title"] or re.search(_ASKED, around)):
+            yield "on"
 
 
-def _is_one(chunk: str) -> bool:
-    """Whether a chunk of text is a path, a file's name, a decimal or `key=value`."""
-    if not any(map(str.isalnum, chunk)):
-        return False
-    if "=" in chunk:
-        return not _SETS_POLICY.match(chunk)
-    if "/" in chunk:
-        return not _LISTED.issuperset(chunk.lower().split("/"))
-    return "\\" in chunk or chunk.startswith("~") or _INSIDE.search(chunk) is not None
-
-
-@cache
-def _pattern(table: Sequence[tuple[str, str]]) -> re.Pattern[str]:
-    """One expression for a table: negators, one of its phrases, a negation behind it.
-
-    A phrase's group is an empty mark behind it: so the phrase's first letter, tried first, tells.
-    """
-    before = rf"(?P<before>(?:(?:{phrases.NEGATORS}) (?:(?:{phrases.FILLERS}) ){{0,4}}){{0,2}})"
-    body = "|".join(f"(?:{phrase})(?P<_{index}>)" for index, (_, phrase) in enumerate(table))
-    return re.compile(
-        rf"(?<!\S){before}(?:{body})(?!\S)(?P<after>(?:{phrases.NEGATED_AFTER})(?!\S))?"
-    )
-
-
-def _hits(line: str, table: Sequence[tuple[str, str]]) -> list[_Hit]:
-    """The phrases of a table in a line of words, in order, none within another."""
-    if not line:
-        return []  # and no table is compiled, which takes longer than the rest
-    negators = re.compile(rf"(?<!\S)(?:{phrases.NEGATORS})(?!\S)")
-    found, index, last = [], 0, 0
-    for match in _pattern(tuple(table)).finditer(line):
-        index += line.count(" ", last, match.start())
-        last = match.start()
-        row = next(i for i in range(len(table)) if match[f"_{i}"] is not None)
-        flips = len(negators.findall(match["before"])) + (match["after"] is not None)
-        behind = index + match[0].count(" ") + 1
-        found.append(_Hit(table[row][0], flips % 2 == 1, index, behind))
-    return found
-
-
-def _spread_negation(hits: Sequence[_Hit], tokens: Sequence[_Token]) -> list[_Hit]:
-    """`don't prune, quantize or export`: a negation reaches along a list that `or` ends."""
-    links = [_link(tokens[a.behind : b.first]) for a, b in itertools.pairwise(hits)]
-    for index in reversed(range(len(links) - 1)):
-        if links[index] == "," and links[index + 1] == "or":
-            links[index] = "or"
-    result = list(hits[:1])
-    for hit, link in zip(hits[1:], links, strict=True):
-        negated = hit.negated or (link == "or" and result[-1].negated)
-        result.append(replace(hit, negated=negated))
-    return result
-
-
-def _link(between: Sequence[_Token]) -> str:
-    """What joins two phrases: `or`, `,` or nothing."""
-    words = [token.word for token in between][:6]
-    if len(words) < len(between) or any(mark in words for mark in ".;:!?"):
-        return ""
-    if "or" in words or "nor" in words:
-        return "or"
-    return "," if words == [","] else ""
-
-
-def _stated(hits: Sequence[_Hit]) -> Iterator[tuple[Literal["on", "off"], _Hit]]:
-    """What each phrase says of AutoML."""
-    strong = any(hit.says in ("on", "off") or _refused(hit) for hit in hits)
-    for hit in hits:
-        if _refused(hit):
-            yield "off", hit
-        elif hit.says in ("on", "off") or (hit.says == "weak off" and not strong):
-            yield ("on" if (hit.says == "on") != hit.negated else "off"), hit
-
-
-def _refused(hit: _Hit) -> bool:
-    """Whether it is a mere mention of the search, negated: `I don't want AutoML`."""
-    return hit.says == "mention" and hit.negated
-
-
-def _policy(
-    stated: Sequence[tuple[Literal["on", "off"], _Hit]], tokens: Sequence[_Token]
-) -> tuple[Literal["on", "off"] | None, bool]:
-    """The policy, and whether the statements contradict each other."""
-    if not stated:
-        return None, False
-    value = stated[-1][0]
-    others = [index for index, (said, _) in enumerate(stated) if said != value]
-    if not others:
-        return value, False
-    earlier, later = stated[others[-1]][1], stated[others[-1] + 1][1]
-    between = " ".join(token.word for token in tokens[earlier.behind : later.first + 1])
-    corrected = re.search(rf"(?<!\S)(?:{phrases.CORRECTIONS})(?!\S)", between)
-    return (value, False) if corrected else (None, True)
-
-
-def _asked(hits: Sequence[_Hit]) -> list[str]:
-    """The actions asked for, in order, each once."""
-    wanted = [hit.says for hit in hits if hit.says and not hit.negated]
-    engine = "engine" in wanted or "an engine" in wanted
-    asked: dict[str, None] = {}
-    for says in wanted:
-        if says in ("engine", "an engine"):
-            continue
-        of_engine = says in ("evaluate", "inference") and (engine or "gen_trt_engine" in asked)
-        asked[f"deploy_{says}" if of_engine else says] = None
-    if not asked and "an engine" in wanted:
-        return ["gen_trt_engine"]
-    return list(asked)
-
-
-def _left(tokens: Sequence[_Token], hits: Iterable[_Hit]) -> Iterator[tuple[int, int]]:
-    """Runs of tokens that no phrase took; a stop word is one only with a name (`words-data`)."""
-    taken = {index for hit in hits for index in range(hit.first, hit.behind)}
-    free = [
-        index not in taken and (token.word[0].isalnum() or token.word[0] == "_")
-        for index, token in enumerate(tokens)
-    ]
-    chunks = {
-        token.chunk
-        for token, is_free in zip(tokens, free, strict=True)
-        if is_free and token.word not in phrases.STOP_WORDS
-    }
-    start: int | None = None
-    for index, token in enumerate(tokens):
-        if free[index] and token.chunk in chunks:
-            start = index if start is None else start
-        elif start is not None:
-            yield start, index
-            start = None
-    if start is not None:
-        yield start, len(tokens)
-
-
-def _pieces(
-    text: str, tokens: Sequence[_Token], spans: Iterable[tuple[int, int]]
-) -> tuple[str, ...]:
-    """The text of token spans as written, each once, bounded."""
-    found: dict[str, None] = {}
-    for first, behind in spans:
-        start, end = tokens[first].start, tokens[behind - 1].end
-        piece = " ".join(text[start : min(end, start + 4 * _LONGEST)].split())
-        found[piece if len(piece) <= _LONGEST else f"{piece[: _LONGEST - 3]}..."] = None
-        if len(found) == _MOST:
-            break
-    return tuple(found)
+def _negated(around: str) -> bool:
+    """Whether an odd number of negations is around what is spoken of."""
+    return len(re.findall(_FLIP, around)) % 2 == 1
