@@ -11,7 +11,7 @@ from pathlib import Path
 import bpe_openai
 import pytest
 
-from ocdnet_generator import skill as generated
+from ocdnet.catalogue import ACTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "SKILL.md").read_text(encoding="utf-8")
@@ -143,17 +143,14 @@ def test_its_data_table_is_the_generated_one():
     }
     due = {
         (
-            action,
-            key,
-            " or ".join(
-                source[name] for name in ("source", "alternative_source") if name in source
-            ),
-            "Yes" if source["multiple_sources"] else "No",
+            name,
+            item.key,
+            " or ".join(source.name for source in item.sources),
+            "Yes" if item.many else "No",
         )
-        for action, keys in generated.INPUTS.items()
-        if not action.startswith("deploy_")
-        for key in keys
-        if (source := generated.SOURCES.get(key))
+        for name, entry in ACTIONS.items()
+        if not name.startswith("deploy_")
+        for item in entry.data
     }
     assert told == due
     assert "| Action | Spec Key | Source | Files | List? |" in BODY
