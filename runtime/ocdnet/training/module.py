@@ -109,17 +109,17 @@ class DetectionModule(pl.LightningModule):
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Loss of one batch; a non-finite one ends the run, naming the images."""
         terms = self.loss(
-            self(batch["image"]),
-            batch["shrink_map"],
-            batch["shrink_mask"],
-            batch["threshold_map"],
-            batch["threshold_mask"],
+            self(batch.images),
+            batch.shrink_maps,
+            batch.shrink_masks,
+            batch.threshold_maps,
+            batch.threshold_masks,
         )
         if not torch.isfinite(terms.total):
             raise RunError(
                 "non-finite-loss",
                 f"The loss is {terms.total.item()} in epoch {self.current_epoch}",
-                got=batch["paths"],
+                got=batch.paths,
                 expected="a finite loss",
                 hint="Lower train.optimizer.args.lr, or train with precision fp32 or bf16.",
             )
@@ -129,7 +129,7 @@ class DetectionModule(pl.LightningModule):
             prog_bar=True,
             on_step=True,
             on_epoch=True,
-            batch_size=len(batch["paths"]),
+            batch_size=len(batch.paths),
             sync_dist=True,
         )
         self.log_dict(
@@ -141,7 +141,7 @@ class DetectionModule(pl.LightningModule):
             },
             on_step=True,
             on_epoch=True,
-            batch_size=len(batch["paths"]),
+            batch_size=len(batch.paths),
             sync_dist=True,
         )
         return terms.total

@@ -115,7 +115,7 @@ class Pace(Callback):
         batch_idx: int,
     ) -> None:
         """Count the batch; the waiting for the next one begins."""
-        self._images += len(batch["paths"]) * trainer.world_size
+        self._images += len(batch.paths) * trainer.world_size
         self._batch_ended = time.monotonic()
 
 
