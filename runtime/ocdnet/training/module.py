@@ -18,7 +18,6 @@ from ocdnet.models.dbnet import DBNet
 from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
-from ocdnet.training import ema
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
 from ocdnet.training.schedule import warmup_poly_factor
 from ocdnet.training.status_callback import steps_per_epoch
@@ -205,7 +204,7 @@ class DetectionModule(pl.LightningModule):
         checkpoint[SPEC_KEY] = self.spec
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the weights to go on from; raises SpecError where no epoch is left to train."""
+        """Refuse, as a SpecError, a checkpoint that has seen more epochs than the spec asks for."""
         done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         if done > self.config.num_epochs:
             raise SpecError(
@@ -215,4 +214,3 @@ class DetectionModule(pl.LightningModule):
                 expected=f"at least {done}, the epochs that it has seen",
                 hint=f"Train longer: train.num_epochs={done + 1} or more.",
             )
-        ema.part(checkpoint)

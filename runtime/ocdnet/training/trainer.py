@@ -18,7 +18,7 @@ from ocdnet.devices import Devices
 from ocdnet.ranks import launched
 from ocdnet.runs.status import StatusWriter
 from ocdnet.training.checkpoints import AtomicCheckpointIO, EpochCheckpoints
-from ocdnet.training.ema import WeightAverage
+from ocdnet.training.ema import TrainedWeights, WeightAverage
 from ocdnet.training.launcher import watch_children
 from ocdnet.training.pictures import MapPictures, WorstAndBest
 from ocdnet.training.process_group import cluster
@@ -78,8 +78,8 @@ def build_trainer(
         # They compute a part of the network by itself, on rank 0 alone: not where it is split.
         whole = config.distributed_strategy == "ddp"
         callbacks += [MapPictures()] if validates and loggers and whole else []
-    if config.model_ema:
-        callbacks.append(WeightAverage(config.model_ema_decay))
+    average = WeightAverage(config.model_ema_decay) if config.model_ema else TrainedWeights()
+    callbacks.append(average)
     if config.max_minutes is not None:
         callbacks.append(TimeLimit(config.max_minutes))
     precision = precision_of(config, bool(devices.gpus))
