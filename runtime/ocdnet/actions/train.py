@@ -28,9 +28,9 @@ from ocdnet.training.loggers import run_loggers
 from ocdnet.training.module import DetectionModule
 from ocdnet.training.process_group import by_rank_zero, connected, shared
 from ocdnet.training.resume import bring_best, check_resumable, refuse_running, refuse_used
-from ocdnet.training.status_callback import StepTimes
 from ocdnet.training.stopping import stoppable
 from ocdnet.training.strategy import check_strategy
+from ocdnet.training.timing import StepTimes
 from ocdnet.training.trainer import build_trainer, seed_everything
 from ocdnet.weights import load_pretrained, load_pruned, read_checkpoint
 

@@ -1,6 +1,10 @@
-"""Learning rate as a pure function of the epoch."""
+"""Learning rate as a pure function of the epoch, which may be a fraction of its steps."""
 
 from __future__ import annotations
+
+import math
+
+import pytorch_lightning as pl
 
 
 def warmup_poly_factor(
@@ -19,3 +23,8 @@ def warmup_poly_factor(
     if epoch >= num_epochs:
         return 0.0
     return float(((num_epochs - epoch) / (num_epochs - warmup_epochs)) ** power)
+
+
+def steps_per_epoch(trainer: pl.Trainer) -> int:
+    """Optimiser steps of an epoch; the last one may accumulate fewer batches."""
+    return max(1, math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches))

@@ -20,11 +20,13 @@ from ocdnet.runs.status import StatusWriter
 from ocdnet.training.checkpoints import AtomicCheckpointIO, EpochCheckpoints
 from ocdnet.training.ema import TrainedWeights, WeightAverage
 from ocdnet.training.launcher import watch_children
+from ocdnet.training.pace import progress_callbacks
 from ocdnet.training.pictures import MapPictures, WorstAndBest
 from ocdnet.training.process_group import cluster
-from ocdnet.training.status_callback import StatusCallback, StepTimes, TimeLimit, progress_callbacks
+from ocdnet.training.status_callback import StatusCallback
 from ocdnet.training.stopping import StopRequest
 from ocdnet.training.strategy import build_strategy, precision_of
+from ocdnet.training.timing import StepTimes, TimeLimit
 
 _LOGGED_STEPS = 10
 """Steps between two points of a curve."""
