@@ -117,6 +117,7 @@ class WeightAverage(TrainedWeights):
 
     @torch.no_grad()
     def _swap(self, pl_module: pl.LightningModule) -> None:
+        # In place: the optimiser and DDP keep references to the module's own tensors.
         for key, own in pl_module.state_dict().items():
             trained = own.clone()
             own.copy_(self._average[key])

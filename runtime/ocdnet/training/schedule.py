@@ -13,9 +13,9 @@ def warmup_poly_factor(
     """Factor of the base learning rate at `epoch` (from 0; a step is a fraction) of `num_epochs`.
 
     Linear from 1/3 to 1 over `warmup_epochs`, then `(remaining / decaying) ** power`, as TAO's
-    WarmupPolyLR. Being a function of the epoch alone it needs no state: a resumed run, also one
-    with another `num_epochs`, takes the rate of its own schedule. In (0, 1] while
-    `epoch < num_epochs`; from there on 0, unless the warm-up goes on.
+    WarmupPolyLR. Being a function of the epoch alone, it needs no state: a resumed run follows its
+    own schedule, even with another `num_epochs`. In (0, 1] while `epoch < num_epochs`; from there
+    on 0, unless the warm-up is longer.
     """
     if epoch < warmup_epochs:
         progress = epoch / warmup_epochs
