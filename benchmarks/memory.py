@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +24,7 @@ import torch
 
 from ocdnet.config import spec
 from ocdnet.data.datamodule import DetectionData
+from ocdnet.data.dataset import TrainBatch
 
 GROWTH = 0.05
 """Part by which the second half of the run may use more than the first; epochs differ by 4 %."""
@@ -60,10 +60,10 @@ class OneConvolution(pl.LightningModule):
         super().__init__()
         self.layer = torch.nn.Conv2d(3, 1, 1)
 
-    def training_step(self, batch: dict[str, Any], _: int) -> torch.Tensor:
+    def training_step(self, batch: TrainBatch, _: int) -> torch.Tensor:
         """A loss that uses the batch."""
-        out = self.layer(batch["image"].permute(0, 3, 1, 2) / 255)
-        return torch.nn.functional.mse_loss(out[:, 0], batch["shrink_map"].float())
+        out = self.layer(batch.images.permute(0, 3, 1, 2) / 255)
+        return torch.nn.functional.mse_loss(out[:, 0], batch.shrink_maps.float())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Plain SGD."""

@@ -17,8 +17,8 @@ from ocdnet.actions import detection, evaluate, inference, train
 from ocdnet.backends.base import Batch, Predictor
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.config import spec
-from ocdnet.training import status_callback
-from ocdnet.training.status_callback import Pace
+from ocdnet.training import pace
+from ocdnet.training.pace import Pace
 from rows.network import HEIGHT, WIDTH, exported
 from timing import Row, thread_counts
 
@@ -84,7 +84,7 @@ def loader(rounds: int) -> Iterator[Row]:
             made.append(self)
 
     steps = 4 * rounds
-    with tempfile.TemporaryDirectory() as name, mock.patch.object(status_callback, "Pace", Kept):
+    with tempfile.TemporaryDirectory() as name, mock.patch.object(pace, "Pace", Kept):
         data = scenes.folder_of(4 * steps, Path(name) / "data")
         settings = [
             f"results_dir={name}",
@@ -95,10 +95,10 @@ def loader(rounds: int) -> Iterator[Row]:
             "train.precision=bf16",
         ]
         train.run(spec.load("train", None, settings))
-    (pace,) = made
-    note = f"{steps} steps in bf16, {pace.images_per_second:.2f} images a second"
+    (measured,) = made
+    note = f"{steps} steps in bf16, {measured.images_per_second:.2f} images a second"
     what = "training: share waiting for data"
-    yield Row(what, pace.waiting, None, thread_counts()[-1], 0.02, note=note, unit="share")
+    yield Row(what, measured.waiting, None, thread_counts()[-1], 0.02, note=note, unit="share")
 
 
 def folder(rounds: int) -> Iterator[Row]:

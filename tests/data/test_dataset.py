@@ -18,10 +18,13 @@ from ocdnet.data.transforms import compile_train
 from ocdnet.errors import DataError, EnvironmentFault, Exit, SpecError, UserError
 
 torch = pytest.importorskip("torch")
+from lightning_fabric.utilities import move_data_to_device  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
+from torch.utils.data._utils.pin_memory import pin_memory  # noqa: E402
 
 from ocdnet.data import dataset as data  # noqa: E402
 
+TENSORS = ("images", "shrink_maps", "shrink_masks", "threshold_maps", "threshold_masks")
 LIST = [
     {"type": "IaaAugment", "args": [{"type": "Affine", "args": {"rotate": [-10, 10]}}]},
     {"type": "EastRandomCropData", "args": {"size": [64, 64]}},
@@ -122,21 +125,48 @@ def train_batches(annotations, workers, epoch=0):
 def test_samples_do_not_depend_on_workers(annotations):
     alone, shared = train_batches(annotations, 0), train_batches(annotations, 2)
     for one, two in zip(alone, shared, strict=True):
-        assert one["paths"] == two["paths"]
-        for key in ("image", "shrink_map", "shrink_mask", "threshold_map", "threshold_mask"):
-            assert torch.equal(one[key], two[key])
+        assert one.paths == two.paths
+        for name in TENSORS:
+            assert torch.equal(getattr(one, name), getattr(two, name))
     batch = alone[0]
-    assert batch["image"].shape == (2, 64, 64, 3)
-    assert batch["image"].dtype == batch["shrink_mask"].dtype == torch.uint8
-    assert batch["threshold_map"].dtype == torch.float32
+    assert batch.images.shape == (2, 64, 64, 3)
+    assert batch.images.dtype == batch.shrink_masks.dtype == torch.uint8
+    assert batch.threshold_maps.dtype == torch.float32
+
+
+@pytest.mark.parametrize("length", [0, 2])
+def test_lightning_moves_all_tensors_of_a_batch_and_nothing_else(annotations, length):
+    batch = train_batches(annotations, 0)[0]
+    moved = move_data_to_device(batch, torch.device("meta"))
+    assert {getattr(moved, name).device.type for name in TENSORS} == {"meta"}
+    assert (moved.paths, moved.crops) == (batch.paths, batch.crops)
+    evaluation = data.EvalDataset(annotations, Preprocess(32))
+    batch = data.collate_eval([evaluation[index] for index in range(length)])
+    moved = move_data_to_device(batch, torch.device("meta"))
+    assert moved.images.device.type == "meta"
+    assert moved.annotations == batch.annotations
+
+
+def test_the_loader_pins_a_batch(annotations, monkeypatch):
+    """Without a GPU nothing can be pinned: what torch calls is recorded."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self)
+    batch = train_batches(annotations, 0)[0]
+    assert type(pin_memory(batch)) is data.TrainBatch
+    assert [tensor.shape for tensor in pinned] == [getattr(batch, n).shape for n in TENSORS]
 
 
 def test_augmentation_differs_by_epoch_and_seed(annotations):
     dataset = data.TrainDataset(annotations, compile_train(LIST), "BGR", seed=3)
-    assert not torch.equal(dataset[0, 0]["image"], dataset[1, 0]["image"])
-    assert torch.equal(dataset[1, 0]["image"], dataset[1, 0]["image"])
+    assert not np.array_equal(image(dataset, 0), image(dataset, 1))
+    assert np.array_equal(image(dataset, 1), image(dataset, 1))
     other = data.TrainDataset(annotations, compile_train(LIST), "BGR", seed=4)
-    assert not torch.equal(dataset[0, 0]["image"], other[0, 0]["image"])
+    assert not np.array_equal(image(dataset, 0), image(other, 0))
+
+
+def image(dataset, epoch):
+    sample, _ = dataset[epoch, 0]
+    return sample.image
 
 
 def test_samples_do_not_depend_on_ranks(annotations):
@@ -144,13 +174,13 @@ def test_samples_do_not_depend_on_ranks(annotations):
     alone = dict(_samples(dataset, 0, 1))
     shared = dict(_samples(dataset, 0, 2) + _samples(dataset, 1, 2))
     assert alone.keys() == shared.keys()
-    assert all(torch.equal(alone[path], shared[path]) for path in alone)
+    assert all(np.array_equal(alone[path], shared[path]) for path in alone)
 
 
 def _samples(dataset, rank, world_size):
     sampler = EpochSampler(len(dataset), 0, True, rank, world_size)
     sampler.set_epoch(5)
-    return [(item["path"], item["image"]) for item in map(dataset.__getitem__, sampler)]
+    return [(path, sample.image) for sample, path in map(dataset.__getitem__, sampler)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 import support
-from ocdnet.training import status_callback
-from ocdnet.training.status_callback import Pace, ProgressBar, ProgressLines
+from ocdnet.training import pace as pace_module
+from ocdnet.training.pace import Pace, ProgressBar, ProgressLines
 
 
 class Clock:
@@ -23,7 +23,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(status_callback, "time", clock)
+    monkeypatch.setattr(pace_module, "time", clock)
     return clock
 
 
@@ -35,7 +35,7 @@ def run(pace, clock, wait, work, batches=4, world=1):
         clock.now += wait
         pace.on_train_batch_start(trainer, None, {}, number)
         clock.now += work
-        pace.on_train_batch_end(trainer, None, None, {"paths": ["a", "b"]}, number)
+        pace.on_train_batch_end(trainer, None, None, SimpleNamespace(paths=["a", "b"]), number)
 
 
 def test_pace(clock):
@@ -69,9 +69,7 @@ def test_the_lines_tell_it(clock, caplog):
 
 
 def test_the_bar_shows_it(clock, monkeypatch):
-    monkeypatch.setattr(
-        status_callback.RichProgressBar, "get_metrics", lambda *_: {"train_loss": 2.5}
-    )
+    monkeypatch.setattr(pace_module.RichProgressBar, "get_metrics", lambda *_: {"train_loss": 2.5})
     pace = Pace()
     run(pace, clock, wait=0.5, work=1.5)
     shown = ProgressBar(pace).get_metrics(None, None)

@@ -20,7 +20,7 @@ def note(name, paths):
     with seen.open("a") as file:
         file.writelines(f"{path}\\n" for path in paths)
 def train(self, batch, index):
-    note(f"train{self.current_epoch}.", batch["paths"])
+    note(f"train{self.current_epoch}.", batch.paths)
     return whole[0](self, batch, index)
 def validate(self, batch, index):
     note(f"test{self.current_epoch}.", [one.image for one in batch.annotations])

@@ -169,7 +169,7 @@ def test_of_many_validations_a_hundred_or_so_are_pictured(epochs, interval):
             current_epoch=epoch,
             num_val_batches=[9],
         )
-        return pictures._pictured(trainer)
+        return pictures._shown_batches(trainer)
 
     validated = range(interval - 1, epochs, interval)
     batches = [pictured(epoch) for epoch in validated]

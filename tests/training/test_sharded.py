@@ -7,6 +7,7 @@ import torch
 
 import processes
 import support
+from ocdnet.training.ema import EMA_KEY
 
 # Users are refused without a GPU; here the same code runs over gloo.
 ON_CPU = """
@@ -76,8 +77,17 @@ def test_a_checkpoint_is_as_any_other(scenes, sharded, small_network, tmp_path):
     support.train(scenes, tmp_path, start, "train.num_epochs=2")
 
 
-def test_resumed_it_is_the_uninterrupted_run(scenes, sharded, tmp_path):
-    run(scenes, tmp_path, FSDP, f"train.resume_training_checkpoint_path={sharded / FIRST}")
+@pytest.mark.parametrize("averaged", [False, True])
+def test_resumed_it_is_the_uninterrupted_run(scenes, sharded, tmp_path, averaged):
+    """Of a checkpoint that holds an average of weights, the trained weights are taken."""
+    checkpoint = support.load(sharded / FIRST)
+    if averaged:
+        trained = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {key: 2 * tensor for key, tensor in trained.items()}
+        checkpoint[EMA_KEY] = {"updates": 2, "trained": trained}
+    start = sharded / "start.pth"  # beside the best so far
+    torch.save(checkpoint, start)
+    run(scenes, tmp_path, FSDP, f"train.resume_training_checkpoint_path={start}")
     left, right = (
         {**support.load(folder / LAST), "ocdnet_spec": None}
         for folder in (sharded, tmp_path / "train")

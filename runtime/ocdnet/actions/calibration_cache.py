@@ -1,4 +1,4 @@
-"""The calibration cache of INT8 engines: ranges, and digests of what they were found with."""
+"""The calibration cache of INT8 engines: ranges, and digests of what they were computed from."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ocdnet.quantization.ranges import Ranges, calibrate
 LOG = logging.getLogger("ocdnet")
 KIND = "ocdnet-calibration"
 ALGORITHM = "percentile"
-"""Of all but one value in 100,000: the extremes of many images take the steps from all others. With
-TensorRT's own, entropy, a detector kept as much of its hmean, but it takes longer."""
+"""The range of all but one value in 100,000: over many images the extremes would make the steps of
+int8 too coarse. TensorRT's own algorithm, entropy, kept no more of the hmean, and takes longer."""
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What INT8 is made with.
+    """What an INT8 engine is built with.
 
     Attributes:
         ranges: of the network's tensors.
-        digest: of model, preprocessing, images and settings.
-        images: what the ranges are of; none where a cache was used and they are not here.
-        reused: whether they come from an earlier cache.
+        digest: of the calibration cache, which names model, preprocessing, images and settings.
+        images: those calibrated on; empty if the ranges come from a cache and the images are gone.
+        reused: whether the ranges come from an earlier cache.
     """
 
     ranges: Ranges
@@ -41,20 +41,20 @@ class Calibrated:
 
 
 def calibrated(source: Source, config: Calibration) -> Calibrated:
-    """The ranges of a cache that fits, else those of the calibration images, then cached.
+    """The ranges in the cache or, without one, those of the calibration images, which are cached.
 
-    A cache fits where model and preprocessing, images (names and sizes) and settings are the same;
-    no image is decoded then. Where the images are not here, model and settings suffice.
+    A cache must have been made with the same model, preprocessing, images (names and sizes) and
+    settings; no image is decoded then. Images that are gone are not compared.
 
     Raises:
-        DataError: the cache is damaged or another model's, or there are no images.
+        DataError: the cache is damaged or was made with something else, or there are no images.
     """
     path = Path(config.cal_cache_file)
-    known = _read(path)
+    cached = _read(path)
     folders = [Path(folder) for folder in config.cal_image_dir]
     wanted = config.cal_batch_size * config.cal_batches
-    if known is not None and not any(folder.exists() for folder in folders):
-        LOG.warning("The calibration images are not here: those of %s are taken on trust.", path)
+    if cached is not None and not any(folder.exists() for folder in folders):
+        LOG.warning("The calibration images are gone: the ranges of %s are used unchecked.", path)
         images = []
     else:
         images = calibration_images(folders, wanted)
@@ -65,11 +65,11 @@ def calibrated(source: Source, config: Calibration) -> Calibrated:
     }
     if images:
         made_of["images"] = digest([[image.name, image.stat().st_size] for image in images])
-    if known is not None:
-        _check(path, known, made_of)
-        ranges = Ranges.from_json(known.get("ranges"))
+    if cached is not None:
+        _check(path, cached, made_of)
+        ranges = Ranges.from_json(cached.get("ranges"))
         LOG.info("The ranges are those of %s: nothing is calibrated.", path)
-        return Calibrated(ranges, digest(known), images, True)
+        return Calibrated(ranges, digest(cached), images, True)
     if len(images) < wanted:
         LOG.warning("There are %d calibration images; %d were asked for.", len(images), wanted)
     LOG.info("Calibrating on %d images.", len(images))
@@ -86,33 +86,34 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise _not_ours(path, str(error)) from error
+        raise _no_cache(path, str(error)) from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise _not_ours(path, "another kind of file")
+        raise _no_cache(path, "another kind of file")
     return content
 
 
-def _check(path: Path, known: dict[str, Any], made_of: dict[str, str]) -> None:
-    """Refuse ranges that were found with something else."""
+def _check(path: Path, cached: dict[str, Any], made_of: dict[str, str]) -> None:
+    """Refuse ranges that were computed from something else."""
+    # Not calibrated anew: that would overwrite a file which may belong to another engine.
     for name, value in made_of.items():
-        if known.get(name) != value:
+        if cached.get(name) != value:
             raise DataError(
                 "calibration-mismatch",
                 f"{path} holds the calibration of another {name.removesuffix('s')}"
                 if name != "settings"
                 else f"{path} was calibrated with other settings",
-                got=f"{name} {known.get(name)}",
+                got=f"{name} {cached.get(name)}",
                 expected=f"{name} {value}",
                 hint="Remove the cache, or set "
                 "gen_trt_engine.tensorrt.calibration.cal_cache_file to another path.",
             )
 
 
-def _not_ours(path: Path, why: str) -> DataError:
+def _no_cache(path: Path, got: str) -> DataError:
     return DataError(
         "bad-calibration",
-        f"{path} is no calibration cache of this program",
-        got=why[:200],
-        expected="a file that gen_trt_engine wrote; TensorRT's own caches hold no digests",
+        f"{path} is not a calibration cache of this program",
+        got=got[:200],
+        expected="a file that gen_trt_engine has written; TensorRT's own caches lack the digests",
         hint="Set gen_trt_engine.tensorrt.calibration.cal_cache_file to another path.",
     )

@@ -18,7 +18,7 @@ from ocdnet.postprocess import DBPostprocessor
 
 @dataclass(frozen=True)
 class Opened:
-    """A model, ready to be fed.
+    """A model that is ready for images.
 
     Attributes:
         path: its file.
@@ -41,7 +41,7 @@ class Opened:
 def open_model(
     section: EvaluateConfig | InferenceConfig, model: ModelConfig, preprocess: Preprocess
 ) -> Opened:
-    """Open the checkpoint or the engine of a section; a batch_size of -1 is what it likes best.
+    """Open the checkpoint or engine of a section; a batch_size of -1 is the model's preferred one.
 
     Raises:
         UserError: it cannot be used, or was made for other images or smaller batches.

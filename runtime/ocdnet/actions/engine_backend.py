@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from ocdnet.actions.engine_source import Source
 from ocdnet.backends import cuda_memory, onnx, openvino, tensorrt
-from ocdnet.backends.base import BatchSizes
 from ocdnet.backends.sidecar import Kind
 from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
 from ocdnet.errors import EnvironmentFault
@@ -35,7 +35,7 @@ class Choice:
 
     Attributes:
         kind: the runtime.
-        why: in one sentence.
+        why: one sentence.
     """
 
     kind: Kind
@@ -46,7 +46,8 @@ def choose(config: GenTrtEngineConfig, operators: Collection[str]) -> Choice:
     """The runtime that the spec asks for, or the first that works here.
 
     Raises:
-        EnvironmentFault: what is asked for is not here, or too old for the graph.
+        EnvironmentFault: the runtime or the GPU that is asked for is missing, or the runtime is too
+            old for the graph.
     """
     if config.backend == "openvino":
         openvino.require()
@@ -57,9 +58,8 @@ def choose(config: GenTrtEngineConfig, operators: Collection[str]) -> Choice:
         tensorrt.require(operators)
         cuda_memory.select(config.gpu_id)
     except EnvironmentFault as fault:
-        if config.backend == "tensorrt":
-            raise
-        if config.gpu_id:  # a demand, as everywhere
+        # A GPU that is named must be used, as in every action; gpu_id 0 is the default.
+        if config.backend == "tensorrt" or config.gpu_id:
             raise
         why = f"TensorRT does not work here: {fault.message}."
         LOG.warning("%s An ONNX Runtime engine is built instead.", why)
@@ -72,7 +72,7 @@ def choose(config: GenTrtEngineConfig, operators: Collection[str]) -> Choice:
 
 
 def without_effect(config: GenTrtEngineConfig, kind: Kind) -> list[str]:
-    """Keys that were set and that only TensorRT knows."""
+    """Keys that were set, but have an effect on TensorRT engines only; warns of them."""
     if kind == "tensorrt":
         return []
     engine = config.tensorrt
@@ -88,21 +88,27 @@ def without_effect(config: GenTrtEngineConfig, kind: Kind) -> list[str]:
 
 
 def build(
-    kind: Kind,
-    source: Path,
-    target: Path,
-    config: GenTrtEngineConfig,
-    batch: BatchSizes,
-    operators: Collection[str],
+    kind: Kind, precise: Path, target: Path, config: GenTrtEngineConfig, source: Source
 ) -> None:
-    """Write the engine of an ONNX file that is already in its precision; raises UserError."""
+    """Build an engine and write it.
+
+    Args:
+        kind: the runtime to build for.
+        precise: an ONNX file that is in the engine's precision already.
+        target: where to write.
+        config: the section.
+        source: the ONNX file that `precise` was made from.
+
+    Raises:
+        UserError: the runtime cannot build it.
+    """
     if kind == "onnxruntime":
-        onnx.optimise(source, target)
+        onnx.optimise(precise, target)
     elif kind == "openvino":
-        openvino.build(source, target)
+        openvino.build(precise, target)
     else:
         plan = tensorrt.Plan(
-            batch=batch,
+            batch=source.batch,
             width=config.width,
             height=config.height,
             workspace=config.tensorrt.workspace_size,
@@ -110,11 +116,11 @@ def build(
             verbose=config.verbose,
             gpu=config.gpu_id,
         )
-        tensorrt.build(source, target, plan, operators)
+        tensorrt.build(precise, target, plan, source.operators)
 
 
 def versions(kind: Kind) -> dict[str, str]:
-    """Of the packages that a build depends on."""
-    # Not the packages' metadata: TensorRT's goes by other names, and containers have none.
+    """Versions of this program and of the packages that build for a runtime."""
+    # From the modules: TensorRT's packages have several names, and containers lack their metadata.
     built_by = {name: str(import_module(name).__version__) for name in _PACKAGES[kind]}
     return {"ocdnet": VERSION, **built_by}

@@ -27,9 +27,9 @@ class Source:
     Attributes:
         path: the file.
         sha256: of the file.
-        predictor: it, run by ONNX Runtime.
-        preprocess: how its input is made, at the engine's size.
-        batch: images a batch of the engine.
+        predictor: the file in ONNX Runtime.
+        preprocess: how images become its input, at the engine's size.
+        batch: images in a batch of the engine.
         nodes: operator of each node, by the node's name.
     """
 
@@ -42,7 +42,7 @@ class Source:
 
     @property
     def operators(self) -> set[str]:
-        """Types of its nodes."""
+        """Operator types of the nodes."""
         return set(self.nodes.values())
 
 
@@ -51,7 +51,7 @@ def read_source(config: GenTrtEngineConfig) -> Source:
 
     Raises:
         DataError: it cannot be used, or is of another size, image mode or batch than the spec says.
-        SpecError: the spec's size, or its batches, make no sense.
+        SpecError: the spec gives both a fixed batch and a profile.
     """
     import onnx
 
@@ -71,16 +71,16 @@ def read_source(config: GenTrtEngineConfig) -> Source:
 
 
 def batch_sizes(config: GenTrtEngineConfig, fixed: BatchSizes | None, path: Path) -> BatchSizes:
-    """The engine's batches: the profile, or the one batch that spec or file fixes.
+    """Images in a batch of the engine: the spec's profile, or the number that spec or file fixes.
 
     Args:
         config: the section.
-        fixed: of the ONNX file, None where it is dynamic.
+        fixed: the batch of the ONNX file; None if it is dynamic.
         path: the ONNX file, for messages.
 
     Raises:
-        DataError: spec and file fix different ones.
-        SpecError: a profile beside a fixed batch.
+        DataError: spec and file fix different numbers.
+        SpecError: the spec has a profile, and the batch is fixed.
     """
     profile = BatchSizes(
         config.tensorrt.min_batch_size,
@@ -93,14 +93,14 @@ def batch_sizes(config: GenTrtEngineConfig, fixed: BatchSizes | None, path: Path
     if fixed is not None and fixed.max != size:
         raise DataError(
             "batch-mismatch",
-            f"{path} was exported with a fixed batch",
+            f"{path} was exported with a fixed batch size",
             got=f"gen_trt_engine.batch_size {size}",
             expected=f"{fixed.max}, or -1",
         )
     if set(profile) - {1, size}:
         raise SpecError(
             "conflict",
-            "A fixed batch has no profile",
+            "A fixed batch size leaves no room for a profile of batch sizes",
             got=f"batch_size {size}, min/opt/max_batch_size {list(profile)}",
             expected=f"min/opt/max_batch_size {size}, or a batch_size of -1 and a dynamic ONNX",
         )
@@ -108,13 +108,13 @@ def batch_sizes(config: GenTrtEngineConfig, fixed: BatchSizes | None, path: Path
 
 
 def kept_layers(engine: TensorRT, nodes: dict[str, str]) -> set[str]:
-    """Names of nodes that stay in float32 while the rest becomes FP16 or INT8.
+    """Names of the nodes that stay in float32 while the others become FP16 or INT8.
 
-    Of an FP32 engine: all but the layers that are to be FP16.
+    In an FP32 engine with FP16 layers these are all but the FP16 ones; empty without any.
 
     Raises:
-        SpecError: no `layer:format`, a layer that is not there, or a format that does not go with
-            the engine's.
+        SpecError: an entry is not `layer:format`, matches no layer, or does not suit the engine's
+            own format.
     """
     named: dict[str, str] = {}
     for entry in engine.layers_precision:
@@ -145,11 +145,12 @@ def _kept(base: str, named: dict[str, str], nodes: dict[str, str]) -> set[str]:
     if others:
         raise SpecError(
             "conflict",
-            f"{_LAYERS} asks for a format that the engine's data_type does not go with",
+            f"{_LAYERS} asks for a format that the engine's data_type does not allow",
             got=f"{others[0]} in an {base.upper()} engine",
             expected=" or ".join(sorted(allowed)),
             hint="Set gen_trt_engine.tensorrt.data_type to the lowest format that is wanted.",
         )
+    # An FP32 engine names the few FP16 layers, the others name the few that stay FP32.
     if base == "fp32":
         low = {name for name, form in named.items() if form != "fp32"}
         return set(nodes) - low if low else set()

@@ -35,7 +35,7 @@ TOLERANCE = 1e-3
 def run(loaded: Loaded) -> dict[str, Any]:
     """Write an ONNX file: input `input` float32[batch, 3, H, W], output `pred` [batch, 1, H, W].
 
-    The batch is dynamic, the size fixed; the preprocessing stands in `metadata_props`.
+    The batch size is dynamic, the image size fixed; `metadata_props` holds the preprocessing.
 
     Args:
         loaded: a spec checked for `export`.
@@ -44,7 +44,8 @@ def run(loaded: Loaded) -> dict[str, Any]:
         The file, its input, and the largest difference from torch.
 
     Raises:
-        UserError: a bad checkpoint, an existing file, a missing package, or no parity.
+        UserError: a bad checkpoint, an existing file, a missing package, or an exported network
+            that computes something else.
     """
     config = loaded.experiment.export
     _require_packages()
@@ -76,11 +77,11 @@ def run(loaded: Loaded) -> dict[str, Any]:
 
 
 def _write(model: torch.nn.Module, path: Path, config: ExportConfig, opset: int) -> None:
-    # Two images, contiguous: a batch of one would be read as a constant.
+    # Two images: the exporter would take a batch of one for a constant.
     example = torch.zeros(2, 3, config.height, config.width)
     model = model.to(memory_format=torch.contiguous_format)
     if to_float(model):
-        LOG.info("The weights are int8: the ONNX file holds them as the floats they stand for.")
+        LOG.info("The weights are int8: the ONNX file holds them as floats of the same values.")
     program = torch.onnx.export(
         model,
         (example,),
@@ -95,7 +96,7 @@ def _write(model: torch.nn.Module, path: Path, config: ExportConfig, opset: int)
 
 
 def _describe(path: Path, preprocess: Preprocess, checkpoint: Path, backbone: str) -> None:
-    """Write what a reader of the file needs to know into it."""
+    """Add preprocessing, backbone and source to the file's metadata."""
     import onnx
 
     model = onnx.load(path)
@@ -112,7 +113,7 @@ def _describe(path: Path, preprocess: Preprocess, checkpoint: Path, backbone: st
 
 
 def _parity(predictor: TorchPredictor, path: Path, preprocess: Preprocess) -> float:
-    """Largest difference from torch on an image of noise, or RunError above TOLERANCE."""
+    """Largest difference from torch on an image of noise; raises RunError above TOLERANCE."""
     noise = np.random.default_rng(0).integers(0, 256, (736, 1280, 3), dtype=np.uint8)
     images = preprocess.to_tensor([preprocess.prepare(noise).image])
     difference = float(np.abs(predictor(images) - OnnxPredictor(path)(images)).max())
@@ -162,7 +163,7 @@ def _require_packages() -> None:
 
 @contextlib.contextmanager
 def _quiet(verbose: bool) -> Any:
-    """Keep the exporter's chatter away unless asked for."""
+    """Hide the exporter's output unless it is wanted."""
     if verbose:
         yield
         return

@@ -1,4 +1,4 @@
-"""Engines: an ONNX file made ready for TensorRT, or where there is none for another runtime."""
+"""Engines: an ONNX file compiled for TensorRT or, where that is missing, for another runtime."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ LOG = logging.getLogger("ocdnet")
 TOLERANCE = 5e-3
 """Largest difference of a probability between the ONNX file and its FP32 engine."""
 MEAN_TOLERANCE = 0.02
-"""Largest mean difference of a map at lower precision: a sound INT8 engine's was 0.002, that of one
-which found no text any more 0.033."""
+"""Largest mean difference of a map at lower precision. A good INT8 engine had 0.002, one that found
+no text any more 0.033."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Precise:
 
 
 def run(loaded: Loaded) -> dict[str, Any]:
-    """Write an engine and `<engine>.json`, which says what it is and how it is fed.
+    """Write an engine and `<engine>.json`, which describes it and its input.
 
     Args:
         loaded: a spec checked for `gen_trt_engine`.
@@ -57,8 +57,8 @@ def run(loaded: Loaded) -> dict[str, Any]:
         What was built and why for that runtime, and how far it is from the ONNX file.
 
     Raises:
-        UserError: a bad ONNX file, other values than it was exported with, an existing file, a
-            missing package, or a failed build; nothing is written then.
+        UserError: a bad ONNX file, a size, image mode or batch that it was not exported with, an
+            existing file, a missing package, or a failed build; nothing is written then.
     """
     config = loaded.experiment.gen_trt_engine
     _require_packages()
@@ -71,8 +71,9 @@ def run(loaded: Loaded) -> dict[str, Any]:
         idle = without_effect(config, choice.kind)
         with tempfile.TemporaryDirectory() as folder:
             precise = _precise(source, config, choice.kind, kept, Path(folder))
+            # Both files take their places after the comparison: a failed one leaves neither.
             with replacing(beside(target)) as sidecar, replacing(target) as file:
-                build(choice.kind, precise.path, file, config, source.batch, source.operators)
+                build(choice.kind, precise.path, file, config, source)
                 engine = _described(source, config, choice.kind, precise, file)
                 LOG.info("Comparing the engine with the ONNX file.")
                 differences = _compared(source, engine, file, precise.image, config.gpu_id)
@@ -104,7 +105,7 @@ def _precise(
         from ocdnet.quantization.qdq import insert_qdq
 
         found = calibrated(source, config.tensorrt.calibration)
-        # OpenVINO reads signed activations, too, but 2026.4 computes something else from them.
+        # OpenVINO accepts signed activations, too, but 2026.4 computes wrong values with them.
         signed = kind == "tensorrt"
         report = insert_qdq(
             source.path,
@@ -151,17 +152,18 @@ def _described(
 def _compared(
     source: Source, engine: Engine, file: Path, image: Path | None, gpu: int
 ) -> dict[str, float]:
-    """How far the engine's probabilities are from the ONNX file's.
+    """The largest and the mean difference of the engine's probabilities from the ONNX file's.
 
-    RunError for FP32 above TOLERANCE, for less precise engines where maps differ by more than
-    MEAN_TOLERANCE. On an image of noise; an INT8 engine on a calibration image, as noise is beyond
-    its ranges.
+    On an image of noise; an INT8 engine on a calibration image, as noise is beyond its ranges.
+
+    Raises:
+        RunError: above TOLERANCE anywhere for FP32, above MEAN_TOLERANCE on average for others.
     """
     images = _probe(source, image)
     predictor = engine_predictor(file, engine, gpu)
-    apart = np.abs(predictor(images) - source.predictor(images))
+    differences = np.abs(predictor(images) - source.predictor(images))
     _close(predictor)
-    most, mean = float(apart.max()), float(apart.mean())
+    most, mean = float(differences.max()), float(differences.mean())
     exact = engine.precision == "FP32"
     if not (most <= TOLERANCE if exact else mean <= MEAN_TOLERANCE):
         raise RunError(
@@ -190,7 +192,7 @@ def _probe(source: Source, image: Path | None) -> Batch:
 
 
 def _close(predictor: Predictor) -> None:
-    """Give a GPU's memory back before the next model is opened."""
+    """Free the GPU's memory, if it holds any, before the next model is opened."""
     close = getattr(getattr(predictor, "buffers", None), "close", None)
     if close is not None:
         close()

@@ -37,7 +37,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
         loaded: a spec checked for `inference`.
 
     Returns:
-        How many images and boxes, which images were left out, and where the files are.
+        Numbers of images and boxes, the images that were left out, and where the files are.
 
     Raises:
         UserError: no images, an unreadable one, or a model made for other images.
@@ -105,7 +105,7 @@ def text_lines(found: Detections) -> str:
 
 
 def output_names(images: Sequence[Path]) -> dict[Path, str]:
-    """Name of each image's results: its stem, or its whole name where stems collide."""
+    """Name of each image's results: its stem, or its whole name if others have the same stem."""
     stems = Counter(path.stem for path in images)
     return {path: path.stem if stems[path.stem] == 1 else path.name for path in images}
 
@@ -134,7 +134,7 @@ def _none_readable(images: Sequence[Path]) -> DataError:
         "unreadable-image",
         "None of the images can be read",
         got=[str(image) for image in images[:_SHOWN]],
-        expected="whole image files (JPEG, PNG, BMP, WebP or TIFF)",
+        expected="undamaged image files (JPEG, PNG, BMP, WebP or TIFF)",
     )
 
 

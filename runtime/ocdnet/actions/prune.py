@@ -1,4 +1,4 @@
-"""Prune: a network with fewer channels, to be trained again."""
+"""Prune: remove channels from a network, which is then trained again."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from ocdnet.weights import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_
 
 LOG = logging.getLogger("ocdnet")
 _IMAGE = (1, 3, 736, 1280)
-"""That operations are counted for: TAO's default size."""
+"""Input for which operations are counted: TAO's default size."""
 
 
 def run(loaded: Loaded) -> dict[str, Any]:
-    """Write `pruned_<ch_sparsity>.pth`: weights whose shapes tell the channels, and the spec.
+    """Write `pruned_<ch_sparsity>.pth`: the smaller weights, and the spec.
 
     Args:
         loaded: a spec checked for `prune`.
@@ -65,7 +65,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
         }
         with replacing(target) as temporary:
             torch.save(content, temporary)
-            # Before it takes its place: bad validation data leave no file behind.
+            # While the file has its temporary name: bad validation data leave no file behind.
             old, new = _measured(loaded, (source.path, temporary))
         before, after = before | old, after | new
         here.status.write("RUNNING", f"Pruned into {target}.", kpi(after))
@@ -89,10 +89,10 @@ def _source(config: PruneConfig) -> Checkpoint:
     if path.suffix == ".onnx":
         raise DataError(
             "wrong-model-file",
-            f"prune takes a checkpoint, and {path.name} is an exported network",
+            f"prune needs a checkpoint, but {path.name} is an exported network",
             got=path.suffix,
             expected="a .pth file",
-            hint="Give the checkpoint that it was exported from.",
+            hint="Give the checkpoint from which it was exported.",
         )
     checkpoint = read_checkpoint(path)
     if checkpoint.int8:
@@ -106,7 +106,7 @@ def _source(config: PruneConfig) -> Checkpoint:
 
 
 def _pruned(model: nn.Module, config: PruneConfig) -> list[Any]:
-    """What was thinned; an error names the setting and the value that would do."""
+    """Remove channels; the layers that lost some. SpecError names a setting's largest value."""
     from ocdnet.models.pruning import CannotPrune, prune_channels
 
     try:
@@ -128,7 +128,7 @@ def _pruned(model: nn.Module, config: PruneConfig) -> list[Any]:
             "nothing-pruned",
             "No layer would lose a channel",
             got={"ch_sparsity": config.ch_sparsity, "round_to": config.round_to},
-            expected="a share of the widest layer that is worth a multiple of round_to",
+            expected="a share of the widest layer that amounts to round_to channels or more",
             hint="Raise prune.ch_sparsity, or lower prune.round_to.",
         )
     for cut in cuts if config.verbose else ():
@@ -137,7 +137,7 @@ def _pruned(model: nn.Module, config: PruneConfig) -> list[Any]:
 
 
 def _cost(model: nn.Module) -> dict[str, Any]:
-    """Parameters, and operations of one 1280x736 image: a convolution counts two a weight."""
+    """Parameters and size, and operations for one 1280x736 image; a multiply-add counts as two."""
     model.eval()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(_IMAGE))
@@ -151,7 +151,7 @@ def _cost(model: nn.Module) -> dict[str, Any]:
 
 
 def _measured(loaded: Loaded, models: tuple[Path, Path]) -> list[dict[str, Any]]:
-    """Both networks, run as evaluate does."""
+    """Latency and scores of both networks."""
     experiment = loaded.experiment
     data = experiment.dataset.validate_dataset
     device = torch_device(1, [experiment.prune.gpu_id])

@@ -1,4 +1,4 @@
-"""Quantize: a smaller model, with what it costs in accuracy told."""
+"""Quantize: a smaller model, and what it costs in accuracy."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def run(loaded: Loaded) -> dict[str, Any]:
         hmean before and after; the same as results.json.
 
     Raises:
-        UserError: a file of another kind, bad calibration or validation data, or what is not
-            installed; no model is left then.
+        UserError: a file of another kind, bad calibration or validation data, or a missing
+            package; no model is written then.
     """
     experiment = loaded.experiment
     config = experiment.quantize

@@ -27,25 +27,25 @@ LOG = logging.getLogger("ocdnet")
 _NEEDS = "Quantization needs"
 _CHECKPOINTS = (".pth", ".tlt", ".ckpt")
 _SIZE = (1280, 736)
-"""Where an ONNX file takes any."""
-_CALIBRATED_ON = 64
-"""Images that ranges are taken from, at most: more change them little, and take time."""
+"""Input (width, height) of an ONNX file that takes any size."""
+_CALIBRATION_IMAGES = 64
+"""Largest number of images to calibrate on: more take time and hardly change the ranges."""
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a backend made.
+    """A quantized model.
 
     Attributes:
-        path: the file.
-        before: predictor of the source.
+        path: its file.
+        before: predictor of the model that was quantized.
         after: predictor of the file.
         preprocess: how images become their input.
         quantized: names of the layers that are int8.
         left: names of those that are not.
         megabytes: of the weights, before and after.
-        mode: what was really quantized: weights, or activations, too.
-        note: what a user is to know.
+        mode: `weight_only_ptq`, or `static_ptq` if activations were quantized, too.
+        note: what a user should know about it.
     """
 
     path: Path
@@ -65,9 +65,9 @@ def _torchao(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Qu
     if config.mode == "static_ptq":
         raise EnvironmentFault(
             "no-static-torchao",
-            "torchao makes no int8 graph of this network for a CPU or an engine",
+            "torchao cannot quantize this network's activations for a CPU or an engine",
             got="quantize.mode static_ptq with quantize.backend torchao",
-            expected="weight_only_ptq, or activations in int8 by way of ONNX",
+            expected="weight_only_ptq, or int8 activations in an ONNX file",
             hint="Export the checkpoint, then: quantize.backend=modelopt.onnx "
             "quantize.model_path=FILE.onnx dataset.quant_calibration_dataset.images_dir=FOLDER",
         )
@@ -82,13 +82,13 @@ def _torchao(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Qu
         experiment,
         (source, folder / "quantized_model_torchao.pth"),
         weights,
-        "int8 weights save memory and disk, not time: they are multiplied out as a layer "
+        "int8 weights save memory and disk, not time: each layer converts them to floats as it "
         "computes. For speed: export, then quantize.backend=modelopt.onnx.",
     )
 
 
 def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Quantized:
-    """A checkpoint with modelopt's int8 weights, and in static_ptq the scales of the inputs."""
+    """A checkpoint with modelopt's int8 weights and, in static_ptq, the scales of the inputs."""
     source = _source(config, _CHECKPOINTS, "modelopt.onnx")
     install.require("modelopt", f"{_NEEDS} modelopt", "modelopt")
     from ocdnet.models.quantized import layers
@@ -110,8 +110,8 @@ def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Pa
         experiment,
         (source, folder / "quantized_model_modelopt.pth"),
         weights,
-        "int8 weights, and inputs rounded to int8: the accuracy is that of an integer engine, the "
-        "speed is not. For speed: export, then quantize.backend=modelopt.onnx."
+        "int8 weights, and inputs rounded to int8: as accurate as an integer engine, but not as "
+        "fast. For speed: export, then quantize.backend=modelopt.onnx."
         if static
         else "int8 weights save memory and disk, not time.",
     )
@@ -124,7 +124,16 @@ def _checkpoint(
     quantize: Callable[[Any, Sequence[str], Sequence[str] | None], Mapping[str, Any]],
     note: str,
 ) -> Quantized:
-    """Read a checkpoint, quantize its layers, write it; it says that it is quantized."""
+    """Read a checkpoint, quantize its layers with `quantize`, and write it, marked as quantized.
+
+    Args:
+        config: the `quantize` section.
+        experiment: the spec.
+        files: the checkpoint, and where to write.
+        quantize: from a model, the names to leave and the only ones to take, if given, to the
+            int8 weights by layer.
+        note: the result's.
+    """
     import torch
 
     from ocdnet.backends.torch import TorchPredictor
@@ -199,7 +208,7 @@ def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path)
 def _with_qdq(
     config: QuantizeConfig, files: tuple[Path, Path], batches: Iterator[NDArray[np.float32]]
 ) -> tuple[str, Any]:
-    """Who quantized, and what became of the layers."""
+    """Write an ONNX file with Q/DQ; the name of the quantizer, and its report on the layers."""
     only, left = layers_of(config.layers)
     skip = [*config.skip_names, *left]
     activations: Any = (config.backend_kwargs or {}).get("activations") or "int8"
@@ -220,7 +229,7 @@ def _calibration(experiment: Experiment, preprocess: Preprocess) -> Iterator[NDA
     from ocdnet.quantization.calibration import calibration_batches, calibration_images
 
     folder = Path(experiment.dataset.quant_calibration_dataset.images_dir)
-    images = calibration_images([folder], _CALIBRATED_ON)
+    images = calibration_images([folder], _CALIBRATION_IMAGES)
     LOG.info("Calibrating on %d images.", len(images))
     return calibration_batches(images, preprocess, 1)
 
@@ -230,7 +239,7 @@ def _megabytes(state: Mapping[str, Any]) -> float:
 
 
 def _source(config: QuantizeConfig, suffixes: tuple[str, ...], other: str) -> Path:
-    """The model, of a kind that the backend takes."""
+    """The model's file, after a check that the backend takes its kind."""
     path = Path(config.model_path)
     if path.suffix not in suffixes:
         raise DataError(
@@ -248,7 +257,7 @@ def _source(config: QuantizeConfig, suffixes: tuple[str, ...], other: str) -> Pa
 
 
 def _device(name: str) -> Any:
-    """The torch device of `quantize.device`: TAO's default, cuda, means what is there."""
+    """The torch device of `quantize.device`; TAO's default, cuda, is the CPU without a GPU."""
     import torch
 
     from ocdnet.devices import torch_device
@@ -273,4 +282,4 @@ BACKENDS: Mapping[str, Callable[[QuantizeConfig, Experiment, Path], Quantized]] 
     "modelopt.onnx": _modelopt_onnx,
     "modelopt.pytorch": _modelopt_pytorch,
 }
-"""By the spec's name; each writes a file into the folder."""
+"""By their names in the spec; each writes a file into the folder."""

@@ -1,4 +1,4 @@
-"""A model on labelled images: what evaluate, prune and quantize count."""
+"""A model's scores and latency on labelled images, for evaluate, prune and quantize."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def scored(
     batch_size: int = 1,
     label: str = "evaluating",
 ) -> Iterator[tuple[Annotation, Detections, ImageMatch]]:
-    """What is found on each image, and how it meets the labels; progress is told on stderr.
+    """Each image's detections and how they match its labels; shows progress on stderr.
 
     Raises:
         DataError: an image that cannot be read.
@@ -52,13 +52,13 @@ def scored(
 def side_by_side(
     predictors: Sequence[Predictor], preprocess: Preprocess, data: ValidateData, change: str
 ) -> list[dict[str, Any]]:
-    """What a model's results say of it before and after a change, measured in turns.
+    """Latency and scores of a model before and after a change.
 
     Args:
         predictors: before and after.
         preprocess: of both.
-        data: the validation data; without paths no accuracy is told.
-        change: what was done, for the progress.
+        data: the validation data; without paths there are no scores.
+        change: what was done to the model, for the progress line.
 
     Returns:
         `milliseconds` an image, and with validation data `hmean`, `precision`, `recall`, `images`.
@@ -83,7 +83,7 @@ def scores(counts: Counts) -> dict[str, float]:
 
 
 def kpi(row: Mapping[str, Any]) -> dict[str, float] | None:
-    """The scores among what is told of a model; None without."""
+    """The scores in a row of `side_by_side`; None if it has none."""
     return {name: row[name] for name in SCORES} if SCORES[0] in row else None
 
 
@@ -99,7 +99,7 @@ def counts_of(
 
 
 def seconds_side_by_side(predictors: Sequence[Predictor], preprocess: Preprocess) -> list[float]:
-    """Median seconds of each predictor on one image, in turns: what disturbs one disturbs all."""
+    """Median seconds of each predictor on one image, in turns, so that a disturbance hits all."""
     noise = np.random.default_rng(0).integers(0, 256, (736, 1280, 3), dtype=np.uint8)
     images = preprocess.to_tensor([preprocess.prepare(noise).image])
     times: list[list[float]] = [[] for _ in predictors]

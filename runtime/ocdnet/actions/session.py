@@ -25,7 +25,7 @@ LOG = logging.getLogger("ocdnet")
 _NO_MEMORY = re.compile(
     r"(out of|allocate|enough|insufficient) memory|(unable|failed) to allocate", re.IGNORECASE
 )
-"""What numpy, torch, OpenCV, ONNX Runtime and the system say when memory is short."""
+"""How numpy, torch, OpenCV, ONNX Runtime and the system report that memory ran out."""
 
 _WORKERS = "dataset.train_dataset.loader.num_workers"
 
@@ -43,24 +43,24 @@ class Session:
     status: StatusWriter
 
 
-Shared = Callable[[BaseException, StatusWriter], BaseException]
+FirstError = Callable[[BaseException, StatusWriter], BaseException]
 
 
-def _alone(error: BaseException, _: StatusWriter) -> BaseException:
+def _own_error(error: BaseException, _: StatusWriter) -> BaseException:
     return error
 
 
 @contextmanager
-def session(loaded: Loaded, shared: Shared = _alone) -> Iterator[Session]:
-    """Run an action's body between STARTED and SUCCESS or FAILURE, as rank 0 writes them.
+def session(loaded: Loaded, first_error: FirstError = _own_error) -> Iterator[Session]:
+    """Run an action's body; rank 0 writes STARTED before it, SUCCESS or FAILURE after it.
 
     Args:
         loaded: the action's spec.
-        shared: of an error of this process, the one that ends the run: another process may have
-            failed before, and have written its FAILURE.
+        first_error: from the error of this process to the one that ends the run: another process
+            may have failed before, and have written its FAILURE.
 
     Raises:
-        UserError: what the body raised, or what its failure means: out of memory, disk full.
+        UserError: what the body raised, or what its error means: out of memory, disk full.
     """
     folder = spec.results_dir(loaded.experiment, loaded.action)
     if is_rank_zero():
@@ -74,9 +74,9 @@ def session(loaded: Loaded, shared: Shared = _alone) -> Iterator[Session]:
             LOG.warning(notice)
         yield Session(folder, status)
     except BaseException as error:
-        failure = shared(_explained(error, loaded.action), status)
+        failure = first_error(_explained(error, loaded.action), status)
         if last_state(status.path) != "FAILURE":
-            status.write("FAILURE", _told(failure))
+            status.write("FAILURE", _message(failure))
         if failure is error:
             raise
         raise failure from error
@@ -85,14 +85,14 @@ def session(loaded: Loaded, shared: Shared = _alone) -> Iterator[Session]:
     status.write("SUCCESS", f"{loaded.action} finished successfully.")
 
 
-def _told(failure: BaseException) -> str:
+def _message(failure: BaseException) -> str:
     if isinstance(failure, KeyboardInterrupt):
         return "interrupted"
     return str(failure) or type(failure).__name__
 
 
 def _explained(error: BaseException, action: str) -> BaseException:
-    """A UserError where the user can mend the cause, else the error itself."""
+    """A UserError where the user can remove the cause, else the error itself."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
@@ -118,7 +118,7 @@ def _explained(error: BaseException, action: str) -> BaseException:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and what it arose from."""
+    """An error and the chain of errors that caused it."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -126,9 +126,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_workers_death(error: BaseException) -> bool:
-    """Torch tells of it from a signal's handler: whatever code it interrupts may wrap it.
+    """Whether an error says that a data worker died.
 
-    A worker that dies while it hands over a sample's memory is known by its silence before that.
+    Torch raises it in a signal handler, so that any code it interrupts may wrap it in another one.
+    A worker that dies while it hands over a sample breaks the connection even before that.
     """
     if isinstance(error, ConnectionError | EOFError | FileNotFoundError):
         frames = traceback.walk_tb(error.__traceback__)
@@ -141,7 +142,7 @@ def _out_of_memory(error: BaseException, action: str) -> RunError:
     entry, more = ACTIONS[action], ""
     if entry.trains:
         more = " Or set train.precision=bf16." if device else f" Or lower {_WORKERS}."
-    # An error of a data worker comes with its traceback, and ends with what happened.
+    # A data worker's error has its traceback as text; the last line says what happened.
     lines = str(error).strip().splitlines()
     return RunError(
         "out-of-memory",

@@ -26,11 +26,11 @@ from ocdnet.training.checkpoints import BEST, EPOCHS, EpochCheckpoints, clear_le
 from ocdnet.training.folder_lock import locked_folder
 from ocdnet.training.loggers import run_loggers
 from ocdnet.training.module import DetectionModule
-from ocdnet.training.process_group import by_rank_zero, connected, shared
+from ocdnet.training.process_group import by_rank_zero, connected, first_error
 from ocdnet.training.resume import bring_best, check_resumable, refuse_running, refuse_used
-from ocdnet.training.status_callback import StepTimes
 from ocdnet.training.stopping import stoppable
 from ocdnet.training.strategy import check_strategy
+from ocdnet.training.timing import StepTimes
 from ocdnet.training.trainer import build_trainer, seed_everything
 from ocdnet.weights import load_pretrained, load_pruned, read_checkpoint
 
@@ -38,7 +38,7 @@ LOG = logging.getLogger("ocdnet")
 
 
 def run(loaded: Loaded) -> dict[str, Any]:
-    """Train a detector, or go on training one.
+    """Train a detector, or resume a training.
 
     Args:
         loaded: a spec checked for `train` or `retrain`.
@@ -47,7 +47,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
         The content of results.json: folder, best checkpoint and its metric, all checkpoints.
 
     Raises:
-        UserError: bad data, a folder that holds a run, missing hardware, a run that failed.
+        UserError: bad data, a folder that holds another run, missing hardware, a run that failed.
     """
     experiment = loaded.experiment
     train = experiment.train
@@ -57,9 +57,10 @@ def run(loaded: Loaded) -> dict[str, Any]:
     devices = training_devices(train.num_gpus, train.gpu_ids, train.num_nodes)
     check_strategy(train, devices)
     with stoppable() as stop, connected(devices), ExitStack() as stack:
+        # Before the session, which writes into the folder and stores the seed with the spec.
         by_rank_zero(lambda: _hold(folder, resume, stack))
         train.seed = seed_everything(_seed(train.seed, resume))
-        here = stack.enter_context(session(loaded, shared))
+        here = stack.enter_context(session(loaded, first_error))
         model = build_model(experiment.model)
         if resume is None:
             _start_from_weights(model, experiment.model)
@@ -95,7 +96,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
 
 
 def _hold(folder: Path, resume: Path | None, stack: ExitStack) -> None:
-    """Take the folder for as long as the run lasts, if no other run has it."""
+    """Lock the folder while the run lasts; raises SpecError if it holds another run."""
     refuse_used(folder, resume)
     held = stack.enter_context(locked_folder(folder / "status.json"))
     if resume is None and not held:
@@ -103,7 +104,11 @@ def _hold(folder: Path, resume: Path | None, stack: ExitStack) -> None:
 
 
 def _seed(seed: int, resume: Path | None) -> int:
-    """A drawn seed is drawn once: the order of the samples and what was seen go by it."""
+    """The spec's seed or, if it is to be drawn, that of the checkpoint to resume from.
+
+    The order of the samples depends on it: with another one, the rest of an epoch would repeat
+    images.
+    """
     if seed >= 0 or resume is None or not resume.is_file():
         return seed
     return int(read_checkpoint(resume).spec.get("train", {}).get("seed", seed))
@@ -118,7 +123,7 @@ def _prepare(folder: Path, resume: Path | None) -> None:
 def _fit(
     trainer: pl.Trainer, module: DetectionModule, data: DetectionData, resume: Path | None
 ) -> None:
-    # A dry run is one batch of a first epoch: it tries the weights, not the progress.
+    # A dry run is a few batches of a first epoch: it has the weights, not the progress.
     start = None if module.config.is_dry_run else resume
     try:
         trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
@@ -149,7 +154,7 @@ def _result(trainer: pl.Trainer, folder: Path, action: str) -> dict[str, Any]:
 
 
 def _timing(trainer: pl.Trainer, data: DetectionData, config: TrainConfig) -> dict[str, float]:
-    """From the few batches of a dry run to the seconds of an epoch and of the run."""
+    """Seconds of an epoch and of the whole run, estimated from the batches of a dry run."""
     times = next(one for one in trainer.callbacks if isinstance(one, StepTimes))
     steps, batches = data.batches(trainer.world_size)
     step, validation = _typical(times.train), batches * _typical(times.validate)
@@ -164,12 +169,12 @@ def _timing(trainer: pl.Trainer, data: DetectionData, config: TrainConfig) -> di
 
 
 def _typical(times: list[float]) -> float:
-    """The median, less the first, which warms up; that one where there is no other."""
+    """The median without the first, which warms up, unless there is no other."""
     return median(times[1:] or times or [0.0])
 
 
 def _start_from_weights(model: DBNet, config: ModelConfig) -> None:
-    """A pruned network comes with its weights; others are filled as far as they fit."""
+    """Load the weights of a pruned network, or those of another one as far as they fit."""
     path = config.pretrained_model_path
     if config.load_pruned_graph:
         pruned = read_checkpoint(Path(config.pruned_graph_path))

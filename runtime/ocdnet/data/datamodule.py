@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -14,8 +13,8 @@ from ocdnet.config.dataset import DatasetConfig, Loader
 from ocdnet.data.annotations import Annotations, index_dataset
 from ocdnet.data.crop_watch import CropWatch
 from ocdnet.data.dataset import (
-    EvalBatch,
     EvalDataset,
+    TrainBatch,
     TrainDataset,
     check_batch,
     collate_eval,
@@ -121,10 +120,8 @@ class DetectionData(pl.LightningDataModule):
     ) -> Any:
         """Move the tensors; raise here what a worker could not read, warn of useless crops."""
         batch = check_batch(batch)
-        if isinstance(batch, EvalBatch):
-            return dataclasses.replace(batch, images=batch.images.to(device, non_blocking=True))
-        if self.trainer.is_global_zero:
-            self._crops.see(batch["crops"], len(self.train_set) // self.trainer.world_size)
+        if isinstance(batch, TrainBatch) and self.trainer.is_global_zero:
+            self._crops.see(batch.crops, len(self.train_set) // self.trainer.world_size)
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
 

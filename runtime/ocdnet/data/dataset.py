@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
-from ocdnet.data.transforms import TrainTransform
+from ocdnet.data.transforms import CropResult, TrainSample, TrainTransform
 from ocdnet.errors import UserError
 from ocdnet.ranks import cpus, launched
 
 MAX_AUTO_WORKERS = 8
 
 _T = TypeVar("_T")
-TrainItem = dict[str, Any]
-TrainBatch = dict[str, Any]
+TrainItem = tuple[TrainSample, Path]
 EvalItem = tuple[Prepared, Annotation]
 
 
 class TrainDataset(torch.utils.data.Dataset):
-    """Training samples by (epoch, index), as EpochSampler yields them.
+    """Training samples with their image files by (epoch, index), as EpochSampler yields them.
 
-    An item holds `image` uint8[h, w, 3] (not normalised: that is done on the device),
-    `shrink_map`, `shrink_mask`, `threshold_mask` uint8[h, w], `threshold_map` float32[h, w],
-    `path` and `crop`, a CropResult; or it is the UserError that reading it raised (see
-    `check_batch`).
+    An item may be the UserError that reading it raised (see `check_batch`).
     """
 
     def __init__(
@@ -59,17 +58,7 @@ class TrainDataset(torch.utils.data.Dataset):
         except UserError as error:
             return error
         rng = np.random.default_rng([self.seed, epoch, index])
-        sample = self.transform(image, annotation.polygons, annotation.ignore, rng)
-        targets = sample.targets
-        return {
-            "image": torch.from_numpy(sample.image),
-            "shrink_map": torch.from_numpy(targets.shrink_map),
-            "shrink_mask": torch.from_numpy(targets.shrink_mask),
-            "threshold_map": torch.from_numpy(targets.threshold_map),
-            "threshold_mask": torch.from_numpy(targets.threshold_mask),
-            "path": str(annotation.image),
-            "crop": sample.crop,
-        }
+        return self.transform(image, annotation.polygons, annotation.ignore, rng), annotation.image
 
 
 class EvalDataset(torch.utils.data.Dataset):
@@ -92,7 +81,52 @@ class EvalDataset(torch.utils.data.Dataset):
 
 
 @dataclass(frozen=True, slots=True)
-class EvalBatch:
+class _Batch:
+    """Images with what belongs to them; torch pins all tensors at once, Lightning moves them.
+
+    Without these methods torch would pin nothing, and Lightning refuse a frozen dataclass.
+    """
+
+    images: Tensor
+
+    def pin_memory(self) -> Self:
+        """The batch in page-locked memory."""
+        return self._with_tensors(Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> Self:
+        """The batch on a device; from page-locked memory the copy overlaps with computation."""
+        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Self:
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        changed = {name: change(value) for name, value in values if isinstance(value, Tensor)}
+        return replace(self, **changed)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainBatch(_Batch):
+    """Training crops of one size and their label maps.
+
+    Attributes:
+        images: torch uint8[B, h, w, 3], not normalised: that is done on the device.
+        shrink_maps: uint8[B, h, w]; the four maps are `Targets`', stacked.
+        shrink_masks: uint8[B, h, w].
+        threshold_maps: float32[B, h, w].
+        threshold_masks: uint8[B, h, w].
+        paths: the file of each image.
+        crops: what each crop came to.
+    """
+
+    shrink_maps: Tensor
+    shrink_masks: Tensor
+    threshold_maps: Tensor
+    threshold_masks: Tensor
+    paths: list[str]
+    crops: list[CropResult]
+
+
+@dataclass(frozen=True, slots=True)
+class EvalBatch(_Batch):
     """Prepared images and what maps their boxes back.
 
     Attributes:
@@ -104,30 +138,29 @@ class EvalBatch:
         annotations: of each image.
     """
 
-    images: torch.Tensor
     sizes: list[tuple[int, int]]
     scales: list[tuple[float, float]]
     image_sizes: list[tuple[int, int]]
     annotations: list[Annotation]
 
-    def pin_memory(self) -> EvalBatch:
-        """The batch in page-locked memory; the DataLoader calls it."""
-        return EvalBatch(
-            self.images.pin_memory(), self.sizes, self.scales, self.image_sizes, self.annotations
-        )
-
 
 def collate_train(items: Sequence[TrainItem | UserError]) -> TrainBatch | UserError:
-    """Stack training items: the tensors with a batch axis, `paths` and `crops` as lists."""
-    samples: list[TrainItem] = []
+    """Stack training items to a TrainBatch; the first error among them takes its place."""
+    pairs: list[TrainItem] = []
     for item in items:
         if isinstance(item, UserError):
             return item
-        samples.append(item)
-    keys = [key for key, value in samples[0].items() if isinstance(value, torch.Tensor)]
-    batch: TrainBatch = {key: torch.stack([sample[key] for sample in samples]) for key in keys}
-    lists = {f"{key}s": [sample[key] for sample in samples] for key in ("path", "crop")}
-    return batch | lists
+        pairs.append(item)
+    samples = [sample for sample, _ in pairs]
+    return TrainBatch(
+        images=_stacked([sample.image for sample in samples]),
+        shrink_maps=_stacked([sample.targets.shrink_map for sample in samples]),
+        shrink_masks=_stacked([sample.targets.shrink_mask for sample in samples]),
+        threshold_maps=_stacked([sample.targets.threshold_map for sample in samples]),
+        threshold_masks=_stacked([sample.targets.threshold_mask for sample in samples]),
+        paths=[str(path) for _, path in pairs],
+        crops=[sample.crop for sample in samples],
+    )
 
 
 def collate_eval(items: Sequence[EvalItem | UserError]) -> EvalBatch | UserError:
@@ -141,12 +174,16 @@ def collate_eval(items: Sequence[EvalItem | UserError]) -> EvalBatch | UserError
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
     return EvalBatch(
-        images=torch.from_numpy(np.stack([pad_to(image, height, width) for image in images])),
+        images=_stacked([pad_to(image, height, width) for image in images]),
         sizes=[prepared.image.shape[1::-1] for prepared, _ in pairs],
         scales=[prepared.scale for prepared, _ in pairs],
         image_sizes=[prepared.image_size for prepared, _ in pairs],
         annotations=[annotation for _, annotation in pairs],
     )
+
+
+def _stacked(arrays: Sequence[NDArray[Any]]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
 
 
 def check_batch(batch: _T | UserError) -> _T:

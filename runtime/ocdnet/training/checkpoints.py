@@ -22,7 +22,7 @@ EPOCHS = "model_epoch_*_step_*.pth"
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove the unfinished files of a run that was killed while it wrote checkpoints."""
+    """Remove the temporary files of a run that was killed while it wrote a checkpoint."""
     for path in folder.glob(".*.pth.*tmp"):
         path.unlink(missing_ok=True)
 
@@ -51,13 +51,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
-    # Lightning's own way goes by memory and the system's temporary folder: slower, and another
-    # disk that may be full.
+    # Lightning writes to memory and the system's temporary folder first: slower, and one more disk
+    # that may be full.
     with replacing(path) as temporary, temporary.open("wb") as file:
         try:
             torch.save(checkpoint, file)
         except RuntimeError as error:
-            # torch covers what the disk said, or the user's Ctrl-C, with an error of its own.
+            # torch hides the disk's error, or the user's Ctrl-C, behind a RuntimeError of its own.
             if isinstance(error.__context__, OSError | KeyboardInterrupt):
                 raise error.__context__ from None
             raise
@@ -66,16 +66,16 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
 class EpochCheckpoints(Checkpoint):
     """Saves `model_epoch_<EEE>_step_<SSSSS>.pth`, `model_best.pth` and a link to the latest.
 
-    Epochs count from 0. Best is the highest hmean; without validation the lowest train_loss; of
-    equals the earlier. A run that is told to stop saves after the optimiser's step that it is at,
-    or after the validation, and ends.
+    Epochs count from 0. Best is the epoch with the highest hmean or, without validation, the lowest
+    train_loss; of equal ones the first. A run that receives SIGTERM finishes its optimiser step or
+    its validation, saves and ends.
 
     Args:
         folder: where to write.
-        config: the `train` section: interval, its unit, how many are kept. The last epoch's is
-            always written, and neither the newest nor what the run was resumed from deleted.
+        config: the `train` section: interval, its unit, how many are kept. The last epoch is
+            always saved; the newest checkpoint and the one resumed from are never deleted.
         validates: whether hmean is measured.
-        stop: whether the run is told to stop.
+        stop: the run's stop request.
     """
 
     def __init__(
@@ -89,26 +89,27 @@ class EpochCheckpoints(Checkpoint):
         self.best_epoch: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count on from the step that is resumed; the best so far is what rank 0 finds."""
-        self.stop.be_patient()
+        """Take the step and the best epoch from which a resumed run goes on."""
+        self.stop.defer()
+        # Other machines may not see the folder with the best checkpoint: rank 0 has looked.
         self.best, self.best_epoch = trainer.strategy.broadcast((self.best, self.best_epoch))
         self._step = trainer.global_step
         if trainer.ckpt_path:  # now, as it may be the link to the latest
             self._start = Path(trainer.ckpt_path).resolve()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Save within an epoch where the interval counts steps, or the run is to stop."""
+        """Save within an epoch if the interval counts steps, or if the run is to stop."""
         stepped, self._step = trainer.global_step > self._step, trainer.global_step
         last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         due = self.unit == "step" and trainer.global_step % self.interval == 0
-        # Gradients gathered for a step to come would be lost: save where there are none.
+        # Between steps, accumulated gradients would be lost. The epoch's end saves the last step.
         if not stepped or last_batch:
             return
-        told = self.stop.agreed(trainer)
-        if due or told:
+        stopping = self.stop.agreed(trainer)
+        if due or stopping:
             self._save(trainer)
-        if told:
-            self._obey()
+        if stopping:
+            self._stop()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the best and, at its interval, the epoch."""
@@ -120,19 +121,19 @@ class EpochCheckpoints(Checkpoint):
             improved = True
         if improved:
             trainer.save_checkpoint(self.folder / BEST)
-        told = self.stop.agreed(trainer)
+        stopping = self.stop.agreed(trainer)
         due = self.unit == "step" or (epoch + 1) % self.interval == 0
-        if last or due or told:
+        if last or due or stopping:
             self._save(trainer)
-        if told and not last:
-            self._obey()
+        if stopping and not last:
+            self._stop()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """What is left takes no time: nothing to stop any more."""
-        self.stop.obey()
+        """Stop deferring: what is left takes no time."""
+        self.stop.end_deferral()
 
-    def _obey(self) -> None:
-        self.stop.obey()
+    def _stop(self) -> None:
+        self.stop.end_deferral()
         latest = self.folder / LATEST
         raise Interrupted(
             "interrupted",
@@ -141,7 +142,7 @@ class EpochCheckpoints(Checkpoint):
         )
 
     def _improved(self, metrics: Mapping[str, Any], epoch: int, trainer: pl.Trainer) -> bool:
-        # hmean stays in the metrics between validations: look only when it is new.
+        # Between validations the metrics keep the last hmean: compare only a new one.
         if self.metric == "hmean" and (epoch + 1) % (trainer.check_val_every_n_epoch or 1):
             return False
         if self.metric not in metrics:
@@ -162,7 +163,7 @@ class EpochCheckpoints(Checkpoint):
     def _delete_old(self) -> None:
         if not self.keep:
             return
-        # By age, not by name: a run resumed from before its last epoch finds later ones there.
+        # By age, not by name: a run resumed from an earlier epoch finds files of later ones.
         by_age = sorted(self.folder.glob(EPOCHS), key=lambda path: path.stat().st_mtime_ns)
         for path in by_age[: -self.keep]:
             if path.resolve() != self._start:
@@ -173,6 +174,6 @@ class EpochCheckpoints(Checkpoint):
         return {"best": self.best, "best_epoch": self.best_epoch, "metric": self.metric}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best of the run that is resumed, if it is here and counted the same."""
+        """Keep the resumed run's best, if its file is in the folder and its metric the same."""
         if state_dict.get("metric") == self.metric and (self.folder / BEST).exists():
             self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]

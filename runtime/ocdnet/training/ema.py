@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 LOG = logging.getLogger("ocdnet")
@@ -19,29 +20,42 @@ EMA_KEY = "ocdnet_ema"
 
 
 def ema_decay(decay: float, updates: int) -> float:
-    """Decay of the update number `updates` (from 1), as TAO's: short-sighted at first.
+    """Decay of the update number `updates` (from 1), as TAO's: small at first.
 
     `decay * (1 - exp(-updates / 2000))`, in [0, decay).
     """
     return decay * (1 - math.exp(-updates / 2000))
 
 
-def part(checkpoint: dict[str, Any]) -> None:
-    """Put a checkpoint's trained weights back into its `state_dict`, where that is an average.
+class TrainedWeights(Callback):
+    """Resumes from the trained weights of a checkpoint whose `state_dict` is an average.
 
-    The average is then under `checkpoint[EMA_KEY]["average"]`.
+    Needed with and without `train.model_ema`: it may have been switched off since.
     """
-    kept = checkpoint.get(EMA_KEY)
-    if kept is not None and "trained" in kept:
-        kept["average"], checkpoint["state_dict"] = checkpoint["state_dict"], kept.pop("trained")
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Replace the average, which Lightning has loaded by now."""
+        saved = checkpoint.get(EMA_KEY)
+        if saved is not None:
+            # Unlike load_state_dict it also fills parameters that FSDP has split.
+            whole = StateDictOptions(full_state_dict=True)
+            set_model_state_dict(pl_module, saved["trained"], options=whole)
 
 
-class WeightAverage(Callback):
+class WeightAverage(TrainedWeights):
     """Averages every entry of the state dict after each optimiser step; integers are copied.
 
     Validation sees the average. Each checkpoint holds it as `state_dict`, so that whatever reads
     a checkpoint gets the network that was validated; the trained weights, from which a run goes
-    on, stand beside it (see `part`).
+    on, stand beside it under EMA_KEY.
+
+    Not Lightning's WeightAveraging (2.6, tried): it copies the weights of the first step instead
+    of averaging them, averages batch norm's counters, too, resumes from the average once it is
+    switched off, runs `configure_model` twice, and swaps after the module's
+    `on_validation_start`, so that processes would validate different batch statistics. Every hook
+    but one would have to be overridden.
 
     Args:
         decay: of a long run; see `ema_decay`.
@@ -59,16 +73,14 @@ class WeightAverage(Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Go on with the average of the run that is resumed; without one, start from its weights.
-
-        The module has parted the checkpoint by now.
-        """
-        kept = checkpoint.get(EMA_KEY)
-        if kept is None:
+        """Go on with the checkpoint's average; without one, start from its weights."""
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        saved = checkpoint.get(EMA_KEY)
+        if saved is None:
             LOG.info("The checkpoint holds no average of weights: train.model_ema starts here.")
             self._average = _copied(pl_module.state_dict())
         else:
-            self._average, self.updates = _copied(kept["average"]), kept["updates"]
+            self._average, self.updates = _copied(checkpoint["state_dict"]), saved["updates"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Follow the weights to their device."""
@@ -105,6 +117,7 @@ class WeightAverage(Callback):
 
     @torch.no_grad()
     def _swap(self, pl_module: pl.LightningModule) -> None:
+        # In place: the optimiser and DDP keep references to the module's own tensors.
         for key, own in pl_module.state_dict().items():
             trained = own.clone()
             own.copy_(self._average[key])

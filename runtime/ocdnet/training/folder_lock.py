@@ -1,4 +1,4 @@
-"""One run at a time in a results folder: a lock that ends with the process that holds it."""
+"""One run at a time in a results folder: a lock that ends with its process."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ _open: set[TextIO] = set()
 
 @contextmanager
 def locked_folder(path: Path) -> Iterator[bool]:
-    """Hold a folder by the file that is its run's for life, its status.json, made where it is not.
+    """Lock a results folder by a file in it that no run ever replaces: its status.json.
 
-    The kernel lets go when the process ends, however it does. Whether the folder is held: not on
-    a file system without locks, which is told.
+    The kernel releases the lock when the process ends, however it ends.
+
+    Args:
+        path: the file; made, with its folder, if it is missing.
+
+    Yields:
+        Whether the folder is locked. A file system without locks only causes a warning.
 
     Raises:
-        SpecError: another process holds it.
+        SpecError: another process has locked it.
         EnvironmentFault: the folder can't be made or written.
     """
     try:
@@ -59,16 +64,16 @@ def _locked(file: TextIO, folder: Path) -> bool:
         if error.errno not in _UNKNOWN:
             raise os_fault(error, folder) from error
         LOG.warning(
-            "The file system of %s has no locks: see that no other run writes there", folder
+            "The file system of %s has no locks: make sure that no other run writes there", folder
         )
         return False
     return True
 
 
-def _let_go() -> None:
-    # A lock ends with the last process that has the file: data workers may outlive the run.
+def _close_in_child() -> None:
+    # A lock lasts until the last process closes its file, and data workers may outlive the run.
     while _open:
         _open.pop().close()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_close_in_child)

@@ -1,4 +1,4 @@
-"""The processes that Lightning starts, one a GPU; rank 0 outlives one that fails, to tell of it."""
+"""Starts one process a GPU, as Lightning does, and reports one that fails."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ocdnet.errors import Exit
 from ocdnet.runs.status import StatusWriter, last_state
 
 GRACE_SECONDS = 20.0
-"""How long rank 0 has, once a process of its machine has failed, to end by itself."""
-_LOOK_SECONDS = 1.0
+"""Time for rank 0 to end with its own error, once another process of its machine has failed."""
+_POLL_SECONDS = 1.0
 
 
 def watch_children(trainer: pl.Trainer, status: StatusWriter) -> None:
-    """Watch over what Lightning starts in our way; its own kills rank 0 without a word."""
-    own = trainer.strategy.launcher
-    if isinstance(own, _SubprocessScriptLauncher):
-        trainer.strategy._launcher = _Launcher(own, status)
+    """Replace Lightning's launcher, which kills rank 0 without a word when a process fails."""
+    lightnings = trainer.strategy.launcher
+    if isinstance(lightnings, _SubprocessScriptLauncher):
+        trainer.strategy._launcher = _Launcher(lightnings, status)
 
 
 class _Launcher(_SubprocessScriptLauncher):
-    def __init__(self, own: _SubprocessScriptLauncher, status: StatusWriter) -> None:
-        super().__init__(own.cluster_environment, own.num_processes, own.num_nodes)
+    def __init__(self, replaced: _SubprocessScriptLauncher, status: StatusWriter) -> None:
+        super().__init__(replaced.cluster_environment, replaced.num_processes, replaced.num_nodes)
         self.status = status
 
     def launch(self, function: Any, *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
-        """Start the others, if no launcher has, and do this process's part."""
+        """Start the other processes, unless a launcher has, and call `function` in this one."""
         self.cluster_environment.validate_settings(self.num_processes, self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
             self._call_children_scripts()
@@ -43,13 +43,14 @@ class _Launcher(_SubprocessScriptLauncher):
 
 
 def _watch(children: list[subprocess.Popen[bytes]], status: StatusWriter) -> None:
-    """Until all have ended well; of one that did not, tell, and end everything."""
+    """Wait until all have succeeded; if one fails, report it and end the whole run."""
     while any(child.poll() is None for child in children):
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
         failed = next((child for child in children if child.returncode), None)
         if failed is None:
             continue
-        time.sleep(GRACE_SECONDS)  # this thread ends with the process, which has heard by now
+        # Rank 0 mostly fails in this time, too, with a better message; this thread dies with it.
+        time.sleep(GRACE_SECONDS)
         for child in children:
             child.kill()
         if last_state(status.path) != "FAILURE":

@@ -27,18 +27,18 @@ _OFFLINE = "Set WANDB_MODE=offline to log into the results folder (`wandb sync` 
 
 
 def run_loggers(config: WandbConfig, folder: Path, spec: Mapping[str, Any]) -> list[Logger]:
-    """TensorBoard's, where the package is there, and Weights & Biases' where the spec enables it.
+    """Loggers of TensorBoard, if it is installed, and Weights & Biases, if the spec enables it.
 
     Args:
         config: the `wandb` section.
-        folder: the run's; both write below it.
+        folder: the run's folder; both write below it.
         spec: the resolved spec, secrets masked, to be shown with the run.
 
     Raises:
         EnvironmentFault: Weights & Biases is enabled and not installed, not logged in, or can't
             be reached.
     """
-    # First, as it can only copy TensorBoard files that are opened later.
+    # W&B comes first: it can only copy TensorBoard files that are opened after it.
     loggers: list[Logger] = [_wandb(config, folder, spec)] if config.enable else []
     if find_spec("tensorboard") is not None:
         loggers.append(TensorBoardLogger(folder, name=TENSORBOARD, version=""))
@@ -50,7 +50,7 @@ def run_loggers(config: WandbConfig, folder: Path, spec: Mapping[str, Any]) -> l
 def log_picture(
     loggers: Sequence[Logger], name: str, picture: NDArray[np.uint8], step: int
 ) -> None:
-    """Show a picture uint8[H, W, 3], BGR, under a name that stays the same from step to step."""
+    """Log a picture uint8[H, W, 3], BGR; pictures of one name form a series over the steps."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             _add_jpeg(logger, name, picture, step)
@@ -77,7 +77,7 @@ def _add_jpeg(logger: TensorBoardLogger, name: str, picture: NDArray[np.uint8], 
 
 
 class _Wandb(WandbLogger):
-    """Closes its run when training ends, and tells how it ended."""
+    """Closes its run when training ends, and records whether it succeeded."""
 
     def finalize(self, status: str) -> None:
         super().finalize(status)
@@ -109,14 +109,14 @@ def _wandb(config: WandbConfig, folder: Path, spec: Mapping[str, Any]) -> WandbL
         config=dict(spec),
     )
     if is_rank_zero():
-        # By setup, which has read the environment and the folder's own settings.
+        # Only wandb.setup() knows the mode: it reads the environment and the folder's settings.
         mode = wandb.setup().settings.mode
         _open(logger, online=mode not in ("offline", "dryrun", "disabled"))
     return logger
 
 
 def _open(logger: WandbLogger, *, online: bool) -> None:
-    """Start the run now, before training: what is wrong is told here, and nothing ever asked."""
+    """Start the run before training, so that errors come early; never prompts the user."""
     import wandb  # noqa: PLC0415 - optional
 
     if online:
@@ -138,7 +138,7 @@ def _require_login() -> None:
     if "prompt" not in inspect.signature(wandb.login).parameters:
         raise EnvironmentFault(
             "old-package",
-            f"wandb {wandb.__version__} can't look for a login without asking for one",
+            f"wandb {wandb.__version__} can't check the login without prompting for one",
             expected="wandb 0.31 or newer",
             hint=install.command("wandb"),
         )

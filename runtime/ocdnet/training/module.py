@@ -18,10 +18,8 @@ from ocdnet.models.dbnet import DBNet
 from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
-from ocdnet.training import ema
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
-from ocdnet.training.schedule import warmup_poly_factor
-from ocdnet.training.status_callback import steps_per_epoch
+from ocdnet.training.schedule import steps_per_epoch, warmup_poly_factor
 from ocdnet.training.strategy import FSDP, shard, share_buffers
 from ocdnet.weights import SPEC_KEY
 
@@ -58,28 +56,28 @@ class DetectionModule(pl.LightningModule):
         self.trainer.datamodule.reseed(self.config.seed)
 
     def configure_model(self) -> None:
-        """Make the network one of several processes, which have met by now.
+        """Prepare the network for the run's processes, which are connected by now.
 
-        FAN's batch statistics are of all GPUs' images, as in TAO.
+        FAN's neck takes its batch statistics over the images of all GPUs, as TAO's.
         """
         several, gpu = self.trainer.world_size > 1, self.trainer.strategy.root_device.type == "cuda"
         if several and gpu and isinstance(self.model.neck, FANNeck):
             self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         if self.config.distributed_strategy != "ddp":
-            self.model.to(memory_format=torch.contiguous_format)  # no other can be split
+            self.model.to(memory_format=torch.contiguous_format)  # only this format can be split
         if self.config.distributed_strategy == FSDP:
             shard(self.model, self.device_mesh)
         if self.config.compile:
-            self.model.compile()  # in place: the keys of its state stay
+            self.model.compile()  # in place, which leaves the state dict's keys as they are
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8[B, H, W, 3] -> the network's maps; see `DBHead.forward`."""
         return self.model((images.permute(0, 3, 1, 2) - self.mean) / 255)
 
     def on_train_start(self) -> None:
-        """Set what a checkpoint has brought back to what the spec says now.
+        """Replace the optimiser's arguments that a checkpoint has restored by the spec's.
 
-        A run resumed within an epoch needs its learning rate: Lightning starts no epoch for it.
+        Also sets the learning rate: Lightning starts no epoch when it resumes within one.
         """
         for group in self.trainer.optimizers[0].param_groups:
             group.update(optimizer_arguments(self.config.optimizer))
@@ -90,7 +88,7 @@ class DetectionModule(pl.LightningModule):
         self._set_rate(self.current_epoch)
 
     def on_train_batch_start(self, batch: TrainBatch, batch_idx: int) -> None:
-        """Seed what the network draws, and set the step's learning rate where it has its own.
+        """Seed torch, and set the learning rate if it changes with each step.
 
         Dropout then depends on seed, epoch, batch and rank alone: a resumed run draws the same.
         """
@@ -107,19 +105,19 @@ class DetectionModule(pl.LightningModule):
             group["lr"] = self.config.optimizer.args.lr * factor
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
-        """Loss of one batch; a non-finite one ends the run, naming the images."""
+        """Loss of one batch; raises RunError, which names the images, if it is not finite."""
         terms = self.loss(
-            self(batch["image"]),
-            batch["shrink_map"],
-            batch["shrink_mask"],
-            batch["threshold_map"],
-            batch["threshold_mask"],
+            self(batch.images),
+            batch.shrink_maps,
+            batch.shrink_masks,
+            batch.threshold_maps,
+            batch.threshold_masks,
         )
         if not torch.isfinite(terms.total):
             raise RunError(
                 "non-finite-loss",
                 f"The loss is {terms.total.item()} in epoch {self.current_epoch}",
-                got=batch["paths"],
+                got=batch.paths,
                 expected="a finite loss",
                 hint="Lower train.optimizer.args.lr, or train with precision fp32 or bf16.",
             )
@@ -129,7 +127,7 @@ class DetectionModule(pl.LightningModule):
             prog_bar=True,
             on_step=True,
             on_epoch=True,
-            batch_size=len(batch["paths"]),
+            batch_size=len(batch.paths),
             sync_dist=True,
         )
         self.log_dict(
@@ -141,18 +139,18 @@ class DetectionModule(pl.LightningModule):
             },
             on_step=True,
             on_epoch=True,
-            batch_size=len(batch["paths"]),
+            batch_size=len(batch.paths),
             sync_dist=True,
         )
         return terms.total
 
     def on_validation_start(self) -> None:
-        """Validate the same network in every process: the one that is saved."""
+        """Make every process validate the network that is saved."""
         if self.trainer.world_size > 1:
             share_buffers(self.model)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the counts of the validation before."""
+        """Count from zero."""
         self.metric = DetectionMetric()
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, list[Any]]:
@@ -194,25 +192,24 @@ class DetectionModule(pl.LightningModule):
             self.log(name, getattr(total, name), prog_bar=name == "hmean", rank_zero_only=False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The spec's optimiser over all parameters; on GPUs in one kernel, where that may be."""
+        """The spec's optimiser over all parameters; on GPUs fused into one kernel if possible."""
         plain = self.config.distributed_strategy == "ddp" and self.config.precision != "fp16"
-        # Under fp16 a fused optimiser unscales the gradients itself, and they could not be clipped.
+        # Under fp16 a fused optimiser unscales the gradients itself, too late to clip them.
         fused = plain and self.trainer.strategy.root_device.type == "cuda"
         return build_optimizer(self.config.optimizer, self.model, fused=fused)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the checkpoint say how it was made."""
+        """Store the spec in the checkpoint."""
         checkpoint[SPEC_KEY] = self.spec
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the weights to go on from; raises SpecError where no epoch is left to train."""
+        """Refuse, as a SpecError, a checkpoint that has seen more epochs than the spec asks for."""
         done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         if done > self.config.num_epochs:
             raise SpecError(
                 "too-few-epochs",
-                "The checkpoint to resume from is further than 'train.num_epochs'",
+                "The checkpoint to resume from has seen more epochs than 'train.num_epochs'",
                 got=self.config.num_epochs,
-                expected=f"at least {done}, the epochs that it has seen",
+                expected=f"at least {done}",
                 hint=f"Train longer: train.num_epochs={done + 1} or more.",
             )
-        ema.part(checkpoint)

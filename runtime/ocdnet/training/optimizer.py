@@ -1,4 +1,4 @@
-"""The spec's optimiser, with the arguments that it knows."""
+"""The spec's optimiser, with the arguments that it takes."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def optimizer_arguments(config: Optimizer) -> dict[str, Any]:
 def build_optimizer(
     config: Optimizer, model: torch.nn.Module, *, fused: bool = False
 ) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD over all parameters; an argument of another one is told and ignored.
+    """Adam, AdamW or SGD over all parameters; warns of arguments that only the others take.
 
     Args:
-        config: the spec's.
-        model: whose parameters.
-        fused: step all of them in one kernel.
+        config: the spec's `train.optimizer`.
+        model: its parameters are optimised.
+        fused: update all parameters in one kernel.
     """
-    given = optimizer_arguments(config)
+    arguments = optimizer_arguments(config)
     for field in dataclasses.fields(config.args):
         value = getattr(config.args, field.name)
-        if field.name not in given and value != field.default:
+        if field.name not in arguments and value != field.default:
             key = f"train.optimizer.args.{field.name}"
             LOG.warning("%r is ignored: %s has no such argument", key, config.type)
-    return _KINDS[config.type][0](model.parameters(), fused=fused or None, **given)
+    return _KINDS[config.type][0](model.parameters(), fused=fused or None, **arguments)

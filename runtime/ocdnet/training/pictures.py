@@ -35,12 +35,12 @@ class WorstAndBest(Callback):
         self._showcase = Showcase()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget a run that failed in the same folder before this one began."""
+        """Remove what an earlier, failed run left in the folder."""
         if trainer.is_global_zero and trainer.ckpt_path is None:
             (self.folder / SAMPLES).unlink(missing_ok=True)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget the validation before."""
+        """Start with no images."""
         self._showcase = Showcase()
 
     def on_validation_batch_end(
@@ -51,13 +51,13 @@ class WorstAndBest(Callback):
         batch: EvalBatch,
         *_: Any,
     ) -> None:
-        """Look at what was found in the batch's images."""
+        """Compare the batch's images with the worst and best so far."""
         rows = zip(batch.annotations, outputs["found"], outputs["matches"], strict=True)
-        for annotation, found, match in rows:
-            self._showcase.add(annotation, found, match)
+        for annotation, polygons, match in rows:
+            self._showcase.add(annotation, polygons, match)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Gather the ranks' and write, unless an earlier epoch was better."""
+        """Merge the images of all ranks and write them, unless an earlier epoch was better."""
         for other in _of_other_ranks(trainer, self._showcase):
             self._showcase.merge(other)
         if not trainer.is_global_zero:
@@ -71,8 +71,8 @@ class WorstAndBest(Callback):
 class MapPictures(Callback):
     """Shows images with labels and detections, and their shrink, threshold and binary maps.
 
-    The first image of the first, the middle and the last batch of rank 0; of very many
-    validations a hundred or so. Costs the threshold branch of the head on these images.
+    Of rank 0 the first image of the first, the middle and the last batch; at most about a hundred
+    validations of a run are shown. Costs the head's threshold branch on these images.
     """
 
     def __init__(self) -> None:
@@ -87,8 +87,8 @@ class MapPictures(Callback):
         batch_idx: int,
         *_: Any,
     ) -> None:
-        """Listen to the head where the batch is one to be pictured."""
-        if trainer.is_global_zero and batch_idx in _pictured(trainer):
+        """Record input and output of the head if the batch is to be shown."""
+        if trainer.is_global_zero and batch_idx in _shown_batches(trainer):
             self._hook = pl_module.model.head.register_forward_hook(self._see)
 
     def on_validation_batch_end(
@@ -124,8 +124,8 @@ def _of_other_ranks(trainer: pl.Trainer, own: Showcase) -> list[Showcase]:
     return [one for rank, one in enumerate(gathered) if rank != trainer.global_rank]
 
 
-def _pictured(trainer: pl.Trainer) -> set[int]:
-    """The batches to be pictured in this validation."""
+def _shown_batches(trainer: pl.Trainer) -> set[int]:
+    """Indices of the batches of this validation of which an image is shown."""
     interval = trainer.check_val_every_n_epoch or 1
     stride = math.ceil((trainer.max_epochs or 1) / interval / _MOST_VALIDATIONS)
     if (trainer.current_epoch + 1) // interval % stride:
@@ -143,7 +143,7 @@ def _maps(head: Any, features: Tensor, probability: Tensor) -> list[NDArray[np.u
 
 
 def _overlay(
-    batch: EvalBatch, found: list[Points], match: ImageMatch, img_mode: str
+    batch: EvalBatch, polygons: list[Points], match: ImageMatch, img_mode: str
 ) -> NDArray[np.uint8]:
     """The first image at the network's size or below, BGR, with its labels and detections."""
     width, height = batch.sizes[0]
@@ -151,7 +151,7 @@ def _overlay(
     image = np.ascontiguousarray(image[:, :, ::-1]) if img_mode == "RGB" else image
     image, factor = fitted(image, _TILE)
     scale = factor / np.array(batch.scales[0])
-    roles = by_role(batch.annotations[0], found, match)
+    roles = by_role(batch.annotations[0], polygons, match)
     scaled = {role: [polygon * scale for polygon in group] for role, group in roles.items()}
     return draw_roles(image, scaled, thickness=1)
 

@@ -1,4 +1,4 @@
-"""Processes of one run that a launcher started: they meet first, and fail together."""
+"""The processes of one run: they connect before all else, and end with one common error."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ocdnet.ranks import Launched, is_rank_zero, launched
 from ocdnet.runs.status import StatusWriter, last_state
 
 TIMEOUT = timedelta(minutes=10)
-"""How long a process waits for another one before it gives the run up."""
+"""How long a process waits for another one before it gives up."""
 _FAILURE = "ocdnet/failure"
 _LOST = ("gloo", "nccl", "connection", "timed out", "timeout", "store")
-"""What torch's collectives say of a process that is gone or silent, in lower case."""
+"""Words, in lower case, of torch's errors about a process that is gone or silent."""
 
 
 def cluster(run: Launched) -> ClusterEnvironment:
-    """Lightning's view of a launcher; Slurm's jobs are requeued by their script."""
+    """What tells Lightning rank and address. Slurm jobs are requeued by their own script."""
     if run.launcher == "srun":
         return SLURMEnvironment(auto_requeue=False)
     return TorchElasticEnvironment()
@@ -40,10 +40,10 @@ def cluster(run: Launched) -> ClusterEnvironment:
 def connected(devices: Devices) -> Iterator[None]:
     """Connect with the run's other processes, if a launcher has started them.
 
-    What Lightning starts by itself it connects later, when rank 0 has prepared everything.
+    Processes that Lightning starts are connected by it later, once rank 0 has prepared the run.
 
     Raises:
-        RunError: they did not all come within TIMEOUT.
+        RunError: not all of them connected within TIMEOUT.
     """
     run = launched()
     if run is None or devices.world == 1:
@@ -69,7 +69,7 @@ def connected(devices: Devices) -> Iterator[None]:
 
 
 def by_rank_zero(act: Callable[[], None]) -> None:
-    """Let rank 0 act before the others go on; the error it meets is everyone's."""
+    """Call `act` on rank 0 while the others wait; they raise the UserError that it raises."""
     outcome: list[UserError | None] = [None]
     if is_rank_zero():
         try:
@@ -82,48 +82,51 @@ def by_rank_zero(act: Callable[[], None]) -> None:
         raise outcome[0]
 
 
-def shared(error: BaseException, status: StatusWriter) -> BaseException:
-    """The error that ends the run: the first of any process, whichever this one met.
+def first_error(error: BaseException, status: StatusWriter) -> BaseException:
+    """The error that ends the run: the first one of any process, given the error of this one.
 
-    The process that it befell writes it to status.json, also where it is not rank 0: that may be
-    waiting for it, or be gone.
+    The process that failed first writes it to status.json, even if it is not rank 0, which may
+    still be waiting for that process, or be gone.
     """
     if not distributed.is_initialized():
         return error
     rank = distributed.get_rank()
     lost = not isinstance(error, UserError) and _is_loss(error)
     own: BaseException = _lost(error) if lost else error
-    told = None
+    first = None
     with contextlib.suppress(RuntimeError):  # the store is gone with the process that holds it
-        told = _first(own, rank)
-    if told is not None and told["rank"] != rank:
-        return _rebuilt(told)
-    # Told to stop, all stop.
-    alike = isinstance(own, KeyboardInterrupt | Interrupted)
-    if rank and not alike and last_state(status.path) != "FAILURE":
+        first = _announced(own, rank)
+    if first is not None and first["rank"] != rank:
+        return _rebuilt(first)
+    # A stop request reaches every process: rank 0 reports it.
+    stopped = isinstance(own, KeyboardInterrupt | Interrupted)
+    if rank and not stopped and last_state(status.path) != "FAILURE":
         StatusWriter(status.path).write("FAILURE", str(own) or type(own).__name__)
     return own
 
 
-def _first(own: BaseException, rank: int) -> dict[str, Any] | None:
-    """What the first process to fail has told, or this one now tells the others."""
+def _announced(own: BaseException, rank: int) -> dict[str, Any] | None:
+    """The failure in the store that all processes share; if there is none, this process's."""
     store = distributed.distributed_c10d._get_default_store()
-    if isinstance(own, KeyboardInterrupt):  # perhaps a launcher's, that ends all after one
+    # Ctrl-C is never announced: a launcher interrupts all processes once one has failed.
+    if isinstance(own, KeyboardInterrupt):
         return json.loads(store.get(_FAILURE)) if store.check([_FAILURE]) else None
     fault = own
     if not isinstance(fault, UserError):
         fault = UserError("bug", f"{type(own).__name__}: {own}", hint="Please report this.")
     content = {"rank": rank, "exit_code": fault.exit_code, "error": fault.to_dict()}
-    mine = json.dumps(content, default=str)
-    told: dict[str, Any] = json.loads(store.compare_set(_FAILURE, "", mine))
-    return told
+    # Sets the key only if it is empty, and returns its value: of two failures one is the first.
+    first: dict[str, Any] = json.loads(
+        store.compare_set(_FAILURE, "", json.dumps(content, default=str))
+    )
+    return first
 
 
-def _rebuilt(told: dict[str, Any]) -> UserError:
+def _rebuilt(failure: dict[str, Any]) -> UserError:
     kinds: dict[int, type[UserError]] = {
         kind.exit_code: kind for kind in UserError.__subclasses__()
     }
-    return kinds.get(told["exit_code"], UserError)(**told["error"])
+    return kinds.get(failure["exit_code"], UserError)(**failure["error"])
 
 
 def _is_loss(error: BaseException) -> bool:
@@ -136,6 +139,6 @@ def _lost(error: BaseException) -> RunError:
         "process-lost",
         "Another process of the run ended, or did not answer",
         got=str(error).strip().splitlines()[0][:200],
-        hint="Its own output tells why. Killed without a word, it ran out of memory most often: "
-        "lower dataset.train_dataset.loader.batch_size or num_workers.",
+        hint="Its own output says why. If it was killed without a message, memory most likely ran "
+        "out: lower dataset.train_dataset.loader.batch_size or num_workers.",
     )

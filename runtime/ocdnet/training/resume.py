@@ -1,4 +1,4 @@
-"""Which folder a run may write to, and which checkpoint it may go on from."""
+"""Which folder a run may write to, and which checkpoint it may resume from."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ _RESULTS = "results.json"
 
 
 def refuse_used(folder: Path, start: Path | None) -> None:
-    """See that a run does not write over another one.
+    """Refuse a folder that holds another run.
 
-    A new run may follow a dry run, or one that ended without a checkpoint.
+    What a dry run left, or a run that ended before its first checkpoint, is no obstacle.
 
     Args:
         folder: where the run will write.
-        start: the checkpoint it goes on from: one of this folder's, or the folder holds no run.
+        start: the checkpoint to resume from; if it lies in `folder`, that run goes on.
 
     Raises:
-        SpecError: `folder` holds what another run has made.
+        SpecError: `folder` holds checkpoints or results of another run.
     """
     if start is not None and start.resolve().parent == folder.resolve():
         return
     held = sorted(path.name for path in [*folder.glob(EPOCHS), *folder.glob(_RESULTS)])
-    brought = start is not None and _same(start.parent / BEST, folder / BEST)
-    if (folder / BEST).exists() and not brought:
+    # An earlier attempt to resume may have copied the best checkpoint (see `bring_best`).
+    copied = start is not None and _same(start.parent / BEST, folder / BEST)
+    if (folder / BEST).exists() and not copied:
         held.insert(0, BEST)
     if held:
         raise _in_use(folder, held[0])
 
 
 def refuse_running(folder: Path) -> None:
-    """See by its status.json alone that no run is under way in a folder that can't be held.
+    """Refuse a folder whose status.json shows a run under way; for folders without locks.
 
     Raises:
-        SpecError: the last line is of a run that has not ended, or was killed.
+        SpecError: the last line is of a run that goes on, or was killed.
     """
     state = last_state(folder / "status.json")
     if state not in (None, "FAILURE", "SUCCESS"):
@@ -74,10 +75,10 @@ def _same(left: Path, right: Path) -> bool:
 
 
 def check_resumable(path: Path, experiment: Experiment, model: nn.Module) -> None:
-    """See that training can go on from a checkpoint, with this spec and this network.
+    """Check that this spec and network can resume from a checkpoint.
 
     Raises:
-        DataError: no checkpoint, weights alone, another network, another optimiser.
+        DataError: it is missing, holds weights only, or has another network or optimiser.
     """
     checkpoint = read_checkpoint(path)
     if not checkpoint.full:
@@ -102,7 +103,7 @@ def check_resumable(path: Path, experiment: Experiment, model: nn.Module) -> Non
 
 
 def _check_optimizer(checkpoint: Checkpoint, experiment: Experiment) -> None:
-    """What an optimiser remembers fits its own kind alone; its numbers may be changed."""
+    """Only the optimiser's type and state must be the same; its numbers may change."""
     now = experiment.train.optimizer
     then = checkpoint.spec["train"]["optimizer"]
     changed = {"type": now.type} | (
@@ -122,7 +123,7 @@ def _check_optimizer(checkpoint: Checkpoint, experiment: Experiment) -> None:
 
 
 def bring_best(start: Path, folder: Path) -> None:
-    """Copy the best so far into the folder of a run that goes on in another one."""
+    """Copy the best checkpoint so far into the new folder of a run that is resumed."""
     best = start.parent / BEST
     if best.is_file() and not (folder / BEST).exists():
         with replacing(folder / BEST) as temporary:

@@ -1,6 +1,10 @@
-"""Learning rate as a pure function of the epoch."""
+"""Learning rate as a pure function of the epoch, which may be a fraction of its steps."""
 
 from __future__ import annotations
+
+import math
+
+import pytorch_lightning as pl
 
 
 def warmup_poly_factor(
@@ -9,9 +13,9 @@ def warmup_poly_factor(
     """Factor of the base learning rate at `epoch` (from 0; a step is a fraction) of `num_epochs`.
 
     Linear from 1/3 to 1 over `warmup_epochs`, then `(remaining / decaying) ** power`, as TAO's
-    WarmupPolyLR. Being a function of the epoch alone it needs no state: a resumed run, also one
-    with another `num_epochs`, takes the rate of its own schedule. In (0, 1] while
-    `epoch < num_epochs`; from there on 0, unless the warm-up goes on.
+    WarmupPolyLR. Being a function of the epoch alone, it needs no state: a resumed run follows its
+    own schedule, even with another `num_epochs`. In (0, 1] while `epoch < num_epochs`; from there
+    on 0, unless the warm-up is longer.
     """
     if epoch < warmup_epochs:
         progress = epoch / warmup_epochs
@@ -19,3 +23,8 @@ def warmup_poly_factor(
     if epoch >= num_epochs:
         return 0.0
     return float(((num_epochs - epoch) / (num_epochs - warmup_epochs)) ** power)
+
+
+def steps_per_epoch(trainer: pl.Trainer) -> int:
+    """Optimiser steps of an epoch; the last one may accumulate fewer batches."""
+    return max(1, math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches))

@@ -1,4 +1,4 @@
-"""What a scheduler and `docker stop` send, SIGTERM: heard at once, obeyed when all is saved."""
+"""SIGTERM, as schedulers and `docker stop` send it: a run ends once everything is saved."""
 
 from __future__ import annotations
 
@@ -12,46 +12,47 @@ import pytorch_lightning as pl
 
 
 class StopRequest:
-    """Whether this process was told to end.
+    """Whether SIGTERM has asked this process to end.
 
     Before and after the training loop SIGTERM ends the run at once, as Ctrl-C does. Within it the
-    request waits until the run can stop with everything saved; a second one does not wait.
+    first one is deferred until everything is saved; a second one ends the run at once.
     """
 
     def __init__(self) -> None:
-        self.waiting = self._patient = self._over = False
+        self._pending = self._deferring = self._ending = False
 
     def handle(self, *_: Any) -> None:
-        """The signal's handler."""
-        if self._over:
-            return  # once is enough: let the last lines out
-        if self._patient and not self.waiting:
-            self.waiting = True
+        """Handle the signal; raises KeyboardInterrupt unless it is deferred or already handled."""
+        if self._ending:
+            return  # the run ends already: let it write its last lines
+        if self._deferring and not self._pending:
+            self._pending = True
             return
-        self._over = True
+        self._ending = True
         raise KeyboardInterrupt
 
-    def be_patient(self) -> None:
-        """The loop begins. Lightning's own handler, which is set by now, must go.
+    def defer(self) -> None:
+        """Defer requests from now on; to be called when Lightning has set its signal handlers.
 
-        It broadcasts to the other processes from within the handler, whatever they are doing.
+        Replaces Lightning's handler of SIGTERM: it broadcasts to the other processes at once,
+        although they may be in the middle of another collective call.
         """
-        self._patient = True
+        self._deferring = True
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.handle)
 
     def agreed(self, trainer: pl.Trainer) -> bool:
-        """Whether any process was told to end; all of them ask at the same step."""
-        return bool(trainer.strategy.reduce_boolean_decision(self.waiting, all=False))
+        """Whether any process has a request; all of them must call this at the same step."""
+        return bool(trainer.strategy.reduce_boolean_decision(self._pending, all=False))
 
-    def obey(self) -> None:
-        """Everything is saved, or the loop is over: what comes now must not be disturbed."""
-        self._over, self._patient = self.waiting, False
+    def end_deferral(self) -> None:
+        """Everything is saved: a deferred request may end the run, and later ones are ignored."""
+        self._ending, self._deferring = self._pending, False
 
 
 @contextmanager
 def stoppable() -> Iterator[StopRequest]:
-    """Listen to SIGTERM; only a main thread can."""
+    """Handle SIGTERM while the context lasts; outside the main thread Python cannot."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

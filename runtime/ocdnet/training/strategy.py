@@ -1,4 +1,4 @@
-"""How several devices share the work: Lightning's strategies, as the spec's choice sets them."""
+"""Lightning's strategy and precision for the spec's choice."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ BUCKET = 1 << 24
 
 
 def check_strategy(config: TrainConfig, devices: Devices) -> None:
-    """See that this machine can do what the spec's strategy needs.
+    """Check that this machine, and the other keys, suit the spec's strategy.
 
     Raises:
-        EnvironmentFault: no GPU, no package, or a switch that the strategy does not go with.
+        EnvironmentFault: no GPU, no package, or a key that the strategy does not support.
     """
     name = config.distributed_strategy
     if name == "ddp":
@@ -77,7 +77,7 @@ def build_strategy(config: TrainConfig, devices: Devices, recomputes: bool) -> S
     """Lightning's strategy for the spec's choice; see docs/multi-node.md for what each is for.
 
     Args:
-        config: the `train` section, seen by `check_strategy`.
+        config: the `train` section, which has passed `check_strategy`.
         devices: of the run.
         recomputes: whether activations are recomputed in the backward pass: DDP then can't look
             for unused parameters.
@@ -97,14 +97,14 @@ def build_strategy(config: TrainConfig, devices: Devices, recomputes: bool) -> S
         return "auto"
     return DDPStrategy(
         find_unused_parameters=not recomputes,
-        # The module shares them before each validation, with every strategy; not with every batch.
+        # The module shares them itself, before each validation: every batch would cost time.
         broadcast_buffers=False,
         timeout=TIMEOUT,
     )
 
 
 def precision_of(config: TrainConfig, gpu: bool) -> Precision | str:
-    """Lightning's precision, as a plugin where it knows no name for it."""
+    """Lightning's precision: a name, or a plugin where no name selects it."""
     name = config.precision
     if config.distributed_strategy != "ddp" and name != "fp16":
         LOG.warning("%s trains in fp16, whatever train.precision says", config.distributed_strategy)
@@ -122,10 +122,10 @@ def precision_of(config: TrainConfig, gpu: bool) -> Precision | str:
 
 
 def shard(model: nn.Module, mesh: Any) -> None:
-    """Split contiguous parameters over a mesh's processes, by backbone, neck and head (FSDP2).
+    """Split the parameters, which must be contiguous, over the processes of a mesh (FSDP2).
 
-    A part's parameters are gathered while it computes. The mesh is Lightning's, of two
-    dimensions.
+    Backbone, neck and head are units: the whole parameters of a unit are gathered while it
+    computes. The mesh is Lightning's, of two dimensions.
     """
     from torch.distributed.fsdp import fully_shard  # noqa: PLC0415 - torch >= 2.6, and slow
 
@@ -134,7 +134,7 @@ def shard(model: nn.Module, mesh: Any) -> None:
 
 
 def share_buffers(model: nn.Module) -> None:
-    """Give every process rank 0's running statistics, with which the model is saved."""
+    """Give every process the running statistics of rank 0, which are the ones saved."""
     for buffer in model.buffers():
         torch.distributed.broadcast(buffer, src=0)
 
@@ -146,7 +146,7 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
     """
     host = {"device": "cpu", "pin_memory": True}
     return {
-        # Only for its throughput log: the loader decides. Lightning would build one to find out.
+        # DeepSpeed only logs it. Without it Lightning would build a data loader to find out.
         "train_micro_batch_size_per_gpu": 1,
         "zero_optimization": {
             "stage": 3,
@@ -156,7 +156,7 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
             "overlap_comm": True,
             "contiguous_gradients": True,
         },
-        # Not DeepSpeed's fp16, which turns the whole network: the head needs full precision.
+        # Not DeepSpeed's fp16, which casts the whole network: the head needs full precision.
         "torch_autocast": {"enabled": True, "dtype": "float16"},
         # torch's optimisers, so that the spec's arguments (amsgrad) hold; they run on the CPU.
         "zero_allow_untested_optimizer": True,
@@ -165,7 +165,7 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
 
 
 class _WholePrecision(DeepSpeedPrecision):
-    """Leaves batches as they are: they hold bytes, and what Lightning's does not take apart."""
+    """Leaves batches alone: images are uint8, and Lightning refuses frozen dataclasses here."""
 
     def convert_input(self, data: Any) -> Any:
         return data

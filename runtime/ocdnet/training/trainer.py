@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from ocdnet.config.train import TrainConfig
@@ -18,22 +19,24 @@ from ocdnet.devices import Devices
 from ocdnet.ranks import launched
 from ocdnet.runs.status import StatusWriter
 from ocdnet.training.checkpoints import AtomicCheckpointIO, EpochCheckpoints
-from ocdnet.training.ema import WeightAverage
+from ocdnet.training.ema import TrainedWeights, WeightAverage
 from ocdnet.training.launcher import watch_children
+from ocdnet.training.pace import progress_callbacks
 from ocdnet.training.pictures import MapPictures, WorstAndBest
 from ocdnet.training.process_group import cluster
-from ocdnet.training.status_callback import StatusCallback, StepTimes, TimeLimit, progress_callbacks
+from ocdnet.training.status_callback import StatusCallback
 from ocdnet.training.stopping import StopRequest
 from ocdnet.training.strategy import build_strategy, precision_of
+from ocdnet.training.timing import StepTimes, TimeLimit
 
 _LOGGED_STEPS = 10
 """Steps between two points of a curve."""
 _DRY_BATCHES = 3
-"""Of a dry run; the first warms up, and the others tell how long one takes."""
+"""Batches of a dry run: the first warms up, the others are timed."""
 
 
 def seed_everything(seed: int) -> int:
-    """Seed torch, numpy and Python; -1 draws a seed. Returns the one used."""
+    """Seed torch, numpy and Python, by a drawn seed if it is -1; the seed used."""
     chosen = random.SystemRandom().randrange(2**31) if seed < 0 else seed
     # Lightning says so on its own logger; the resolved spec holds it.
     pl.seed_everything(chosen, verbose=False)
@@ -60,28 +63,13 @@ def build_trainer(
         validates: whether there is validation data.
         loggers: where curves and pictures go; see `run_loggers`.
         devices: what it trains on.
-        stop: the run's; the checkpoints obey it.
+        stop: the run's stop request; the checkpoint callback acts on it.
         recomputes: whether the network recomputes its activations in the backward pass.
     """
     _quiet()
     torch.backends.cudnn.benchmark = config.cudnn.benchmark
     torch.backends.cudnn.deterministic = config.cudnn.deterministic
-    callbacks = [
-        StatusCallback(status),
-        *progress_callbacks(sys.stderr.isatty()),
-    ]
-    if config.is_dry_run:
-        callbacks.append(StepTimes())
-    else:
-        callbacks.append(EpochCheckpoints(folder, config, validates, stop))
-        callbacks += [WorstAndBest(folder)] if validates else []
-        # They compute a part of the network by itself, on rank 0 alone: not where it is split.
-        whole = config.distributed_strategy == "ddp"
-        callbacks += [MapPictures()] if validates and loggers and whole else []
-    if config.model_ema:
-        callbacks.append(WeightAverage(config.model_ema_decay))
-    if config.max_minutes is not None:
-        callbacks.append(TimeLimit(config.max_minutes))
+    callbacks = _callbacks(config, folder, status, validates, pictures=bool(loggers), stop=stop)
     precision = precision_of(config, bool(devices.gpus))
     named = isinstance(precision, str)
     run = launched()
@@ -116,8 +104,33 @@ def build_trainer(
     return trainer
 
 
+def _callbacks(
+    config: TrainConfig,
+    folder: Path,
+    status: StatusWriter,
+    validates: bool,
+    *,
+    pictures: bool,
+    stop: StopRequest,
+) -> list[Callback]:
+    callbacks = [StatusCallback(status), *progress_callbacks(sys.stderr.isatty())]
+    if config.is_dry_run:
+        callbacks.append(StepTimes())
+    else:
+        callbacks.append(EpochCheckpoints(folder, config, validates, stop))
+        callbacks += [WorstAndBest(folder)] if validates else []
+        # Pictures run part of the network on rank 0 alone: impossible where it is split.
+        whole = config.distributed_strategy == "ddp"
+        callbacks += [MapPictures()] if validates and pictures and whole else []
+    average = WeightAverage(config.model_ema_decay) if config.model_ema else TrainedWeights()
+    callbacks.append(average)
+    if config.max_minutes is not None:
+        callbacks.append(TimeLimit(config.max_minutes))
+    return callbacks
+
+
 def _quiet() -> None:
-    """Keep Lightning's hints for its programmers away from our users."""
+    """Hide Lightning's hints, which are meant for programmers."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
