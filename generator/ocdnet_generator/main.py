@@ -37,7 +37,7 @@ def outputs() -> dict[str, str]:
     return files
 
 
-def differences(root: Path) -> dict[str, tuple[str, str]]:
+def stale(root: Path) -> dict[str, tuple[str, str]]:
     """Files below root that are not as generated: path, and (text there, text due); "" for none."""
     due = outputs()
     owned = {path.relative_to(root).as_posix() for pattern in _OWNED for path in root.glob(pattern)}
@@ -56,7 +56,7 @@ def write(root: Path) -> list[str]:
     Returns:
         The paths that changed.
     """
-    changed = differences(root)
+    changed = stale(root)
     for path, (_, due) in changed.items():
         if due:
             write_text(root / path, due)
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="repository (default: this one)")
     options = parser.parse_args(arguments)
     if options.check:
-        changed = differences(options.root)
+        changed = stale(options.root)
         if changed:
             sys.stderr.write(report(changed) + "\n")
         return 1 if changed else 0

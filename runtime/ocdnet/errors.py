@@ -20,7 +20,7 @@ class Exit(IntEnum):
 
 
 class UserError(Exception):
-    """A problem that the user can mend: what was found, what was expected, what to do.
+    """A problem that the user can fix: what was found, what was expected, what to do.
 
     Raise one of the subclasses; each carries its exit code.
 
@@ -29,7 +29,7 @@ class UserError(Exception):
         message: one sentence for people, naming the key or the file (and line).
         got: the offending value.
         expected: what would have been accepted.
-        hint: the command or change that mends it.
+        hint: the command or change that fixes it.
     """
 
     exit_code = Exit.BUG

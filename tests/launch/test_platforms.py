@@ -26,7 +26,7 @@ from ocdnet.errors import UserError
 from ocdnet.launch import mounts as mounting
 from ocdnet.launch.platforms import Launch, PlannedJob, launch
 from ocdnet.notes import Notes
-from ocdnet.tree import nodes, overrides, yaml_io
+from ocdnet.tree import keys, nodes, overrides, yaml_io
 
 SKILL = Path(__file__).parents[2]
 TAO = ("nvcr.io/nvidia/tao/tao-toolkit:7.1.0-pyt", "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-deploy")
@@ -151,7 +151,7 @@ def test_local_overrides_arrive_as_they_were_planned(name: str, text: str) -> No
         str(SKILL / "references/spec_template_train.yaml"),
     ]
     tree = overrides.apply({}, words[4:], schema("train"))
-    assert {key: nodes.value_at(tree, key) for key in values} == values
+    assert {key: keys.get(tree, key) for key in values} == values
 
 
 def test_default_specs_needs_no_spec(tmp_path: Path) -> None:

@@ -49,12 +49,12 @@ def choose(config: GenTrtEngineConfig, operators: Collection[str]) -> Choice:
         EnvironmentFault: what is asked for is not here, or too old for the graph.
     """
     if config.backend == "openvino":
-        openvino.require()
+        openvino.import_openvino()
         return Choice("openvino", "gen_trt_engine.backend asks for it.")
     if config.backend == "onnxruntime":
         return Choice("onnxruntime", "gen_trt_engine.backend asks for it.")
     try:
-        tensorrt.require(operators)
+        tensorrt.import_tensorrt(operators)
         cuda_memory.select(config.gpu_id)
     except EnvironmentFault as fault:
         if config.backend == "tensorrt":

@@ -18,6 +18,7 @@ from ocdnet.errors import DataError, RunError, UserError
 from ocdnet.files import os_fault, write_text
 from ocdnet.ranks import is_rank_zero
 from ocdnet.runs.status import StatusWriter, WarningLines, last_state
+from ocdnet.spec_keys import TRAIN_WORKERS
 
 LOG = logging.getLogger("ocdnet")
 
@@ -26,7 +27,6 @@ _NO_MEMORY = re.compile(
 )
 """What numpy, torch, OpenCV, ONNX Runtime and the system say when memory is short."""
 
-_WORKERS = "dataset.train_dataset.loader.num_workers"
 _TRAIN_LESS = (
     "dataset.train_dataset.loader.batch_size, or the size of EastRandomCropData in "
     "dataset.train_dataset.args.pre_processes"
@@ -118,7 +118,7 @@ def _explained(error: BaseException, action: str) -> BaseException:
             "worker-died",
             "A process that prepares samples died",
             got=(str(death) or type(death).__name__)[:200],
-            hint=f"Most often memory ran out: lower {_WORKERS} or batch_size; in a container, "
+            hint=f"Most often memory ran out: lower {TRAIN_WORKERS} or batch_size; in a container, "
             "raise --shm-size.",
         )
     if isinstance(error, PermissionError) and error.filename:
@@ -155,7 +155,7 @@ def _out_of_memory(error: BaseException, action: str) -> RunError:
     device = "cuda" in str(error).lower()
     more = ""
     if action in ("train", "retrain"):
-        more = " Or set train.precision=bf16." if device else f" Or lower {_WORKERS}."
+        more = " Or set train.precision=bf16." if device else f" Or lower {TRAIN_WORKERS}."
     # An error of a data worker comes with its traceback, and ends with what happened.
     lines = str(error).strip().splitlines()
     return RunError(

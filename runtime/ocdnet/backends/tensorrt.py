@@ -55,7 +55,7 @@ class Plan:
     gpu: int = 0
 
 
-def require(operators: Collection[str] = ()) -> Any:
+def import_tensorrt(operators: Collection[str] = ()) -> Any:
     """The module tensorrt, new enough for a graph of these operators.
 
     Raises:
@@ -99,7 +99,7 @@ def build(source: Path, target: Path, plan: Plan, operators: Collection[str]) ->
         DataError: TensorRT cannot read the ONNX.
         RunError: the build failed.
     """
-    trt = require(operators)
+    trt = import_tensorrt(operators)
     select(plan.gpu)
     log = _log(trt, plan.verbose)
     builder = trt.Builder(log)
@@ -152,7 +152,7 @@ class TensorRTPredictor:
     backend = "tensorrt"
 
     def __init__(self, path: Path, engine: Engine | None, gpu: int = 0) -> None:
-        self.trt = require()
+        self.trt = import_tensorrt()
         select(gpu)
         log = _log(self.trt, False)
         self.runtime = self.trt.Runtime(log)  # an engine lives no longer than its runtime

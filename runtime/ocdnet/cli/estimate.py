@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from ocdnet.spec_keys import TRAIN_RESULTS
 from ocdnet.tree.yaml_io import inline_yaml
 
 _SECONDS = 600.0
@@ -50,7 +51,7 @@ def _timed(document: Mapping[str, Any], template: Path) -> dict[str, Any]:
     spec = document["spec_file"] or str(template)
     changes = {} if document["spec_file"] else dict(document["spec_overrides"])
     with tempfile.TemporaryDirectory(prefix="ocdnet-estimate-") as folder:
-        changes |= {"train.is_dry_run": True, "train.results_dir": folder, "wandb.enable": False}
+        changes |= {"train.is_dry_run": True, TRAIN_RESULTS: folder, "wandb.enable": False}
         overrides = [f"{key}={inline_yaml(value)}" for key, value in changes.items()]
         command = [sys.executable, "-m", "ocdnet.cli.main", "train", "-e", spec, *overrides]
         try:

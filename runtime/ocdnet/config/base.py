@@ -56,10 +56,10 @@ def search(
         choices: values to choose from, instead of a range.
         metric: the one metric that may judge it: train_loss would reward a smaller loss scale.
     """
-    what: dict[str, Any] = {"min": minimum, "max": maximum, "scale": scale}
+    values: dict[str, Any] = {"min": minimum, "max": maximum, "scale": scale}
     if choices is not None:
-        what = {"choices": list(choices)}
-    return Annotation(search=what | ({"metric": metric} if metric else {}))
+        values = {"choices": list(choices)}
+    return Annotation(search=values | ({"metric": metric} if metric else {}))
 
 
 def below(name: str, annotation: Annotation) -> Annotation:

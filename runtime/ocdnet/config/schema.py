@@ -6,7 +6,7 @@ generator) reads this one tree with `ocdnet.tree`; nothing in it may be changed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -82,9 +82,9 @@ def leaves() -> Iterator[tuple[str, Node]]:
     return nodes.leaves(experiment())
 
 
-def find(parts: Sequence[str]) -> Node | None:
-    """The node at a path of names and indices; None if there is none."""
-    return nodes.find(experiment(), parts)
+def find(key: str) -> Node | None:
+    """The node at a dotted key; None if there is none."""
+    return nodes.find(experiment(), key)
 
 
 @cache

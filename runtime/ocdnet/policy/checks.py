@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ocdnet.errors import UsageError, UserError
+from ocdnet.tree.keys import nearest
 
 SAME_AS = {
     "results_dir": ("results_dir",),
@@ -56,13 +56,6 @@ def choice(
         expected=f"one of {', '.join(known)}" + (f" or {also}" if also else ""),
         hint=f"Did you mean {near!r}?" if near else None,
     )
-
-
-def nearest(value: str, known: Iterable[str]) -> str | None:
-    """The known word closest to a mistyped one; hyphens and underscores are one."""
-    plain = {word.replace("-", "_"): word for word in known}
-    near = difflib.get_close_matches(value[:_SHOWN].lower().replace("-", "_"), plain, 1, 0.6)
-    return plain[near[0]] if near else None
 
 
 def one_line(name: str, value: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from ocdnet.catalogue import ACTIONS, ROOT_KEYS
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
-from ocdnet.tree import nodes, overrides, yaml_io
+from ocdnet.tree import keys, nodes, overrides, yaml_io
 from ocdnet.tree.nodes import MISSING, Node
 from ocdnet.tree.normalise import Normaliser
 from ocdnet.tree.problems import DataFieldError, SpecFieldError
@@ -174,7 +174,7 @@ def _rule_broken(
             about = "--parent" if parent else key
             notes.ask(about, f"{says}{which or ' What is it?'}", key=key)
         return
-    got = nodes.value_at(tree, key)
+    got = keys.get(tree, key)
     if "archive" in says:
         raise DataFieldError(
             "archive-as-path",
@@ -191,7 +191,7 @@ def _refused(schema: Node, path: Sequence[Any], validator: str, got: Any) -> Spe
     parts = [str(part) for part in path]
     key, code = ".".join(parts), _CODES.get(validator, "wrong-type")
     what = {"bad-choice": "is not one of its choices", "out-of-range": "is out of range"}
-    node = nodes.find(schema, parts) or {}
+    node = nodes.find(schema, ".".join(parts)) or {}
     return SpecFieldError(
         code,
         key,
@@ -218,7 +218,7 @@ def _refuse_unread(name: str, schema: Node, given: Sequence[str]) -> None:
 
 def _all_known(schema: Node, given: Sequence[str]) -> bool:
     keys = (override.partition("=")[0].lstrip("+") for override in given)
-    return all(nodes.find(schema, key.split(".")) is not None for key in keys)
+    return all(nodes.find(schema, key) is not None for key in keys)
 
 
 def _experiment(skill: Skill) -> Node:
@@ -271,11 +271,7 @@ def _drop(tree: dict[str, Any], key: str) -> None:
 
 
 def _holds(tree: Mapping[str, Any], key: str) -> bool:
-    try:
-        nodes.value_at(tree, key)
-    except KeyError:
-        return False
-    return True
+    return keys.has(tree, key)
 
 
 def differences(draft: Draft, tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 from ocdnet.runs.jobs import RunFolder
-from ocdnet.tree.nodes import value_at
+from ocdnet.tree import keys
 
 ARTIFACTS = ("export", "gen_trt_engine")
 """Jobs whose model takes images of one size only."""
@@ -63,7 +63,7 @@ def whole(pairs: Pairs, tree: Mapping[str, Any]) -> Pairs:
         if not inside:
             yield key, value
             continue
-        steps: Any = deepcopy(value_at(tree, f"{where}.pre_processes"))
+        steps: Any = deepcopy(keys.get(tree, f"{where}.pre_processes"))
         number, *names = inside.split(".")
         at = steps[int(number)]
         for name in names[:-1]:

@@ -31,7 +31,7 @@ from ocdnet.policy.request import Request
 from ocdnet.policy.summary import free_results_dir, promised_files, section_of, summary
 from ocdnet.runs import jobs as results
 from ocdnet.runs.files import epoch_of
-from ocdnet.tree import nodes, yaml_io
+from ocdnet.tree import keys, yaml_io
 
 _RESULTS = "results"
 _SECRETS = ("encryption_key",)
@@ -293,14 +293,14 @@ def _settings(
         tree_now = draft.complete(changes | follow)
         settings.batch(tree_now, data.images.get(_TRAIN), here, notes)
         if action == "resume":
-            path = nodes.value_at(tree, _RESUME)
+            path = keys.get(tree, _RESUME)
             settings.resumed(tree, epoch_of(Path(path)), draft.value, notes)
     if action == "prune":
-        share = nodes.value_at(tree, "prune.ch_sparsity")
+        share = keys.get(tree, "prune.ch_sparsity")
         notes.because(f"prune.ch_sparsity {share} removes {share:.0%} of the channels.")
     images = data.images.get(f"{_ENGINE}.calibration.cal_image_dir")
     if images:
-        own = nodes.value_at(tree, f"{_ENGINE}.calibration")
+        own = keys.get(tree, f"{_ENGINE}.calibration")
         follow |= calibration_settings(images, own["cal_batch_size"], own["cal_batches"], notes)
     return follow
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
+from ocdnet.policy.request import Policy
 from ocdnet.tree import nodes
 
-Policy = Literal["on", "off"]
 Kind = Literal["automl", "direct"]
 
 AUTOML_SKILL = "tao-skill-bank:tao-run-automl"
@@ -133,7 +133,7 @@ def automl_route(
             "epochs_each": tree["train"]["num_epochs"],
         },
         "custom_param_ranges": {
-            key: _range(nodes.find(schema, key.split(".")) or {})
+            key: _range(nodes.find(schema, key) or {})
             for key in schema["automl_default_parameters"]
         },
         "skill_found_at": found,

@@ -97,9 +97,9 @@ class Normaliser:
             self._refuse("wrong-type", key, "has the wrong type", repr(value), node)
         return value
 
-    def _refuse(self, code: str, key: str, what: str, got: Any, node: Node) -> None:
-        problem = SpecFieldError(code, key, f"{key!r} {what}", got=got, expected=describe(node))
-        self.problems.append(problem)
+    def _refuse(self, code: str, key: str, problem: str, got: Any, node: Node) -> None:
+        refusal = SpecFieldError(code, key, f"{key!r} {problem}", got=got, expected=describe(node))
+        self.problems.append(refusal)
         raise _RefusedError
 
 

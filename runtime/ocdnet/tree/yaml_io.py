@@ -77,8 +77,8 @@ def parse(text: str, name: str) -> Any:
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         where = name if mark is None else f"{name}, line {mark.line + 1}"
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise _bad(f"{where}: {what}", expected="valid YAML") from error
+        trouble = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise _bad(f"{where}: {trouble}", expected="valid YAML") from error
     except RecursionError as error:
         raise _bad(f"{name} is nested too deeply", expected="valid YAML") from error
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
