@@ -13,7 +13,7 @@ from ocdnet.files import write_text
 from ocdnet_generator import pages, records, schemas, skill, templates
 
 ROOT = Path(__file__).resolve().parents[2]
-MEND = "make generate"
+COMMAND = "make generate"
 _OWNED = ("schemas/*.json", "references/spec_template_*.yaml", "references/*skill_info.yaml")
 """What nobody else writes: a file here that is not generated is one of an action that is gone."""
 _BY_HAND = ("schemas/plan.schema.json",)
@@ -66,7 +66,7 @@ def write(root: Path) -> list[str]:
 
 
 def report(changed: dict[str, tuple[str, str]]) -> str:
-    """A unified diff of at most `_DIFF_LINES` lines, and the command that mends it."""
+    """A unified diff of at most `_DIFF_LINES` lines, and the command that fixes it."""
     lines = [
         line
         for path, (there, due) in changed.items()
@@ -76,7 +76,7 @@ def report(changed: dict[str, tuple[str, str]]) -> str:
     ]
     if len(lines) > _DIFF_LINES:
         lines[_DIFF_LINES:] = [f"... {len(lines) - _DIFF_LINES} more lines"]
-    lines.append(f"Out of date: {', '.join(changed)}. Mend it with: {MEND}")
+    lines.append(f"Out of date: {', '.join(changed)}. Fix it with: {COMMAND}")
     return "\n".join(lines)
 
 

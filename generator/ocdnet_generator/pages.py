@@ -20,17 +20,6 @@ from ocdnet.errors import Exit
 from ocdnet.tree import nodes
 from ocdnet_generator import skill
 
-_EXITS = {
-    Exit.DONE: "done",
-    Exit.BUG: "a bug of ours",
-    Exit.USAGE: "wrong usage",
-    Exit.SPEC: "invalid spec or override",
-    Exit.DATA: "invalid data or model",
-    Exit.ENVIRONMENT: "missing dependency or hardware",
-    Exit.RUN: "failed while running",
-    Exit.INTERRUPTED: "interrupted, resumable",
-}
-
 
 def config_reference() -> str:
     """Text of config-reference.md: one table a section."""
@@ -131,7 +120,7 @@ def _example(action: str) -> dict[str, Any]:
 
 def cli_reference() -> str:
     """Text of cli-reference.md: every command that exists."""
-    exits = [{"code": int(code), "meaning": meaning} for code, meaning in _EXITS.items()]
+    exits = [{"code": int(code), "meaning": code.meaning} for code in Exit]
     return _filled("cli-reference.md", exits=exits, commands=list(_commands(cli, "ocdnet")))
 
 

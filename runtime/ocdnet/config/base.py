@@ -31,7 +31,7 @@ popular = Annotation(popular=True)
 """Shown first: with its docstring in the template, and in short listings."""
 
 automl = Annotation(automl_enabled=True)
-"""Searched by AutoML unless told otherwise. Needs finite bounds or choices, and `search`."""
+"""Searched by AutoML unless switched off. Needs finite bounds or choices, and `search`."""
 
 extra = Annotation(x_extra=True)
 """A key of ours that TAO does not know: optional, and never in a template."""

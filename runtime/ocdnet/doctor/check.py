@@ -16,10 +16,10 @@ class Check:
     Attributes:
         name: slug.
         ok: False where something that this machine could have is missing for a common command or
-            does not work; None where there is nothing to mend, or no need to.
+            does not work; None where there is nothing to fix, or no need to.
         found: what is there, for people.
         needed_for: what it serves.
-        mend: the exact shell command that mends it; None where no single one does.
+        mend: the exact shell command that fixes it; None where no single one does.
     """
 
     name: str
