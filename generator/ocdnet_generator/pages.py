@@ -14,8 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ocdnet.catalogue import ACTIONS, ROOT_KEYS
 from ocdnet.cli.main import cli
-from ocdnet.config import compat, explain, schema, spec
-from ocdnet.config.rules import Needed
+from ocdnet.config import compat, explain, schema
 from ocdnet.errors import Exit
 from ocdnet.tree import nodes
 from ocdnet_generator import skill
@@ -24,12 +23,6 @@ from ocdnet_generator import skill
 def config_reference() -> str:
     """Text of config-reference.md: one table a section."""
     actions = ACTIONS.values()
-    rules = {
-        rule.says: None
-        for action in actions
-        for rule in spec.rules_of(action)
-        if not (isinstance(rule, Needed) and rule.why in ACTIONS)
-    }
     return _filled(
         "config-reference.md",
         actions=[
@@ -42,7 +35,7 @@ def config_reference() -> str:
             for action in actions
         ],
         sections=list(_sections()),
-        rules=list(rules),
+        rules=explain.rules(),
         by_action=[
             {"action": action.name, "key": key, "default": _code([json.dumps(value)])}
             for action in actions

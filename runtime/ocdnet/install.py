@@ -129,7 +129,7 @@ def _python() -> str:
 
 
 def require(module: str, says: str, extra: str) -> None:
-    """See that a package is here, without importing it.
+    """Check that a package is installed, without importing it.
 
     Raises:
         EnvironmentFault: it is not; with the command that installs the extra.

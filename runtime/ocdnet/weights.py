@@ -134,15 +134,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _take_int8(path: Path, weights: dict[str, Tensor]) -> dict[str, Int8]:
     """Take int8 weights and their scales out, and put in what they stand for."""
-    found: dict[str, Int8] = {}
+    int8: dict[str, Int8] = {}
     for key in [key for key, value in weights.items() if value.dtype == torch.int8]:
         scale = weights.pop(key + SCALE, None)
         if scale is None or scale.ndim != weights[key].ndim or not scale.is_floating_point():
             raise unusable(path, f"the int8 weight {key} has no scale")
         name = key.removesuffix(".weight")
-        found[name] = Int8(weights[key], scale, weights.pop(f"{name}.{INPUT_SCALE}", None))
-    weights.update({f"{name}.weight": weight.multiplied() for name, weight in found.items()})
-    return found
+        int8[name] = Int8(weights[key], scale, weights.pop(f"{name}.{INPUT_SCALE}", None))
+    weights.update({f"{name}.weight": weight.multiplied() for name, weight in int8.items()})
+    return int8
 
 
 def quantized_content(

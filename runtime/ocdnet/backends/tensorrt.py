@@ -74,10 +74,10 @@ def import_tensorrt(operators: Collection[str] = ()) -> Any:
     version = str(tensorrt.__version__)
     least = LEAST_DEFORM if "DeformConv" in operators else LEAST
     if _release(version) < least:
-        what = "a network with deformable convolutions" if least > LEAST else "this"
+        network = "a network with deformable convolutions" if least > LEAST else "this"
         raise EnvironmentFault(
             "old-tensorrt",
-            f"TensorRT {version} cannot build {what}",
+            f"TensorRT {version} cannot build {network}",
             got=version,
             expected=f"TensorRT {least[0]}.{least[1]} or newer",
             hint="Use a newer TensorRT (or container), or gen_trt_engine.backend=onnxruntime.",

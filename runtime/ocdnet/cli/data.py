@@ -15,7 +15,7 @@ from ocdnet.progress_bar import counter
 
 @click.group()
 def data() -> None:
-    """Make and look after datasets."""
+    """Make datasets, and unpack their archives."""
 
 
 @data.command(epilog="Example: ocdnet data synth --out scenes --train 200 --test 50 --words 3 8")

@@ -38,7 +38,7 @@ def short_line(key: str, node: nodes.Node, action: Action) -> str:
 
 
 def takes_short(node: nodes.Node) -> str:
-    """Choices or bounds, as short as they can be said; "" where the type says all."""
+    """Choices or bounds in short; "" where there are none."""
     node = nodes.core(node)
     if "enum" in node:
         return " | ".join(map(str, node["enum"])) if len(node["enum"]) > 1 else "fixed"
@@ -95,15 +95,19 @@ def explain(key: str) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact or name in always}
 
 
-def rules_about(key: str) -> list[str]:
-    """The cross-field rules that name a key, in words, without those that an action adds."""
-    rules = {rule.says: rule for action in ACTIONS.values() for rule in spec.rules_of(action)}
+def rules() -> list[str]:
+    """The cross-field rules in words, without the keys that an action requires."""
+    every = {rule.says: rule for action in ACTIONS.values() for rule in spec.rules_of(action)}
     return [
         says
-        for says, rule in rules.items()
-        if key in says.replace(",", " ").rstrip(".").split()
-        and not (isinstance(rule, Needed) and rule.why in ACTIONS)
+        for says, rule in every.items()
+        if not (isinstance(rule, Needed) and rule.why in ACTIONS)
     ]
+
+
+def rules_about(key: str) -> list[str]:
+    """The cross-field rules that name a key, in words."""
+    return [says for says in rules() if key in says.replace(",", " ").rstrip(".").split()]
 
 
 def _differing(key: str, node: nodes.Node, readers: list[Action]) -> Mapping[str, Any]:

@@ -224,9 +224,6 @@ Rule = Needed | Instead | NoArchive | Never
 
 def _at(key: str, leaf: Node, *, present: bool) -> Node:
     """A schema that applies the leaf at a dotted key, which must be there or need not be."""
-    *parents, name = key.split(".")
-    node = {"properties": {name: leaf}} | ({"required": [name]} if present else {})
-    for parent in reversed(parents):
-        inner = {"type": "object", **node}
-        node = {"properties": {parent: inner}} | ({"required": [parent]} if present else {})
-    return node
+    name, _, rest = key.partition(".")
+    child = {"type": "object", **_at(rest, leaf, present=present)} if rest else leaf
+    return {"properties": {name: child}} | ({"required": [name]} if present else {})
