@@ -14,7 +14,7 @@ from ocdnet.policy.plan_record import Plan
 from ocdnet_generator import pages, record_schema, records, schemas, skill, templates
 
 ROOT = Path(__file__).resolve().parents[2]
-MEND = "make generate"
+COMMAND = "make generate"
 PLAN = "What `ocdnet plan` prints: how a request will be run. Nothing is launched by it."
 _OWNED = ("schemas/*.json", "references/spec_template_*.yaml", "references/*skill_info.yaml")
 """What nobody else writes: a file here that is not generated is one of an action that is gone."""
@@ -41,7 +41,7 @@ def outputs() -> dict[str, str]:
     return files
 
 
-def differences(root: Path) -> dict[str, tuple[str, str]]:
+def stale(root: Path) -> dict[str, tuple[str, str]]:
     """Files below root that are not as generated: path, and (text there, text due); "" for none."""
     due = outputs()
     owned = {path.relative_to(root).as_posix() for pattern in _OWNED for path in root.glob(pattern)}
@@ -60,7 +60,7 @@ def write(root: Path) -> list[str]:
     Returns:
         The paths that changed.
     """
-    changed = differences(root)
+    changed = stale(root)
     for path, (_, due) in changed.items():
         if due:
             write_text(root / path, due)
@@ -70,7 +70,7 @@ def write(root: Path) -> list[str]:
 
 
 def report(changed: dict[str, tuple[str, str]]) -> str:
-    """A unified diff of at most `_DIFF_LINES` lines, and the command that mends it."""
+    """A unified diff of at most `_DIFF_LINES` lines, and the command that fixes it."""
     lines = [
         line
         for path, (there, due) in changed.items()
@@ -80,7 +80,7 @@ def report(changed: dict[str, tuple[str, str]]) -> str:
     ]
     if len(lines) > _DIFF_LINES:
         lines[_DIFF_LINES:] = [f"... {len(lines) - _DIFF_LINES} more lines"]
-    lines.append(f"Out of date: {', '.join(changed)}. Mend it with: {MEND}")
+    lines.append(f"Out of date: {', '.join(changed)}. Fix it with: {COMMAND}")
     return "\n".join(lines)
 
 
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="repository (default: this one)")
     options = parser.parse_args(arguments)
     if options.check:
-        changed = differences(options.root)
+        changed = stale(options.root)
         if changed:
             sys.stderr.write(report(changed) + "\n")
         return 1 if changed else 0

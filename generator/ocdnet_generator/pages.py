@@ -14,32 +14,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
 from ocdnet.cli.main import cli
-from ocdnet.config import compat, explain, schema, spec
-from ocdnet.config.rules import Needed
+from ocdnet.config import compat, explain, schema
 from ocdnet.errors import Exit
 from ocdnet.tree import nodes
-
-_EXITS = {
-    Exit.DONE: "done",
-    Exit.BUG: "a bug of ours",
-    Exit.USAGE: "wrong usage",
-    Exit.SPEC: "invalid spec or override",
-    Exit.DATA: "invalid data or model",
-    Exit.ENVIRONMENT: "missing dependency or hardware",
-    Exit.RUN: "failed while running",
-    Exit.INTERRUPTED: "interrupted, resumable",
-}
 
 
 def config_reference() -> str:
     """Text of config-reference.md: one table a section."""
     actions = ACTIONS.values()
-    rules = {
-        rule.says: None
-        for action in actions
-        for rule in spec.rules_of(action)
-        if not (isinstance(rule, Needed) and rule.why in ACTIONS)
-    }
     return _filled(
         "config-reference.md",
         actions=[
@@ -52,7 +34,7 @@ def config_reference() -> str:
             for action in actions
         ],
         sections=list(_sections()),
-        rules=list(rules),
+        rules=explain.rules(),
         by_action=[
             {"action": action.name, "key": key, "default": _code([json.dumps(value)])}
             for action in actions
@@ -127,7 +109,7 @@ def _example(action: Action) -> dict[str, Any]:
 
 def cli_reference() -> str:
     """Text of cli-reference.md: every command that exists."""
-    exits = [{"code": int(code), "meaning": meaning} for code, meaning in _EXITS.items()]
+    exits = [{"code": int(code), "meaning": code.meaning} for code in Exit]
     return _filled("cli-reference.md", exits=exits, commands=list(_commands(cli, "ocdnet")))
 
 

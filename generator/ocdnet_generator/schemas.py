@@ -28,7 +28,7 @@ def build(action: str) -> dict[str, Any]:
     names = [*ROOT_KEYS, *entry.sections]
     sections, defaults = schema.experiment()["properties"], spec.action_defaults(entry)
     properties = {name: _node(sections[name], defaults[name], entry) for name in names}
-    found = list(nodes.leaves({"properties": properties}))
+    keys = list(nodes.leaves({"properties": properties}))
     return {
         "$schema": DIALECT,
         "title": f"ocdnet {action}",
@@ -38,9 +38,9 @@ def build(action: str) -> dict[str, Any]:
         "properties": properties,
         "allOf": [_rule(rule, defaults) for rule in spec.rules_of(entry)],
         "default": template(action),
-        "popular": sorted(key for key, leaf in found if leaf.get("popular")),
-        "automl_default_parameters": sorted(_automl(found, enabled=True)),
-        "automl_disabled_parameters": sorted(_automl(found, enabled=False)),
+        "popular": sorted(key for key, leaf in keys if leaf.get("popular")),
+        "automl_default_parameters": sorted(_automl(keys, enabled=True)),
+        "automl_disabled_parameters": sorted(_automl(keys, enabled=False)),
         "x_tao_schema": {"network": "ocdnet", "action": action, "core_module": CORE_MODULE},
     }
 

@@ -10,6 +10,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from ocdnet.spec_keys import (
+    CALIBRATION_DATA,
+    ENGINE_CACHE,
+    ENGINE_FILE,
+    ENGINE_IMAGES,
+    ENGINE_ONNX,
+    EVALUATE_CHECKPOINT,
+    EVALUATE_ENGINE,
+    EXPORT_CHECKPOINT,
+    EXPORT_ONNX,
+    INFERENCE_CHECKPOINT,
+    INFERENCE_DATA,
+    INFERENCE_ENGINE,
+    LOAD_PRUNED,
+    PRETRAINED,
+    PRUNE_CHECKPOINT,
+    PRUNED_GRAPH,
+    QUANTIZE_MODEL,
+    RESUME,
+    TRAIN_DATA,
+    VALIDATE_DATA,
+)
 from ocdnet.tree import keys
 
 ROOT_KEYS = ("results_dir", "encryption_key", "model_name")
@@ -232,22 +254,16 @@ class Action:
         return self
 
 
-_TRAIN_DATA = Input(
-    key="dataset.train_dataset.data_path", kind="folder", sources=(TRAIN_DATASETS,), many=True
-)
-_EVAL_DATA = Input(
-    key="dataset.validate_dataset.data_path", kind="folder", sources=(EVAL_DATASET,), many=True
-)
+_TRAIN_DATA = Input(key=TRAIN_DATA, kind="folder", sources=(TRAIN_DATASETS,), many=True)
+_EVAL_DATA = Input(key=VALIDATE_DATA, kind="folder", sources=(EVAL_DATASET,), many=True)
 _OPTIONAL_EVAL_DATA = replace(_EVAL_DATA, optional=True)
 _INPUT_FOLDER = Input(
-    key="inference.input_folder",
+    key=INFERENCE_DATA,
     kind="folder",
     sources=(INFERENCE_DATASET, EVAL_DATASET),
     images=True,
 )
-_RESUME = Input(
-    key="train.resume_training_checkpoint_path", kind="file", fill="resume_model", optional=True
-)
+_RESUME = Input(key=RESUME, kind="file", fill="resume_model", optional=True)
 
 
 def _model(key: str) -> Input:
@@ -275,7 +291,7 @@ _TRAIN = Action(
         _TRAIN_DATA,
         _OPTIONAL_EVAL_DATA,
         Input(
-            key="model.pretrained_model_path",
+            key=PRETRAINED,
             kind="file",
             fill="ptm_if_no_resume_model",
             optional=True,
@@ -299,7 +315,7 @@ _EVALUATE = Action(
     sections=("dataset", "model", "evaluate"),
     required=(_EVAL_DATA.key,),
     run="ocdnet.actions.evaluate:run",
-    inputs=(_EVAL_DATA, _model("evaluate.checkpoint")),
+    inputs=(_EVAL_DATA, _model(EVALUATE_CHECKPOINT)),
     files=_SCORES,
     takes=("checkpoint", "onnx"),
     size="data",
@@ -314,7 +330,7 @@ _INFERENCE = Action(
     sections=("dataset", "model", "inference"),
     required=(_INPUT_FOLDER.key,),
     run="ocdnet.actions.inference:run",
-    inputs=(_INPUT_FOLDER, _model("inference.checkpoint")),
+    inputs=(_INPUT_FOLDER, _model(INFERENCE_CHECKPOINT)),
     files=_PREDICTIONS,
     takes=("checkpoint", "onnx"),
     size="own",
@@ -331,12 +347,10 @@ _ALL = (
         summary="Write a model as ONNX.",
         does="Write as ONNX {export.checkpoint}",
         sections=("dataset", "model", "export"),
-        required=("export.checkpoint",),
+        required=(EXPORT_CHECKPOINT,),
         run="ocdnet.actions.export:run",
-        inputs=(_model("export.checkpoint"),),
-        outputs=(
-            Output("export.onnx_file", "file", "create_onnx_file", "onnx", "export.checkpoint"),
-        ),
+        inputs=(_model(EXPORT_CHECKPOINT),),
+        outputs=(Output(EXPORT_ONNX, "file", "create_onnx_file", "onnx", EXPORT_CHECKPOINT),),
         files=("{export.onnx_file}",),
         takes=("checkpoint",),
         makes="onnx",
@@ -350,9 +364,9 @@ _ALL = (
         summary="Remove channels from a model.",
         does="Prune {prune.checkpoint}",
         sections=("dataset", "model", "prune"),
-        required=("prune.checkpoint",),
+        required=(PRUNE_CHECKPOINT,),
         run="ocdnet.actions.prune:run",
-        inputs=(_EVAL_DATA, _model("prune.checkpoint")),
+        inputs=(_EVAL_DATA, _model(PRUNE_CHECKPOINT)),
         files=("pruned_{prune.ch_sparsity}.pth",),
         takes=("checkpoint",),
         makes="pruned",
@@ -365,19 +379,19 @@ _ALL = (
         summary="Quantize a model after training.",
         does="Quantize {quantize.model_path}",
         sections=("dataset", "model", "quantize"),
-        required=("quantize.model_path",),
+        required=(QUANTIZE_MODEL,),
         run="ocdnet.actions.quantize:run",
-        defaults={"quantize.model_path": "???"},
+        defaults={QUANTIZE_MODEL: "???"},
         inputs=(
             _TRAIN_DATA,
             _EVAL_DATA,
             Input(
-                key="dataset.quant_calibration_dataset.images_dir",
+                key=CALIBRATION_DATA,
                 kind="folder",
                 sources=(TRAIN_DATASETS, CALIBRATION_DATASET),
                 images=True,
             ),
-            _model("quantize.model_path"),
+            _model(QUANTIZE_MODEL),
         ),
         files=("quantized_model_torchao.pth",),
         takes=("full checkpoint",),
@@ -398,10 +412,10 @@ _ALL = (
         summary="Train a pruned model.",
         does="Train the pruned model {model.backbone} for {train.num_epochs} on "
         "{dataset.train_dataset.data_path}",
-        required=("model.pruned_graph_path", _TRAIN_DATA.key),
+        required=(PRUNED_GRAPH, _TRAIN_DATA.key),
         command="train",
-        defaults={"model.load_pruned_graph": True, "model.pruned_graph_path": "???"},
-        inputs=(_TRAIN_DATA, _OPTIONAL_EVAL_DATA, _model("model.pruned_graph_path"), _RESUME),
+        defaults={LOAD_PRUNED: True, PRUNED_GRAPH: "???"},
+        inputs=(_TRAIN_DATA, _OPTIONAL_EVAL_DATA, _model(PRUNED_GRAPH), _RESUME),
         takes=("pruned",),
         automl="on request",
         planned_anew=True,
@@ -411,10 +425,10 @@ _ALL = (
         name="deploy_evaluate",
         summary="Score an engine on labelled images.",
         does="Score the engine {evaluate.trt_engine} on {dataset.validate_dataset.data_path}",
-        required=("evaluate.trt_engine", _EVAL_DATA.key),
+        required=(EVALUATE_ENGINE, _EVAL_DATA.key),
         command="evaluate",
-        defaults={"evaluate.checkpoint": "", "evaluate.trt_engine": "???"},
-        inputs=(_EVAL_DATA, _model("evaluate.trt_engine")),
+        defaults={EVALUATE_CHECKPOINT: "", EVALUATE_ENGINE: "???"},
+        inputs=(_EVAL_DATA, _model(EVALUATE_ENGINE)),
         takes=("engine",),
         deploys=True,
     ),
@@ -423,10 +437,10 @@ _ALL = (
         name="deploy_inference",
         summary="Find text in a folder of images with an engine.",
         does="Find text with the engine {inference.trt_engine} in {inference.input_folder}",
-        required=("inference.trt_engine", _INPUT_FOLDER.key),
+        required=(INFERENCE_ENGINE, _INPUT_FOLDER.key),
         command="inference",
-        defaults={"inference.checkpoint": "", "inference.trt_engine": "???"},
-        inputs=(_INPUT_FOLDER, _model("inference.trt_engine")),
+        defaults={INFERENCE_CHECKPOINT: "", INFERENCE_ENGINE: "???"},
+        inputs=(_INPUT_FOLDER, _model(INFERENCE_ENGINE)),
         takes=("engine",),
         deploys=True,
     ),
@@ -435,12 +449,12 @@ _ALL = (
         summary="Build an engine from ONNX for TensorRT, ONNX Runtime or OpenVINO.",
         does="Build an engine from {gen_trt_engine.onnx_file}",
         sections=("dataset", "model", "gen_trt_engine"),
-        required=("gen_trt_engine.onnx_file", "gen_trt_engine.trt_engine"),
+        required=(ENGINE_ONNX, ENGINE_FILE),
         run="ocdnet.actions.gen_trt_engine:run",
         inputs=(
-            _model("gen_trt_engine.onnx_file"),
+            _model(ENGINE_ONNX),
             Input(
-                key="gen_trt_engine.tensorrt.calibration.cal_image_dir",
+                key=ENGINE_IMAGES,
                 kind="folder",
                 sources=(CALIBRATION_DATASET,),
                 images=True,
@@ -449,10 +463,8 @@ _ALL = (
             ),
         ),
         outputs=(
-            Output("gen_trt_engine.trt_engine", "file", "create_engine_file", "engine"),
-            Output(
-                "gen_trt_engine.tensorrt.calibration.cal_cache_file", "file", "create_cal_cache"
-            ),
+            Output(ENGINE_FILE, "file", "create_engine_file", "engine"),
+            Output(ENGINE_CACHE, "file", "create_cal_cache"),
         ),
         files=("{gen_trt_engine.trt_engine}", "{gen_trt_engine.trt_engine}.json"),
         takes=("onnx",),
@@ -469,7 +481,7 @@ _ALL = (
 ACTIONS: dict[str, Action] = {action.name: action for action in _ALL}
 """Every action that has a schema and a template, by name."""
 
-RESUME = replace(
+RESUME_ACTION = replace(
     _TRAIN,
     name="resume",
     summary="Go on with a training that was stopped, or train longer.",
@@ -490,7 +502,9 @@ DEFAULT_SPECS = Action(
     files=("experiment.yaml",),
 )
 
-PLANNED: dict[str, Action] = ACTIONS | {entry.name: entry for entry in (RESUME, DEFAULT_SPECS)}
+PLANNED: dict[str, Action] = ACTIONS | {
+    entry.name: entry for entry in (RESUME_ACTION, DEFAULT_SPECS)
+}
 """Everything that can be planned, by name."""
 
 AUTOML = replace(
@@ -510,26 +524,3 @@ AUTOML = replace(
 
 RUNS: dict[str, Action] = {SEARCH: AUTOML} | ACTIONS
 """Everything that leaves a folder, by the name that its status.json gives."""
-
-
-def results_dir(own: str | None, root: str | None, section: str) -> str | None:
-    """Where a job writes: its section's own results_dir, else a folder in the experiment's.
-
-    Args:
-        own: `<section>.results_dir`.
-        root: `results_dir`.
-        section: names the folder.
-
-    Returns:
-        None where neither is given.
-    """
-    return own or (f"{root.rstrip('/') or root}/{section}" if root else None)
-
-
-SECRETS = ("encryption_key",)
-"""Root keys whose values are never shown or stored."""
-
-
-def masked(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec, or its dotted changes, with secrets hidden."""
-    return {key: "***" if key in SECRETS and value else value for key, value in tree.items()}

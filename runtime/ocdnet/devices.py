@@ -11,6 +11,7 @@ import torch
 
 from ocdnet.errors import EnvironmentFault
 from ocdnet.ranks import Launched, launched
+from ocdnet.spec_keys import NUM_GPUS, NUM_NODES
 
 LOG = logging.getLogger("ocdnet")
 
@@ -87,9 +88,9 @@ def training_devices(num_gpus: int, gpu_ids: Sequence[int], num_nodes: int) -> D
         num_gpus = here if torch.cuda.is_available() else 1
     gpus = gpu_indices(num_gpus, gpu_ids)
     if gpus and len(gpus) != here:
-        raise _mismatch(run, "train.num_gpus", len(gpus), here)
+        raise _mismatch(run, NUM_GPUS, len(gpus), here)
     if num_nodes not in (1, run.nodes):
-        raise _mismatch(run, "train.num_nodes", num_nodes, run.nodes)
+        raise _mismatch(run, NUM_NODES, num_nodes, run.nodes)
     return Devices(gpus, here, run.nodes)
 
 
@@ -110,11 +111,11 @@ def _here(run: Launched) -> int:
 
 
 def _mismatch(run: Launched, key: str, asked: int, started: int) -> EnvironmentFault:
-    what = "process(es) on this machine" if key == "train.num_gpus" else "machine(s)"
+    unit = "process(es) on this machine" if key == NUM_GPUS else "machine(s)"
     return EnvironmentFault(
         "launch-mismatch",
         f"{key!r} differs from what {run.launcher} has started",
-        got=f"{key} {asked}, and {started} {what}",
+        got=f"{key} {asked}, and {started} {unit}",
         expected="as many of one as of the other",
         hint=f"Set {key}={started}, or start as many as the spec says (docs/multi-node.md).",
     )

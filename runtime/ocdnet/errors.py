@@ -7,20 +7,28 @@ from typing import Any
 
 
 class Exit(IntEnum):
-    """Process exit codes of the `ocdnet` command."""
+    """Process exit codes of the `ocdnet` command, and what each means."""
 
-    DONE = 0
-    BUG = 1
-    USAGE = 2
-    SPEC = 3
-    DATA = 4
-    ENVIRONMENT = 5
-    RUN = 6
-    INTERRUPTED = 130
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str = "") -> Exit:
+        """A code that is an integer and carries its meaning."""
+        member = int.__new__(cls, code)
+        member._value_, member.meaning = code, meaning
+        return member
+
+    DONE = 0, "done"
+    BUG = 1, "a bug of ours"
+    USAGE = 2, "wrong usage"
+    SPEC = 3, "invalid spec or override"
+    DATA = 4, "invalid data or model"
+    ENVIRONMENT = 5, "missing dependency or hardware"
+    RUN = 6, "failed while running"
+    INTERRUPTED = 130, "interrupted, resumable"
 
 
 class UserError(Exception):
-    """A problem that the user can mend: what was found, what was expected, what to do.
+    """A problem that the user can fix: what was found, what was expected, what to do.
 
     Raise one of the subclasses; each carries its exit code.
 
@@ -29,7 +37,7 @@ class UserError(Exception):
         message: one sentence for people, naming the key or the file (and line).
         got: the offending value.
         expected: what would have been accepted; of a list of texts, each is shown on its line.
-        hint: the command or change that mends it.
+        hint: the command or change that fixes it.
     """
 
     exit_code = Exit.BUG

@@ -38,6 +38,8 @@ _EXTRA = {
     "deepspeed": "deepspeed",
     "matplotlib": "data",
 }
+_TOGETHER = ("train", "export", "automl")
+"""Extras that are installed together: AutoML is the default route of a train request."""
 _BASE = ("cv2", "jinja2", "jsonschema", "numpy", "pyclipper", "pydantic", "rich", "ruamel")
 
 
@@ -79,25 +81,24 @@ def command(extra: str | None = "train") -> str:
     A skill's copy has an environment of its own (`venv_dir`), made where it is not there yet.
 
     Args:
-        extra: `deploy`, `data`, `wandb`, `deepspeed`, `prune`, `quantize` or `modelopt`; any other
-            is `train,export,automl`, which belong together: AutoML is the default route of a train
-            request; None: the skill's own copy alone, in place of one of another version.
+        extra: of the package; one of `train`, `export` and `automl` stands for all three. None:
+            the skill's own copy alone, in place of one of another version.
     """
-    alone = ("deploy", "data", "wandb", "deepspeed", "prune", "quantize", "modelopt", None)
-    extras = extra if extra in alone else "train,export,automl"
+    extras = ",".join(_TOGETHER) if extra in _TOGETHER else extra
+    wanted = f"[{extras}]" if extras else ""
     root = skill_root()
     if root is None or PROGRAM not in os.environ:
-        return f'pip install "ocdnet[{extras}]"'
-    what = shlex.quote(f"{root}[{extras}]" if extras else str(root))
+        return f'pip install "ocdnet{wanted}"'
+    package = shlex.quote(f"{root}{wanted}")
     folder, python = shlex.quote(str(venv_dir())), shlex.quote(str(venv_python()))
     uv = uv_program()
     if uv:
         make = "" if has_venv() else f"{uv} venv --python '>=3.11' {folder} && "
-        anew = "" if extras else "--reinstall-package ocdnet "  # else uv holds it up to date
-        return f"{make}{uv} pip install --python {python} {anew}{what}"
+        anew = "" if extras else "--reinstall-package ocdnet "  # else uv takes it to be up to date
+        return f"{make}{uv} pip install --python {python} {anew}{package}"
     # An environment that uv made has no pip.
     make = f"{python} -m ensurepip" if has_venv() else f"{_python()} -m venv {folder}"
-    return f"{make} && {python} -m pip install {what}"
+    return f"{make} && {python} -m pip install {package}"
 
 
 def program(script: str) -> str:
@@ -122,13 +123,13 @@ def uv_program() -> str | None:
 
 def _python() -> str:
     """This interpreter, by its short name where that is the one on the PATH."""
-    found = shutil.which("python3")
-    same = found and os.path.dirname(found) == os.path.dirname(sys.executable)  # noqa: PTH120 - a link in another folder is another environment
+    short = shutil.which("python3")
+    same = short and os.path.dirname(short) == os.path.dirname(sys.executable)  # noqa: PTH120 - a link in another folder is another environment
     return "python3" if same else shlex.quote(sys.executable)
 
 
 def require(module: str, says: str, extra: str) -> None:
-    """See that a package is here, without importing it.
+    """Check that a package is installed, without importing it.
 
     Raises:
         EnvironmentFault: it is not; with the command that installs the extra.
@@ -137,17 +138,17 @@ def require(module: str, says: str, extra: str) -> None:
         raise EnvironmentFault("missing-package", says, hint=command(extra))
 
 
-def missing_package(error: ModuleNotFoundError, what: str) -> EnvironmentFault | None:
+def missing_package(error: ModuleNotFoundError, needed_by: str) -> EnvironmentFault | None:
     """The user's view of a failed import: None where the module is not one that we install.
 
     Args:
         error: what the import raised.
-        what: the command that needs it.
+        needed_by: the command that needs it, as a sentence begins.
     """
     name = (error.name or "").partition(".")[0]
     extra = _EXTRA.get(name, "train" if name in _BASE else None)
     if extra is None:
         return None
     return EnvironmentFault(
-        "missing-package", f"{what} needs the package {name}", hint=command(extra)
+        "missing-package", f"{needed_by} needs the package {name}", hint=command(extra)
     )

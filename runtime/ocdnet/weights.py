@@ -16,6 +16,8 @@ from ocdnet.key_maps import BACKBONE_PART, UNKNOWN, translate
 from ocdnet.models.channels import ChannelMismatch, fit_channels
 from ocdnet.models.factory import BACKBONES
 from ocdnet.models.quantized import Int8, install
+from ocdnet.spec_keys import LOAD_PRUNED
+from ocdnet.tree import keys
 from ocdnet.unpickle import read_pickle, unusable
 
 SPEC_KEY = "ocdnet_spec"
@@ -58,18 +60,16 @@ class Checkpoint:
     @property
     def backbone(self) -> str | None:
         """Backbone it was trained with, where it says so."""
-        return self._setting("model", "backbone")
+        return self._setting("model.backbone")
 
     @property
     def img_mode(self) -> str | None:
         """Image mode it was trained with, where it says so."""
-        return self._setting("dataset", "train_dataset", "args", "img_mode")
+        return self._setting("dataset.train_dataset.args.img_mode")
 
-    def _setting(self, *path: str) -> str | None:
-        node: Any = self.spec
-        for key in path:
-            node = node.get(key) if isinstance(node, Mapping) else None
-        return str(node) if node else None
+    def _setting(self, key: str) -> str | None:
+        value = keys.get(self.spec, key)
+        return str(value) if value else None
 
 
 @dataclass(frozen=True)
@@ -82,23 +82,23 @@ class LoadReport:
     unexpected: list[str]
     mismatched: list[str]
 
-    def lines(self, names: int = 4) -> list[str]:
+    def lines(self, shown: int = 4) -> list[str]:
         """The report for a log: counts, and the first few names of what did not fit."""
         rest = {
             "missing": self.missing,
             "unexpected": self.unexpected,
             "of another shape": self.mismatched,
         }
-        counts = ", ".join(f"{len(keys)} {what}" for what, keys in rest.items())
+        counts = ", ".join(f"{len(names)} {fate}" for fate, names in rest.items())
         return [
             f"{len(self.loaded)} tensors loaded, {counts}.",
-            *(f"{what}: {_first(keys, names)}" for what, keys in rest.items() if keys),
+            *(f"{fate}: {_first(names, shown)}" for fate, names in rest.items() if names),
         ]
 
 
-def _first(keys: list[str], names: int) -> str:
-    more = f" and {len(keys) - names} more" if len(keys) > names else ""
-    return ", ".join(keys[:names]) + more
+def _first(names: list[str], shown: int) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -128,22 +128,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(spec, Mapping):
         return Checkpoint(path, weights, {}, full=False, source=source, pruned=pruned, int8=int8)
     full = "optimizer_states" in content and "loops" in content
-    model = spec.get("model")
-    pruned = pruned or (isinstance(model, Mapping) and model.get("load_pruned_graph") is True)
+    pruned = pruned or keys.get(spec, LOAD_PRUNED) is True
     return Checkpoint(path, weights, spec, full, "ocdnet's training", pruned, int8)
 
 
 def _take_int8(path: Path, weights: dict[str, Tensor]) -> dict[str, Int8]:
     """Take int8 weights and their scales out, and put in what they stand for."""
-    found: dict[str, Int8] = {}
+    int8: dict[str, Int8] = {}
     for key in [key for key, value in weights.items() if value.dtype == torch.int8]:
         scale = weights.pop(key + SCALE, None)
         if scale is None or scale.ndim != weights[key].ndim or not scale.is_floating_point():
             raise unusable(path, f"the int8 weight {key} has no scale")
         name = key.removesuffix(".weight")
-        found[name] = Int8(weights[key], scale, weights.pop(f"{name}.{INPUT_SCALE}", None))
-    weights.update({f"{name}.weight": weight.multiplied() for name, weight in found.items()})
-    return found
+        int8[name] = Int8(weights[key], scale, weights.pop(f"{name}.{INPUT_SCALE}", None))
+    weights.update({f"{name}.weight": weight.multiplied() for name, weight in int8.items()})
+    return int8
 
 
 def quantized_content(

@@ -43,7 +43,7 @@ def test_by_default_what_the_schema_enables(schema, tree):
 
 
 def test_ranges_and_scales_are_the_schema_s(schema, tree):
-    node = nodes.find(schema, made.LR.split("."))
+    node = nodes.find(schema, made.LR)
     node["search"] = {"min": 0.001, "max": 0.5, "scale": "linear"}
     assert spaced(schema, tree, "train_loss")[made.LR].distribution == FloatDistribution(0.001, 0.5)
     node["automl_enabled"] = False
@@ -61,7 +61,7 @@ def test_further_keys_by_name(schema, tree):
 
 
 def test_weights_are_of_the_choices_that_are_searched(schema, tree):
-    node = nodes.find(schema, ["train", "optimizer", "type"])
+    node = nodes.find(schema, "train.optimizer.type")
     node["search"] = {"choices": ["SGD", "Adam"]}
     found = spaced(schema, tree, "hmean", ["train.optimizer.type"])
     assert found["train.optimizer.type"].weights == pytest.approx((0.1 / 0.55, 0.45 / 0.55))
@@ -83,7 +83,7 @@ def test_what_changes_the_loss_s_measure_needs_hmean(schema, tree, key):
 
 def test_a_list_of_steps_comes_back_as_it_was(schema, tree):
     parameter = spaced(schema, tree, "hmean", [PRE_PROCESSES])[PRE_PROCESSES]
-    choices = nodes.find(schema, PRE_PROCESSES.split("."))["search"]["choices"]
+    choices = nodes.find(schema, PRE_PROCESSES)["search"]["choices"]
 
     class Chosen:
         def __init__(self, at):
@@ -107,7 +107,7 @@ def test_a_list_of_steps_comes_back_as_it_was(schema, tree):
     ],
 )
 def test_a_math_condition_bounds_the_range(schema, tree, condition, low, high):
-    nodes.find(schema, made.LR.split("."))["math_cond"] = condition
+    nodes.find(schema, made.LR)["math_cond"] = condition
     found = spaced(schema, tree, "train_loss")[made.LR].distribution
     assert (found.low, found.high) == pytest.approx((low, high))
     assert (found.low > low) == (condition == "> 1e-4")
@@ -115,13 +115,13 @@ def test_a_math_condition_bounds_the_range(schema, tree, condition, low, high):
 
 
 def test_a_strict_condition_on_a_whole_number(schema, tree):
-    nodes.find(schema, ["train", "loss", "alpha"])["math_cond"] = "> 3"
+    nodes.find(schema, "train.loss.alpha")["math_cond"] = "> 3"
     found = spaced(schema, tree, "hmean", ["train.loss.alpha"])["train.loss.alpha"].distribution
     assert (found.low, found.high) == (4, 10)
 
 
 def test_a_condition_that_is_none_is_refused(schema, tree):
-    nodes.find(schema, made.LR.split("."))["math_cond"] = "^ 2"
+    nodes.find(schema, made.LR)["math_cond"] = "^ 2"
     assert refused(schema, tree, "train_loss").code == "bad-schema"
 
 

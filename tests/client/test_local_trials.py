@@ -18,7 +18,7 @@ import support
 from ocdnet.config import spec
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.request import Request
-from ocdnet.tree import nodes, yaml_io
+from ocdnet.tree import keys, yaml_io
 from plans import build
 
 pytestmark = pytest.mark.client
@@ -104,7 +104,7 @@ def filled(value, plan, project):
     if not value.startswith("<"):
         return value
     keys, name = re.fullmatch(r"<(keys of )?([\w.]+)>", value).groups()
-    found = nodes.value_at(plan, name)
+    found = keys.get(plan, name)
     assert found, f"the plan holds no {name}"
     return sorted(found) if keys else found
 
@@ -127,11 +127,11 @@ def check_spec(trial, plan):
     """A trial's spec is valid, holds what the plan says, and searched values in the ranges."""
     jsonschema.Draft202012Validator(SCHEMA).validate(spec.normalised("train", trial))
     told = {key: value for key, value in plan["spec_overrides"].items() if key != "results_dir"}
-    assert {key: nodes.value_at(trial, key) for key in told} == told
-    assert nodes.value_at(trial, "train.num_epochs") == plan["route"]["budget"]["epochs_each"]
+    assert {key: keys.get(trial, key) for key in told} == told
+    assert keys.get(trial, "train.num_epochs") == plan["route"]["budget"]["epochs_each"]
     searched = {}
     for key, ends in plan["route"]["custom_param_ranges"].items():
-        searched[key] = nodes.value_at(trial, key)
+        searched[key] = keys.get(trial, key)
         assert ends["valid_min"] <= searched[key] <= ends["valid_max"], key
     return searched
 

@@ -70,7 +70,7 @@ def test_nothing_is_left_in_the_skill(skill, clean):
         run(skill, *arguments, env=clean)
     assert contents(skill) == before
     cached = Path(clean["HOME"], ".cache", "ocdnet", "pycache").rglob("*.pyc")
-    assert any(path.name.startswith("registry.") for path in cached)
+    assert any(path.name.startswith("catalogue.") for path in cached)
 
 
 def test_nothing_is_left_where_there_is_no_cache(skill, clean):
@@ -225,6 +225,8 @@ class TestCommand:
     def test_installed_as_a_package(self, monkeypatch):
         monkeypatch.delenv(install.PROGRAM, raising=False)
         assert install.command("data") == 'pip install "ocdnet[data]"'
+        assert install.command("openvino") == 'pip install "ocdnet[openvino]"'
+        assert install.command("automl") == 'pip install "ocdnet[train,export,automl]"'
 
     def test_an_environment_that_is_there_is_kept(self, monkeypatch, tmp_path):
         monkeypatch.setenv(install.PROGRAM, "python3 x.py")

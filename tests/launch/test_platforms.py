@@ -143,7 +143,7 @@ def test_local_overrides_arrive_as_they_were_planned(name: str, text: str) -> No
         str(SKILL / "references/spec_template_train.yaml"),
     ]
     tree = overrides.apply({}, words[4:], schema("train"))
-    assert {key: nodes.value_at(tree, key) for key in values} == values
+    assert {key: keys.get(tree, key) for key in values} == values
 
 
 @pytest.mark.parametrize("platform", ["docker", "tao-docker", "slurm", "kubernetes"])

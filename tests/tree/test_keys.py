@@ -43,6 +43,15 @@ def test_what_is_dropped_is_gone_and_the_rest_stays(tree, key):
         assert keys.get(tree, key, "default") == "default"
 
 
+@given(TREE)
+def test_the_leaves_are_the_tree_again(tree):
+    assert keys.nested(dict(keys.leaves(tree))) == tree
+
+
+def test_the_way_to_a_key():
+    assert keys.prefixes("train.loss.alpha") == ["train", "train.loss", "train.loss.alpha"]
+
+
 def test_a_number_is_a_place_in_a_list():
     tree = {"steps": [{"type": "A", "args": {}}, {"type": "B"}]}
     assert keys.get(tree, "steps.1.type") == "B"

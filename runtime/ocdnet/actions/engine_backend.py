@@ -50,12 +50,12 @@ def choose(config: GenTrtEngineConfig, operators: Collection[str]) -> Choice:
             old for the graph.
     """
     if config.backend == "openvino":
-        openvino.require()
+        openvino.import_openvino()
         return Choice("openvino", "gen_trt_engine.backend asks for it.")
     if config.backend == "onnxruntime":
         return Choice("onnxruntime", "gen_trt_engine.backend asks for it.")
     try:
-        tensorrt.require(operators)
+        tensorrt.import_tensorrt(operators)
         cuda_memory.select(config.gpu_id)
     except EnvironmentFault as fault:
         # A GPU that is named must be used, as in every action; gpu_id 0 is the default.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from ocdnet.backends.sidecar import sha256
 from ocdnet.config.gen_trt_engine import GenTrtEngineConfig, TensorRT
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError, SpecError
+from ocdnet.tree.keys import nearest
 
 _FORMATS = ("fp32", "fp16", "int8")
 _LAYERS = "gen_trt_engine.tensorrt.layers_precision"
@@ -126,16 +126,17 @@ def kept_layers(engine: TensorRT, nodes: dict[str, str]) -> set[str]:
                 got=entry,
                 expected=f"layer:format, with a format out of {', '.join(_FORMATS)}",
             )
-        found = fnmatch.filter(nodes, pattern)
-        if not found:
-            near = difflib.get_close_matches(pattern, nodes, _SHOWN) or list(nodes)[:_SHOWN]
+        matching = fnmatch.filter(nodes, pattern)
+        if not matching:
+            near = nearest(pattern, nodes)
             raise SpecError(
                 "no-such-layer",
                 f"{_LAYERS} names a layer that the ONNX file does not have",
                 got=pattern,
-                expected=f"a node's name, e.g. {', '.join(near)}",
+                expected=f"a node's name, e.g. {', '.join(list(nodes)[:_SHOWN])}",
+                hint=f"Did you mean {near!r}?" if near else None,
             )
-        named.update(dict.fromkeys(found, form.lower()))
+        named.update(dict.fromkeys(matching, form.lower()))
     return _kept(engine.data_type.lower(), named, nodes)
 
 

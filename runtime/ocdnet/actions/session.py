@@ -19,6 +19,7 @@ from ocdnet.errors import DataError, RunError, UserError
 from ocdnet.files import os_fault, write_text
 from ocdnet.ranks import is_rank_zero
 from ocdnet.runs.status import StatusWriter, WarningLines, last_state
+from ocdnet.spec_keys import TRAIN_WORKERS
 
 LOG = logging.getLogger("ocdnet")
 
@@ -26,8 +27,6 @@ _NO_MEMORY = re.compile(
     r"(out of|allocate|enough|insufficient) memory|(unable|failed) to allocate", re.IGNORECASE
 )
 """How numpy, torch, OpenCV, ONNX Runtime and the system report that memory ran out."""
-
-_WORKERS = "dataset.train_dataset.loader.num_workers"
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def _explained(error: BaseException, action: str) -> BaseException:
             "worker-died",
             "A process that prepares samples died",
             got=(str(death) or type(death).__name__)[:200],
-            hint=f"Most often memory ran out: lower {_WORKERS} or batch_size; in a container, "
+            hint=f"Most often memory ran out: lower {TRAIN_WORKERS} or batch_size; in a container, "
             "raise --shm-size.",
         )
     if isinstance(error, PermissionError) and error.filename:
@@ -141,7 +140,7 @@ def _out_of_memory(error: BaseException, action: str) -> RunError:
     device = "cuda" in str(error).lower()
     entry, more = ACTIONS[action], ""
     if entry.trains:
-        more = " Or set train.precision=bf16." if device else f" Or lower {_WORKERS}."
+        more = " Or set train.precision=bf16." if device else f" Or lower {TRAIN_WORKERS}."
     # A data worker's error has its traceback as text; the last line says what happened.
     lines = str(error).strip().splitlines()
     return RunError(

@@ -12,6 +12,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from ocdnet import spec_keys
 from ocdnet.automl import child
 from ocdnet.automl.study import BASELINE, Search, best, counted, exclusive, masked
 from ocdnet.automl.trial import last_values
@@ -20,7 +21,7 @@ from ocdnet.files import link, write_json, write_text
 from ocdnet.runs.files import BEST, BEST_SPEC
 from ocdnet.runs.searches import COMPLETE, FAILED, METRICS, PRUNED, RUNNING
 from ocdnet.runs.status import StatusWriter
-from ocdnet.tree import nodes
+from ocdnet.tree import keys
 from ocdnet.tree.yaml_io import inline_yaml
 
 LOG = logging.getLogger("ocdnet")
@@ -174,13 +175,12 @@ class Record:
         folder, attributes = self.search.folder, trial.user_attrs
         tree = spec.completed("train", self.search.tree)
         for key, value in attributes["settings"].items():
-            *parents, name = key.split(".")
-            nodes.value_at(tree, ".".join(parents))[name] = value
+            keys.set(tree, key, value)
         spec.resolve("train", tree)
         head = (
             f"# The best of a search: trial {trial.number}, {self.search.metric} {trial.value}.\n"
         )
-        write_text(folder / BEST_SPEC, head + spec.to_yaml(spec.masked(tree)))
+        write_text(folder / BEST_SPEC, head + spec.to_yaml(spec_keys.masked(tree)))
         told = {"best_spec": str(folder / BEST_SPEC)}
         model = Path(attributes.get("folder", "")) / BEST
         if model.is_file():

@@ -33,7 +33,8 @@ from ocdnet.config import spec
 from ocdnet.errors import RunError, UserError
 from ocdnet.files import write_text
 from ocdnet.runs.status import StatusWriter
-from ocdnet.tree import nodes
+from ocdnet.spec_keys import masked
+from ocdnet.tree import keys
 
 LOG = logging.getLogger("ocdnet")
 _MOST_FAILURES, _MOST_REPEATS = 3, 20
@@ -59,7 +60,7 @@ def run(
             none ends within the budget.
     """
     study = open_study(search)
-    write_text(search.spec_file, spec.to_yaml(spec.masked(search.tree)))
+    write_text(search.spec_file, spec.to_yaml(masked(search.tree)))
     status = StatusWriter(search.folder / "status.json")
     status.write("STARTED", "Starting OCDNet automl.")
     record = Record(search, study, status)
@@ -191,7 +192,7 @@ class _Searcher:
         settings: dict[str, Any] = {}
         baseline = trial.user_attrs.get(BASELINE)
         for parameter in self.search.parameters:
-            given = nodes.value_at(self.search.tree, parameter.key)
+            given = keys.get(self.search.tree, parameter.key)
             outside = baseline and parameter.stored(given) is None
             settings[parameter.key] = given if outside else parameter.draw(trial)
         trial.set_user_attr("settings", settings)

@@ -18,7 +18,7 @@ from optuna.distributions import (
 from optuna.trial import Trial
 
 from ocdnet.errors import SpecError
-from ocdnet.tree import nodes
+from ocdnet.tree import keys, nodes
 from ocdnet.tree.nodes import Node
 
 _CONDITION = re.compile(r"\s*(<=|>=|<|>)\s*(-?[\d.]+(?:e-?\d+)?)\s*")
@@ -182,7 +182,7 @@ def _check_metric(key: str, node: Node, metric: str) -> None:
 def _check_effect(key: str, node: Node, tree: Mapping[str, Any]) -> None:
     """A switch that a key depends on must be on, else all its values are the same training."""
     parent = node.get("depends_on")
-    if parent is None or nodes.value_at(tree, parent) is not False:
+    if parent is None or keys.get(tree, parent) is not False:
         return
     raise SpecError(
         "no-effect",
@@ -192,7 +192,7 @@ def _check_effect(key: str, node: Node, tree: Mapping[str, Any]) -> None:
 
 
 def _not_searchable(key: str, schema: Node, searchable: Mapping[str, Node]) -> SpecError:
-    near = nodes.suggestion(schema, key) if nodes.find(schema, key.split(".")) is None else None
+    near = nodes.suggestion(schema, key) if nodes.find(schema, key) is None else None
     return SpecError(
         "unknown-key" if near else "not-searchable",
         f"{key!r} is no key of the schema" if near else f"{key!r} has no range to search",

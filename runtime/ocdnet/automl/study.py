@@ -25,7 +25,7 @@ from ocdnet.automl.space import Parameter
 from ocdnet.errors import EnvironmentFault, SpecError, UserError
 from ocdnet.files import os_fault
 from ocdnet.policy.routing import DIRECTIONS
-from ocdnet.tree import nodes
+from ocdnet.tree import keys
 
 JOURNAL = "study.journal"
 NAME = "ocdnet"
@@ -172,7 +172,7 @@ def best(trials: Sequence[FrozenTrial], search: Search) -> FrozenTrial | None:
 
 def _enqueue_baseline(study: Study, search: Search) -> None:
     """The spec as it is comes first. What of it lies outside of the ranges is no draw of theirs."""
-    given = {p.key: p.stored(nodes.value_at(search.tree, p.key)) for p in search.parameters}
+    given = {p.key: p.stored(keys.get(search.tree, p.key)) for p in search.parameters}
     inside = {key: value for key, value in given.items() if value is not None}
     study.enqueue_trial(inside, user_attrs={BASELINE: True})
 

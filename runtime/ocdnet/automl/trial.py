@@ -18,6 +18,7 @@ from ocdnet.automl.study import BASELINE, CONTINUES, Search, counted, epochs_of
 from ocdnet.errors import Exit, UserError
 from ocdnet.ranks import cpus
 from ocdnet.runs.history import Epoch
+from ocdnet.spec_keys import GPU_IDS, NUM_GPUS, RESUME, TRAIN_RESULTS
 from ocdnet.tree.yaml_io import inline_yaml
 
 _PRUNED, _BUDGET, _INTERRUPTED = "pruned", "budget", "interrupted"
@@ -103,13 +104,13 @@ class TrialRun:
 
     def _command(self) -> list[str]:
         changes = dict(self.settings)
-        changes |= {"train.results_dir": str(self.folder)}
+        changes |= {TRAIN_RESULTS: str(self.folder)}
         if not self.search.tree["train"].get("keep_checkpoints"):
             changes["train.keep_checkpoints"] = 1  # the trials of a search would fill the disk
         if self.worker.gpu is not None:
-            changes |= {"train.num_gpus": 1, "train.gpu_ids": [0]}
+            changes |= {NUM_GPUS: 1, GPU_IDS: [0]}
         if (self.folder / _LATEST).exists():
-            changes["train.resume_training_checkpoint_path"] = str(self.folder / _LATEST)
+            changes[RESUME] = str(self.folder / _LATEST)
         overrides = [f"{key}={inline_yaml(value)}" for key, value in changes.items()]
         return [*self.worker.command, "-e", str(self.search.spec_file), *overrides]
 

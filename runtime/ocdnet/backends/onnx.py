@@ -108,7 +108,7 @@ class OnnxPredictor:
         )
 
 
-def require() -> Any:
+def import_onnxruntime() -> Any:
     """ONNX Runtime's module, or EnvironmentFault with what installs it."""
     try:
         import onnxruntime
@@ -136,8 +136,9 @@ def optimise(source: Path, target: Path) -> None:
 
     graph = onnx.load(source)
     upsample_last(graph)
-    options = require().SessionOptions()
-    options.graph_optimization_level = require().GraphOptimizationLevel.ORT_ENABLE_BASIC
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
     with tempfile.TemporaryDirectory() as folder:
         rewritten = Path(folder) / source.name
@@ -146,7 +147,7 @@ def optimise(source: Path, target: Path) -> None:
 
 
 def _session(path: Path, options: Any = None) -> Any:
-    ort = require()
+    ort = import_onnxruntime()
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
     if not path.is_file():

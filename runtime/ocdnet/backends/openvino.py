@@ -21,7 +21,7 @@ from ocdnet.ranks import cpus
 _XML, _BIN = "model.xml", "model.bin"
 
 
-def require() -> Any:
+def import_openvino() -> Any:
     """The module openvino, or EnvironmentFault with what installs it."""
     try:
         import openvino
@@ -39,7 +39,7 @@ def build(source: Path, target: Path) -> None:
         EnvironmentFault: no OpenVINO.
         DataError: OpenVINO cannot read the ONNX.
     """
-    ov = require()
+    ov = import_openvino()
     import onnx
 
     from ocdnet.backends.rewriting import quantize_once, upsample_last
@@ -76,7 +76,7 @@ class OpenVinoPredictor:
     backend = "openvino"
 
     def __init__(self, path: Path, engine: Engine) -> None:
-        ov = require()
+        ov = import_openvino()
         core = ov.Core()
         # By itself OpenVINO computes in bfloat16 where the processor can: FP32 is to mean FP32.
         exact = {} if engine.precision == "FP16" else {"INFERENCE_PRECISION_HINT": "f32"}

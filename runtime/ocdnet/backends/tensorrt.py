@@ -55,7 +55,7 @@ class Plan:
     gpu: int = 0
 
 
-def require(operators: Collection[str] = ()) -> Any:
+def import_tensorrt(operators: Collection[str] = ()) -> Any:
     """The module tensorrt, new enough for a graph of these operators.
 
     Raises:
@@ -74,10 +74,10 @@ def require(operators: Collection[str] = ()) -> Any:
     version = str(tensorrt.__version__)
     least = LEAST_DEFORM if "DeformConv" in operators else LEAST
     if _release(version) < least:
-        what = "a network with deformable convolutions" if least > LEAST else "this"
+        network = "a network with deformable convolutions" if least > LEAST else "this"
         raise EnvironmentFault(
             "old-tensorrt",
-            f"TensorRT {version} cannot build {what}",
+            f"TensorRT {version} cannot build {network}",
             got=version,
             expected=f"TensorRT {least[0]}.{least[1]} or newer",
             hint="Use a newer TensorRT (or container), or gen_trt_engine.backend=onnxruntime.",
@@ -99,7 +99,7 @@ def build(source: Path, target: Path, plan: Plan, operators: Collection[str]) ->
         DataError: TensorRT cannot read the ONNX.
         RunError: the build failed.
     """
-    trt = require(operators)
+    trt = import_tensorrt(operators)
     select(plan.gpu)
     log = _log(trt, plan.verbose)
     builder = trt.Builder(log)
@@ -152,7 +152,7 @@ class TensorRTPredictor:
     backend = "tensorrt"
 
     def __init__(self, path: Path, engine: Engine | None, gpu: int = 0) -> None:
-        self.trt = require()
+        self.trt = import_tensorrt()
         select(gpu)
         log = _log(self.trt, False)
         self.runtime = self.trt.Runtime(log)  # an engine lives no longer than its runtime

@@ -15,7 +15,7 @@ from ocdnet.progress_bar import counter
 
 @click.group()
 def data() -> None:
-    """Make and look after datasets."""
+    """Make datasets, and unpack their archives."""
 
 
 @data.command(epilog="Example: ocdnet data synth --out scenes --train 200 --test 50 --words 3 8")
@@ -51,7 +51,7 @@ def synth(out: Path, train: int, test: int, seed: int, size: str, **style: Any) 
 
     Writes OUT/<split>/img/img_N.jpg and OUT/<split>/gt/gt_img_N.txt, one line a word in ICDAR2015
     form: x1,y1,x2,y2,x3,y3,x4,y4,text. Each OUT/<split> is a data_path for a spec. Prints a JSON
-    summary. Needs the extra `data`: `ocdnet doctor` tells.
+    summary. Needs the extra `data`: `ocdnet doctor` shows.
     """
     from ocdnet.data.synthetic import SceneStyle, write_dataset
 
@@ -88,12 +88,12 @@ def extract(archive: Path, out: Path, max_gb: int | None, max_files: int | None)
 
     try:
         with counter("unpacking") as progress:
-            told = unpack(archive, out, max_gb=max_gb, max_files=max_files, progress=progress)
+            unpacked = unpack(archive, out, max_gb=max_gb, max_files=max_files, progress=progress)
     except KeyboardInterrupt as error:
         raise Interrupted(
             "interrupted", "Interrupted: nothing is unpacked", hint="Run it again."
         ) from error
-    click.echo(json.dumps(told, indent=2))
+    click.echo(json.dumps(unpacked, indent=2))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -13,18 +13,18 @@ _MARKS = {True: "ok     ", False: "MISSING", None: "-      "}
 
 @click.command(epilog="Example: ocdnet doctor")
 def doctor() -> None:
-    """Tell what works on this machine, and the command that mends what does not.
+    """Tell what works on this machine, and the command that fixes what does not.
 
     Prints one JSON object: ok, checks (name, ok: true, false, or null where there is nothing to
-    mend; found, needed_for, mend: a shell command) and commands (which of them can run here). The
-    exit code is 0 whatever was found.
+    fix; found, needed_for, mend: the shell command that fixes it) and commands (which of them can
+    run here). The exit code is 0, whatever the checks say.
     """
     from ocdnet.doctor.report import report
 
-    found = report()
-    for check in found["checks"]:
+    document = report()
+    for check in document["checks"]:
         _tell(check)
-    click.echo(json.dumps(found, indent=2))
+    click.echo(json.dumps(document, indent=2))
 
 
 def _tell(check: Mapping[str, Any]) -> None:

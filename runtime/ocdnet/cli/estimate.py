@@ -16,6 +16,7 @@ import click
 
 from ocdnet.catalogue import PLANNED
 from ocdnet.policy.plan_record import AutomlRoute, Estimate, Plan
+from ocdnet.spec_keys import TRAIN_RESULTS
 from ocdnet.tree.yaml_io import inline_yaml
 
 _SECONDS = 600.0
@@ -53,7 +54,7 @@ def _timed(plan: Plan, template: Path) -> dict[str, Any]:
     spec = plan.spec_file or str(template)
     changes = {} if plan.spec_file else dict(plan.spec_overrides)
     with tempfile.TemporaryDirectory(prefix="ocdnet-estimate-") as folder:
-        changes |= {"train.is_dry_run": True, "train.results_dir": folder, "wandb.enable": False}
+        changes |= {"train.is_dry_run": True, TRAIN_RESULTS: folder, "wandb.enable": False}
         overrides = [f"{key}={inline_yaml(value)}" for key, value in changes.items()]
         command = [sys.executable, "-m", "ocdnet.cli.main", "train", "-e", spec, *overrides]
         try:

@@ -19,11 +19,12 @@ from ocdnet.cli.report import report
 from ocdnet.cli.results import next_, status
 from ocdnet.cli.shared import print_json, program, spec_file_option
 from ocdnet.cli.spec import spec
-from ocdnet.errors import Interrupted, UsageError, UserError
+from ocdnet.errors import Exit, Interrupted, UsageError, UserError
 from ocdnet.install import missing_package
 from ocdnet.version import VERSION
 
-_EPILOG = """\b
+_EXITS = "\n".join(f"  {code} {code.meaning}" for code in Exit)
+_EPILOG = f"""\b
 Examples:
   ocdnet train -e spec.yaml train.num_epochs=30 results_dir=results
   ocdnet evaluate -e spec.yaml evaluate.checkpoint=results/train/model_best.pth
@@ -31,9 +32,7 @@ Examples:
 
 \b
 Exit codes:
-  0 done             3 invalid spec or override        6 failed while running
-  1 a bug of ours    4 invalid data or model           130 interrupted
-  2 wrong usage      5 missing dependency or hardware
+{_EXITS}
 
 stdout carries one JSON document, stderr progress and logs."""
 

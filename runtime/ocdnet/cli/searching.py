@@ -20,9 +20,9 @@ from ocdnet.config import spec
 from ocdnet.errors import EnvironmentFault, SpecError, UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.routing import RECOMMENDATIONS
+from ocdnet.spec_keys import VALIDATE_DATA
 
 LOG = logging.getLogger("ocdnet")
-_VALIDATE = "dataset.validate_dataset.data_path"
 
 
 def run_search(
@@ -110,8 +110,8 @@ def _base(spec_file: Path, overrides: Sequence[str], metric: str) -> dict[str, A
     if metric == "hmean" and not tree["dataset"]["validate_dataset"]["data_path"]:
         raise SpecError(
             "missing-value",
-            f"Metric hmean needs {_VALIDATE!r}: it is measured on labelled images",
-            hint=f"Add {_VALIDATE}=[/path/to/it], or search with --metric train_loss.",
+            f"Metric hmean needs {VALIDATE_DATA!r}: it is measured on labelled images",
+            hint=f"Add {VALIDATE_DATA}=[/path/to/it], or search with --metric train_loss.",
         )
     return tree
 

@@ -17,8 +17,8 @@ from ocdnet.ranks import is_rank_zero
 def program() -> str:
     """The start of a command line that runs ocdnet, quoted for a shell.
 
-    `ocdnet` where it is installed; what the launcher tells, e.g.
-    `uv run --script /skill/scripts/ocdnet.py`, where it runs from a skill's folder.
+    `ocdnet` where it is installed; where it runs from a skill's folder, what the launcher sets:
+    `uv run --script /skill/scripts/ocdnet.py` or the like.
     """
     return os.environ.get(PROGRAM) or "ocdnet"
 

@@ -10,6 +10,7 @@ import click
 
 from ocdnet.catalogue import ACTIONS
 from ocdnet.errors import DataError, Exit, SpecError, UserError
+from ocdnet.spec_keys import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,15 +38,15 @@ def list_keys(action: str, which: str, grep: str | None) -> None:
     from ocdnet.config import explain
 
     entry = ACTIONS[action]
-    found = explain.keys(entry)
+    shown = explain.keys_of(entry)
     if grep:
-        found = {
-            k: n for k, n in found.items() if grep.lower() in f"{k} {n['description']}".lower()
+        shown = {
+            k: n for k, n in shown.items() if grep.lower() in f"{k} {n['description']}".lower()
         }
     elif which == "popular":
-        found = {k: n for k, n in found.items() if n.get("popular") or k in entry.required}
+        shown = {k: n for k, n in shown.items() if n.get("popular") or k in entry.required}
     write = explain.short_line if which == "all" and not grep else explain.line
-    lines = [write(key, node, entry) for key, node in found.items()]
+    lines = [write(key, node, entry) for key, node in shown.items()]
     _print({"action": action, "keys": lines})
 
 
@@ -88,13 +89,11 @@ def render(
     (keys that stay ??? or empty and need a value), notices. Exits with 3, and writes nothing,
     where the spec is invalid or the target cannot run it.
     """
-    from ocdnet.config.spec import masked
-
     tree, result = _rendered(action, base, overrides, target)
     if out is not None:
         _write(out, tree)
-    told = {"file": None if out is None else str(out), **result}
-    _print(told | ({"spec": masked(tree)} if full else {}))
+    written = {"file": None if out is None else str(out)}
+    _print(written | result | ({"spec": masked(tree)} if full else {}))
 
 
 def _rendered(
@@ -105,16 +104,16 @@ def _rendered(
     from ocdnet.launch.tao_image import rendered
 
     given = specs.read(base, overrides)
-    loaded, found = specs.check(action, given)
-    for problem in found:
+    loaded, problems = specs.check(action, given)
+    for problem in problems:
         if problem.code != "missing-value":
             raise problem
     tree, notices = specs.completed(action, given), loaded.notices if loaded else []
     if target == "tao":
         tree, notices = rendered(tree, schema.extras())
     return tree, {
-        "set": specs.masked(specs.differences(action, tree)),
-        "missing": [problem.key for problem in found],
+        "set": masked(specs.changed(action, tree)),
+        "missing": [problem.key for problem in problems],
         "notices": notices,
     }
 
@@ -148,17 +147,17 @@ def validate(context: click.Context, action: str, file: Path, overrides: tuple[s
 
     Example: ocdnet spec validate train spec.yaml train.num_epochs=30
     """
-    found, notices = _check(action, file, overrides)
+    errors, notices = _check(action, file, overrides)
     result: dict[str, Any] = {
-        "ok": not found,
-        "errors": [_row(error) for error in found[:_SHOWN]],
+        "ok": not errors,
+        "errors": [_row(error) for error in errors[:_SHOWN]],
         "notices": notices,
     }
-    if len(found) > _SHOWN:
-        result["more_errors"] = len(found) - _SHOWN
+    if len(errors) > _SHOWN:
+        result["more_errors"] = len(errors) - _SHOWN
     _print(result)
-    if found:
-        only_data = all(isinstance(error, DataError) for error in found)
+    if errors:
+        only_data = all(isinstance(error, DataError) for error in errors)
         context.exit(Exit.DATA if only_data else Exit.SPEC)
 
 
@@ -171,8 +170,8 @@ def _check(
         tree = read(file, overrides)
     except UserError as error:
         return [error], []
-    loaded, found = check(action, tree)
-    return found, loaded.notices if loaded else []
+    loaded, problems = check(action, tree)
+    return problems, loaded.notices if loaded else []
 
 
 def _row(error: UserError) -> dict[str, Any]:

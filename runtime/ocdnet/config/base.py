@@ -31,7 +31,7 @@ popular = Annotation(popular=True)
 """Shown first: with its docstring in the template, and in short listings."""
 
 automl = Annotation(automl_enabled=True)
-"""Searched by AutoML unless told otherwise. Needs finite bounds or choices, and `search`."""
+"""Searched by AutoML unless switched off. Needs finite bounds or choices, and `search`."""
 
 extra = Annotation(x_extra=True)
 """A key of ours that TAO does not know: optional, and never in a template."""
@@ -56,10 +56,10 @@ def search(
         choices: values to choose from, instead of a range.
         metric: the one metric that may judge it: train_loss would reward a smaller loss scale.
     """
-    what: dict[str, Any] = {"min": minimum, "max": maximum, "scale": scale}
+    values: dict[str, Any] = {"min": minimum, "max": maximum, "scale": scale}
     if choices is not None:
-        what = {"choices": list(choices)}
-    return Annotation(search=what | ({"metric": metric} if metric else {}))
+        values = {"choices": list(choices)}
+    return Annotation(search=values | ({"metric": metric} if metric else {}))
 
 
 def below(name: str, annotation: Annotation) -> Annotation:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ocdnet.tree.nodes import value_at
+from ocdnet.tree import keys
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ def notices(tree: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:
         defaults: the default of every key.
     """
     for entry in COMPAT:
-        if entry.key.partition(".")[0] not in tree:
-            continue
-        value, default = value_at(tree, entry.key), value_at(defaults, entry.key)
+        default = keys.get(defaults, entry.key)
+        value = keys.get(tree, entry.key, default)  # of a section that is not read, the default
         if value != default and value not in entry.quiet:
             yield f"{entry.key!r} is ignored: {entry.says}"

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import STRICT, ImgMode, below, popular, search
 from ocdnet.config.rules import NoArchive
+from ocdnet.spec_keys import CALIBRATION_DATA, TRAIN_DATA, VALIDATE_DATA
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -165,7 +166,7 @@ class DatasetConfig:
 
 
 RULES = (
-    NoArchive("dataset.train_dataset.data_path"),
-    NoArchive("dataset.validate_dataset.data_path"),
-    NoArchive("dataset.quant_calibration_dataset.images_dir"),
+    NoArchive(TRAIN_DATA),
+    NoArchive(VALIDATE_DATA),
+    NoArchive(CALIBRATION_DATA),
 )

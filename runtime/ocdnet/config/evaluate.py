@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from ocdnet.config.base import STRICT, GpuId, Positive, popular
 from ocdnet.config.rules import Given, Instead, Needed
 from ocdnet.config.shared import Metric, PostProcessing
+from ocdnet.spec_keys import EVALUATE_CHECKPOINT, EVALUATE_ENGINE
 from ocdnet.tree.nodes import MISSING
 
 
@@ -43,10 +44,10 @@ class EvaluateConfig:
 
 RULES = (
     Needed(
-        "evaluate.checkpoint",
+        EVALUATE_CHECKPOINT,
         "evaluate (or a trt_engine)",
         "/path/to/model_best.pth",
-        unless=Given("evaluate.trt_engine"),
+        unless=Given(EVALUATE_ENGINE),
     ),
-    Instead("evaluate.trt_engine", "evaluate.checkpoint"),
+    Instead(EVALUATE_ENGINE, EVALUATE_CHECKPOINT),
 )

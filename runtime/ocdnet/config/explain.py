@@ -9,20 +9,19 @@ from typing import Any
 from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
 from ocdnet.config import compat, schema, spec
 from ocdnet.config.rules import Needed
-from ocdnet.tree import nodes
-from ocdnet.tree.nodes import value_at
+from ocdnet.tree import keys, nodes
 from ocdnet.tree.normalise import unknown_key
 
 
-def keys(action: Action) -> dict[str, nodes.Node]:
+def keys_of(action: Action) -> dict[str, nodes.Node]:
     """Every key that an action reads, with its node and the action's default; required first."""
     defaults = spec.action_defaults(action)
-    found = {
-        key: node | {"default": value_at(defaults, key)}
+    known = {
+        key: node | {"default": keys.get(defaults, key)}
         for key, node in schema.leaves()
         if key.partition(".")[0] in (*ROOT_KEYS, *action.sections)
     }
-    return dict(sorted(found.items(), key=lambda pair: pair[0] not in action.required))
+    return dict(sorted(known.items(), key=lambda pair: pair[0] not in action.required))
 
 
 def line(key: str, node: nodes.Node, action: Action) -> str:
@@ -39,7 +38,7 @@ def short_line(key: str, node: nodes.Node, action: Action) -> str:
 
 
 def takes_short(node: nodes.Node) -> str:
-    """Choices or bounds, as short as they can be said; "" where the type says all."""
+    """Choices or bounds in short; "" where there are none."""
     node = nodes.core(node)
     if "enum" in node:
         return " | ".join(map(str, node["enum"])) if len(node["enum"]) > 1 else "fixed"
@@ -52,17 +51,17 @@ def takes_short(node: nodes.Node) -> str:
 
 def searched(node: nodes.Node) -> str:
     """How AutoML treats a key: "" for never, else when and in which range."""
-    what = node.get("search")
-    if what is None:
+    search = node.get("search")
+    if search is None:
         return ""
     when = "by default" if node.get("automl_enabled") else "on request"
-    if "metric" in what:
-        when += f" with metric {what['metric']}"
+    if "metric" in search:
+        when += f" with metric {search['metric']}"
     if node.get("type") == "array":
-        return f"{when}, {len(what['choices'])} choices"
-    if "choices" in what:
-        return f"{when}: {', '.join(map(str, what['choices']))}"
-    return f"{when}: {what['min']} to {what['max']}, {what['scale']}"
+        return f"{when}, {len(search['choices'])} choices"
+    if "choices" in search:
+        return f"{when}: {', '.join(map(str, search['choices']))}"
+    return f"{when}: {search['min']} to {search['max']}, {search['scale']}"
 
 
 def explain(key: str) -> dict[str, Any]:
@@ -71,13 +70,13 @@ def explain(key: str) -> dict[str, Any]:
     Raises:
         SpecFieldError: `unknown-key`.
     """
-    node = schema.find(key.split("."))
+    node = schema.find(key)
     if key not in schema.known_keys() or node is None:
         raise unknown_key(schema.experiment(), key)
     if "properties" in node:
         below = [f"{key}.{name}" for name in node["properties"]]
         return {"key": key, "does": node["description"], "keys": below}
-    readers = [action for action in ACTIONS.values() if key in keys(action)]
+    readers = [action for action in ACTIONS.values() if key in keys_of(action)]
     facts = {
         "key": key,
         "does": node["description"],
@@ -96,20 +95,24 @@ def explain(key: str) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact or name in always}
 
 
-def rules_about(key: str) -> list[str]:
-    """The cross-field rules that name a key, in words, without those that an action adds."""
-    rules = {rule.says: rule for action in ACTIONS.values() for rule in spec.rules_of(action)}
+def rules() -> list[str]:
+    """The cross-field rules in words, without the keys that an action requires."""
+    every = {rule.says: rule for action in ACTIONS.values() for rule in spec.rules_of(action)}
     return [
         says
-        for says, rule in rules.items()
-        if key in says.replace(",", " ").rstrip(".").split()
-        and not (isinstance(rule, Needed) and rule.why in ACTIONS)
+        for says, rule in every.items()
+        if not (isinstance(rule, Needed) and rule.why in ACTIONS)
     ]
+
+
+def rules_about(key: str) -> list[str]:
+    """The cross-field rules that name a key, in words."""
+    return [says for says in rules() if key in says.replace(",", " ").rstrip(".").split()]
 
 
 def _differing(key: str, node: nodes.Node, readers: list[Action]) -> Mapping[str, Any]:
     """The default of each action where it is another one."""
-    values = {action.name: keys(action)[key]["default"] for action in readers}
+    values = {action.name: keys_of(action)[key]["default"] for action in readers}
     return {name: value for name, value in values.items() if value != node["default"]}
 
 

@@ -9,11 +9,12 @@ from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, depends_on, extra, popular
 from ocdnet.config.rules import Is, Needed, Never, NoArchive
+from ocdnet.spec_keys import ENGINE_CACHE, ENGINE_IMAGES
 from ocdnet.tree.nodes import MISSING
 from ocdnet.tree.problems import Problem, SpecFieldError
 
-_CALIBRATION = "gen_trt_engine.tensorrt.calibration"
-_INT8_ONLY = depends_on("gen_trt_engine.tensorrt.data_type")
+_DATA_TYPE = "gen_trt_engine.tensorrt.data_type"
+_INT8_ONLY = depends_on(_DATA_TYPE)
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -111,11 +112,11 @@ class GenTrtEngineConfig:
             )
 
 
-_INT8 = Is("gen_trt_engine.tensorrt.data_type", "INT8")
+_INT8 = Is(_DATA_TYPE, "INT8")
 
 RULES = (
-    Needed(f"{_CALIBRATION}.cal_image_dir", "INT8", "[/path/to/img]", when=_INT8),
-    Needed(f"{_CALIBRATION}.cal_cache_file", "INT8", "/path/to/cal.bin", when=_INT8),
+    Needed(ENGINE_IMAGES, "INT8", "[/path/to/img]", when=_INT8),
+    Needed(ENGINE_CACHE, "INT8", "/path/to/cal.bin", when=_INT8),
     Never(
         "gen_trt_engine.batch_size",
         0,
@@ -123,5 +124,5 @@ RULES = (
         "is out of range",
         "-1 (dynamic), or 1 and above",
     ),
-    NoArchive(f"{_CALIBRATION}.cal_image_dir"),
+    NoArchive(ENGINE_IMAGES),
 )

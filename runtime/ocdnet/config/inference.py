@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, extra, popular
 from ocdnet.config.rules import Given, Instead, Needed, Never, NoArchive
 from ocdnet.config.shared import PostProcessing
+from ocdnet.spec_keys import INFERENCE_CHECKPOINT, INFERENCE_DATA, INFERENCE_ENGINE
 from ocdnet.tree.nodes import MISSING
 
 
@@ -63,12 +64,12 @@ class InferenceConfig:
 
 RULES = (
     Needed(
-        "inference.checkpoint",
+        INFERENCE_CHECKPOINT,
         "inference (or a trt_engine)",
         "/path/to/model_best.pth",
-        unless=Given("inference.trt_engine"),
+        unless=Given(INFERENCE_ENGINE),
     ),
-    Instead("inference.trt_engine", "inference.checkpoint"),
+    Instead(INFERENCE_ENGINE, INFERENCE_CHECKPOINT),
     Never("inference.batch_size", 0, "out-of-range", "is out of range", "-1 (any), or 1 and above"),
-    NoArchive("inference.input_folder"),
+    NoArchive(INFERENCE_DATA),
 )

@@ -7,6 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import STRICT, Positive, depends_on, popular
 from ocdnet.config.rules import Is, Needed, Never
+from ocdnet.spec_keys import LOAD_PRUNED, PRUNED_GRAPH
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -57,7 +58,7 @@ class ModelConfig:
     load_pruned_graph: bool = False
     """Build the pruned network stored at pruned_graph_path."""
 
-    pruned_graph_path: Annotated[str, depends_on("model.load_pruned_graph")] = ""
+    pruned_graph_path: Annotated[str, depends_on(LOAD_PRUNED)] = ""
     """Pruned model that prune wrote."""
 
     enlarge_feature_map_size: bool = False
@@ -75,10 +76,10 @@ class ModelConfig:
 
 RULES = (
     Needed(
-        "model.pruned_graph_path",
-        "model.load_pruned_graph",
+        PRUNED_GRAPH,
+        LOAD_PRUNED,
         "/path/to/pruned_0.1.pth",
-        when=Is("model.load_pruned_graph", True),
+        when=Is(LOAD_PRUNED, True),
     ),
     Never(
         "model.quant",

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import STRICT
 from ocdnet.config.rules import Is, Needed
+from ocdnet.spec_keys import CALIBRATION_DATA
 from ocdnet.tree.problems import Problem, SpecFieldError
 
 INT8, NATIVE = "int8", "native"
@@ -120,7 +121,7 @@ def _dtype(layer: Mapping[str, Any]) -> str:
 
 RULES = (
     Needed(
-        "dataset.quant_calibration_dataset.images_dir",
+        CALIBRATION_DATA,
         "the backend modelopt.onnx",
         "/path/to/img",
         when=Is("quantize.backend", "modelopt.onnx"),

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ocdnet.files import ARCHIVES
-from ocdnet.tree.nodes import MISSING, value_at
+from ocdnet.tree import keys
+from ocdnet.tree.nodes import MISSING
 from ocdnet.tree.problems import DataFieldError, Problem, SpecFieldError, missing
 
 Node = dict[str, Any]
@@ -35,11 +36,11 @@ class Given:
 
     def holds(self, tree: Mapping[str, Any]) -> bool:
         """Whether it holds in a complete spec."""
-        return bool(value_at(tree, self.key))
+        return bool(keys.get(tree, self.key))
 
     def schema(self, defaults: Mapping[str, Any]) -> Node:
         """Its JSON Schema, for a spec in which a key may be absent."""
-        if isinstance(value_at(defaults, self.key), list):
+        if isinstance(keys.get(defaults, self.key), list):
             return _at(self.key, {"type": "array", "minItems": 1}, present=True)
         unset = {"type": "string", "enum": ["", MISSING]}
         return _at(self.key, {"type": "string", "not": unset}, present=True)
@@ -54,12 +55,12 @@ class Is:
 
     def holds(self, tree: Mapping[str, Any]) -> bool:
         """Whether it holds in a complete spec."""
-        return bool(value_at(tree, self.key) == self.value)
+        return bool(keys.get(tree, self.key) == self.value)
 
     def schema(self, defaults: Mapping[str, Any]) -> Node:
         """Its JSON Schema; an absent key holds its default."""
         leaf = {"type": _TYPES[type(self.value)], "enum": [self.value]}
-        return _at(self.key, leaf, present=value_at(defaults, self.key) != self.value)
+        return _at(self.key, leaf, present=keys.get(defaults, self.key) != self.value)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Instead:
                 "conflict",
                 self.key,
                 f"{self.other!r} and {self.key!r} are both given",
-                got=value_at(tree, self.key),
+                got=keys.get(tree, self.key),
                 expected="exactly one of them",
                 hint=f"Leave out {self.other!r} to run the engine",
             )
@@ -153,7 +154,7 @@ class NoArchive:
 
     def problems(self, tree: Mapping[str, Any]) -> Iterator[Problem]:
         """`archive-as-path` for each path that is one."""
-        value = value_at(tree, self.key)
+        value = keys.get(tree, self.key)
         for path in value if isinstance(value, list) else [value]:
             if re.search(ARCHIVE, path):
                 command = "unzip" if path.lower().endswith(".zip") else "tar -xf"
@@ -169,7 +170,7 @@ class NoArchive:
     def schema(self, defaults: Mapping[str, Any]) -> Node:
         """The rule as keywords of a root schema."""
         path = {"type": "string", "not": {"type": "string", "pattern": ARCHIVE}}
-        listed = isinstance(value_at(defaults, self.key), list)
+        listed = isinstance(keys.get(defaults, self.key), list)
         leaf = {"type": "array", "items": path} if listed else path
         return _at(self.key, leaf, present=False)
 
@@ -227,9 +228,6 @@ Rule = Needed | Instead | NoArchive | Never
 
 def _at(key: str, leaf: Node, *, present: bool) -> Node:
     """A schema that applies the leaf at a dotted key, which must be there or need not be."""
-    *parents, name = key.split(".")
-    node = {"properties": {name: leaf}} | ({"required": [name]} if present else {})
-    for parent in reversed(parents):
-        inner = {"type": "object", **node}
-        node = {"properties": {parent: inner}} | ({"required": [parent]} if present else {})
-    return node
+    name, _, rest = key.partition(".")
+    child = {"type": "object", **_at(rest, leaf, present=present)} if rest else leaf
+    return {"properties": {name: child}} | ({"required": [name]} if present else {})

@@ -1,12 +1,12 @@
 """The experiment's JSON Schema, derived from the dataclasses: its keys and what they take.
 
 Everything that must know the shape of a spec (unknown keys, normalisation, error texts, the
-generator) reads this one tree with `ocdnet.tree`; nothing in it may be changed by callers.
+generator) reads this one tree with `ocdnet.tree`; callers may change nothing in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -50,6 +50,7 @@ def _inlined(node: Any, definitions: Mapping[str, Node]) -> Any:
     copy = {key: _inlined(value, definitions) for key, value in node.items()}
     if "const" in copy:
         copy["enum"] = [copy.pop("const")]
+    # `config.base.below` annotates a field of a section that several places share.
     for name, keywords in copy.pop("below", {}).items():
         copy["properties"] = {**copy["properties"], name: copy["properties"][name] | keywords}
     if copy.get("additionalProperties") is True:
@@ -82,9 +83,9 @@ def leaves() -> Iterator[tuple[str, Node]]:
     return nodes.leaves(experiment())
 
 
-def find(parts: Sequence[str]) -> Node | None:
-    """The node at a path of names and indices; None if there is none."""
-    return nodes.find(experiment(), parts)
+def find(key: str) -> Node | None:
+    """The node at a dotted key; None if there is none."""
+    return nodes.find(experiment(), key)
 
 
 @cache

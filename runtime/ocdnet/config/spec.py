@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +14,11 @@ from ocdnet.config.experiment import RULES, Experiment
 from ocdnet.config.rules import Needed, Rule
 from ocdnet.config.verdict import validated
 from ocdnet.errors import UsageError
-from ocdnet.tree import nodes, overrides, yaml_io
-from ocdnet.tree.nodes import merged, value_at
+from ocdnet.spec_keys import NUM_EPOCHS, WARMUP, clamped_warmup, masked, results_folder
+from ocdnet.tree import keys, nodes, overrides, yaml_io
+from ocdnet.tree.nodes import merged
 from ocdnet.tree.normalise import Normaliser
 from ocdnet.tree.problems import Problem, SpecFieldError, missing
-
-SECRETS = ("encryption_key",)
-_MASK = "***"
 
 
 @dataclass(frozen=True)
@@ -66,9 +63,9 @@ def read(path: Path | None, given: Sequence[str] = ()) -> dict[str, Any]:
 
 def resolve(action: str, tree: Mapping[str, Any]) -> Loaded:
     """Check a tree for an action; raises as `load` does."""
-    loaded, found = check(action, tree)
+    loaded, refusals = check(action, tree)
     if loaded is None:
-        raise found[0]
+        raise refusals[0]
     return loaded
 
 
@@ -88,17 +85,17 @@ def check(action: str, tree: Mapping[str, Any]) -> tuple[Loaded | None, list[Pro
     known = normaliser.known(tree, schema.experiment())
     normal = normaliser.mapping(_projected(known, entry), schema.experiment())
     experiment, refused = validated(_completed(normal, entry))
-    found: list[Problem] = [*normaliser.problems, *refused]
+    refusals: list[Problem] = [*normaliser.problems, *refused]
     if experiment is None:
-        # Once more without what was refused, so that the cross-field rules are heard too.
+        # Once more without the refused values, so that the user sees cross-field problems, too.
         experiment, _ = validated(_completed(_without(normal, refused), entry))
     if experiment is None:
-        return None, found
+        return None, refusals
     view = _projected(schema.adapter().dump_python(experiment, mode="json"), entry)
     notices = _clamp_warmup(experiment) if "train" in entry.sections else []
     notices += compat.notices(view, schema.defaults())
-    found += _cross_field(experiment, view, entry, found)
-    return (None if found else Loaded(action, experiment, notices)), found
+    refusals += _cross_field(experiment, view, entry, refusals)
+    return (None if refusals else Loaded(action, experiment, notices)), refusals
 
 
 def completed(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,17 +108,15 @@ def completed(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
     return without_extras(_projected(full, entry), schema.experiment())
 
 
-def differences(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
+def changed(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
     """The dotted keys of a completed tree that hold something else than the action's default."""
-    defaults, found = action_defaults(_entry(action)), {}
+    defaults, values = action_defaults(_entry(action)), {}
     for key, _ in schema.leaves():
-        *parents, name = key.split(".")
-        container: Any = tree
-        for parent in parents:
-            container = container.get(parent, {})
-        if name in container and container[name] != value_at(defaults, key):
-            found[key] = container[name]
-    return found
+        default = keys.get(defaults, key)
+        value = keys.get(tree, key, default)
+        if value != default:
+            values[key] = value
+    return values
 
 
 def normalised(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,8 +129,8 @@ def normalised(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
 def _entry(action: str) -> Action:
     if action in ACTIONS:
         return ACTIONS[action]
-    near = difflib.get_close_matches(action, ACTIONS, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else None
+    near = keys.nearest(action, ACTIONS)
+    hint = f"Did you mean {near!r}?" if near else None
     raise UsageError("unknown-action", f"No action {action!r}", action, ", ".join(ACTIONS), hint)
 
 
@@ -150,14 +145,12 @@ def _completed(tree: Mapping[str, Any], action: Action) -> dict[str, Any]:
 
 
 def _without(tree: dict[str, Any], refused: Sequence[SpecFieldError]) -> dict[str, Any]:
-    """The tree less the fields that hold what was refused."""
+    """The tree less the fields that hold what was refused: of an item in a list, the list."""
     for problem in refused:
-        container: Any = tree
-        for part in (problem.key or "").split("."):
-            if not isinstance(container.get(part), dict):
-                container.pop(part, None)
+        for key in keys.prefixes(problem.key or ""):
+            if not isinstance(keys.get(tree, key), dict):
+                keys.drop(tree, key)
                 break
-            container = container[part]
     return tree
 
 
@@ -165,32 +158,25 @@ def action_defaults(action: Action) -> dict[str, Any]:
     """The default of every key of the experiment for one action, nested."""
     tree = copy.deepcopy(schema.defaults())
     for key, value in action.defaults.items():
-        *parents, name = key.split(".")
-        container = tree
-        for parent in parents:
-            container = container[parent]
-        container[name] = value
+        keys.set(tree, key, value)
     return tree
 
 
 def _clamp_warmup(experiment: Experiment) -> list[str]:
     """Keep warm-up below num_epochs: a search sets the one and leaves the other alone."""
-    schedule, limit = experiment.train.lr_scheduler.args, experiment.train.num_epochs - 1
-    if schedule.warmup_epoch <= limit:
+    schedule, epochs = experiment.train.lr_scheduler.args, experiment.train.num_epochs
+    given, warmup = schedule.warmup_epoch, clamped_warmup(epochs, schedule.warmup_epoch)
+    if warmup == given:
         return []
-    notice = (
-        f"'train.lr_scheduler.args.warmup_epoch' is lowered from {schedule.warmup_epoch} "
-        f"to {limit}: 'train.num_epochs' is {limit + 1}"
-    )
-    schedule.warmup_epoch = limit
-    return [notice]
+    schedule.warmup_epoch = warmup
+    return [f"{WARMUP!r} is lowered from {given} to {warmup}: {NUM_EPOCHS!r} is {epochs}"]
 
 
 def _cross_field(
-    experiment: Experiment, tree: Mapping[str, Any], action: Action, found: Sequence[Problem]
+    experiment: Experiment, tree: Mapping[str, Any], action: Action, known: Sequence[Problem]
 ) -> Iterator[Problem]:
     """What the rules and the sections refuse, once for each key."""
-    seen = {problem.key for problem in found}
+    seen = {problem.key for problem in known}
     of_rules = [problem for rule in rules_of(action) for problem in rule.problems(tree)]
     for problem in [*of_rules, *_section_problems(experiment, action)]:
         if not any(f"{key}.".startswith(f"{problem.key}.") for key in seen):
@@ -201,8 +187,7 @@ def _cross_field(
 def rules_of(action: Action) -> list[Rule]:
     """The rules that an action's specs obey, its required keys first."""
     needed: list[Rule] = [
-        Needed(key, action.name, nodes.example(schema.find(key.split(".")) or {}))
-        for key in action.required
+        Needed(key, action.name, nodes.example(schema.find(key) or {})) for key in action.required
     ]
     of_sections = (rule for name in action.sections for rule in RULES.get(name, ()))
     return [*needed, *(rule for rule in of_sections if not _settled(rule, action))]
@@ -227,11 +212,6 @@ def dump(loaded: Loaded) -> dict[str, Any]:
     tree = schema.adapter().dump_python(loaded.experiment, mode="json")
     result = without_extras(_projected(tree, ACTIONS[loaded.action]), schema.experiment())
     return masked(result)
-
-
-def masked(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree with its secrets hidden."""
-    return dict(tree) | {key: _MASK for key in SECRETS if tree.get(key)}
 
 
 def without_extras(tree: Mapping[str, Any], node: nodes.Node) -> dict[str, Any]:
@@ -259,8 +239,6 @@ def results_dir(experiment: Experiment, action: str) -> Path:
     """
     section = ACTIONS[action].section
     own: str = getattr(experiment, section).results_dir
-    if own:
-        return Path(own)
-    if experiment.results_dir:
-        return Path(experiment.results_dir) / section
-    raise missing("results_dir", action, "/path/to/results")
+    if not (own or experiment.results_dir):
+        raise missing("results_dir", action, "/path/to/results")
+    return results_folder(experiment.results_dir, own, section)

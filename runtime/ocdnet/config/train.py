@@ -22,6 +22,7 @@ from ocdnet.config.base import (
 )
 from ocdnet.config.rules import Never
 from ocdnet.config.shared import Metric, PostProcessing
+from ocdnet.spec_keys import GPU_IDS, NUM_GPUS
 from ocdnet.tree.problems import Problem, SpecFieldError
 
 LossWeight = Annotated[int, Field(ge=1, le=1000)]
@@ -211,11 +212,11 @@ class TrainConfig:
         if len(set(self.gpu_ids)) < len(self.gpu_ids):
             yield SpecFieldError(
                 "conflict",
-                "train.gpu_ids",
-                "'train.gpu_ids' names a GPU twice",
+                GPU_IDS,
+                f"{GPU_IDS!r} names a GPU twice",
                 got=self.gpu_ids,
                 expected="each index once",
             )
 
 
-RULES = (Never("train.num_gpus", 0, "out-of-range", "is out of range", "-1 (all), or 1 and above"),)
+RULES = (Never(NUM_GPUS, 0, "out-of-range", "is out of range", "-1 (all), or 1 and above"),)

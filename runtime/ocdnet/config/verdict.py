@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from ocdnet.config import schema
 from ocdnet.config.experiment import Experiment
-from ocdnet.tree import nodes
+from ocdnet.tree import keys, nodes
 from ocdnet.tree.problems import SpecFieldError
 
 _CODES = {
@@ -44,28 +43,18 @@ def validated(tree: Mapping[str, Any]) -> tuple[Experiment | None, list[SpecFiel
 
 
 def _translated(error: ErrorDetails) -> SpecFieldError:
-    parts = [str(part) for part in error["loc"]]
-    key, got = ".".join(parts), error["input"]
+    key, got = ".".join(map(str, error["loc"])), error["input"]
     code = _CODES.get(error["type"], "wrong-type")
-    node = nodes.core(schema.find(parts) or {})
+    node = nodes.core(schema.find(key) or {})
     return SpecFieldError(
         code,
         key,
         f"{key!r} {_PHRASES[code]}",
-        did_you_mean=_nearest(got, node.get("enum", ())),
+        did_you_mean=keys.nearest(got, node.get("enum", ())) if isinstance(got, str) else None,
         got=None if code == "missing-value" else got,
         expected=None if code == "unknown-key" else nodes.describe(node),
         hint=_hint(got, node) if code == "wrong-type" else None,
     )
-
-
-def _nearest(got: Any, choices: Any) -> str | None:
-    """The choice that a misspelt or miscased text is closest to."""
-    if not isinstance(got, str):
-        return None
-    lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(got.lower(), lower, n=1)
-    return lower[near[0]] if near else None
 
 
 def _hint(got: Any, node: nodes.Node) -> str | None:

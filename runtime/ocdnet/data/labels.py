@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet.errors import DataError
+from ocdnet.geometry import Polygon
 
 _COORDINATE_LIMIT = 1e7
 """Sum of absolute coordinates that no image reaches: beyond it float32 loses pixels."""
@@ -20,7 +21,6 @@ _TOTAL_TEXT = re.compile(
 )
 _TOTAL_TEXT_LINE = re.compile(r"^x:.*?(?=^x:|\Z)", re.MULTILINE | re.DOTALL)
 
-Polygon = NDArray[np.float32]
 Labels = tuple[list[Polygon], list[str], NDArray[np.bool_]]
 Instance = tuple[list[float], str]
 """Coordinates x1, y1, ... (an even count, 8 or more) and the transcription."""

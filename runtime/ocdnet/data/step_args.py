@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ocdnet.errors import SpecError
+from ocdnet.tree.keys import nearest
 
 
 def unknown(kind: str, where: str, name: str, known: Iterable[str]) -> SpecError:
     """The error for a name that is none of `known`, with a did-you-mean."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = nearest(name, names, 0.5)
     return SpecError(
         f"unknown-{kind}",
         f"Unknown {kind} at {where}",
         got=name,
         expected=" | ".join(names) or "nothing",
-        hint=f"Did you mean {close[0]!r}?" if close else None,
+        hint=f"Did you mean {near!r}?" if near else None,
     )
 
 
@@ -31,7 +31,7 @@ def read_items(items: Any, where: str) -> list[tuple[str, str, Any]]:
     """
     if not isinstance(items, Sequence) or isinstance(items, str):
         raise _bad_value(where, items, "a list of {type, args}")
-    found = []
+    steps = []
     for index, item in enumerate(items):
         here = f"{where}[{index}]"
         if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
@@ -39,8 +39,8 @@ def read_items(items: Any, where: str) -> list[tuple[str, str, Any]]:
         for key in item:
             if key not in ("type", "args"):
                 raise unknown("key", f"{here}.{key}", str(key), ("type", "args"))
-        found.append((here, item["type"], item.get("args")))
-    return found
+        steps.append((here, item["type"], item.get("args")))
+    return steps
 
 
 class StepArgs:

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.data.augment import Affine, Fliplr, GaussianBlur, Polygon, Resize, Step, View
+from ocdnet.data.augment import Affine, Fliplr, GaussianBlur, Resize, Step, View
 from ocdnet.data.crop import choose_window
 from ocdnet.data.preprocess import STRIDE, Size, pad_to
 from ocdnet.data.step_args import StepArgs, read_items, unknown
 from ocdnet.data.targets import Targets, make_targets
 from ocdnet.errors import SpecError
+from ocdnet.geometry import Polygon
 
 _WORD_AT = (0.15, 0.85)
 """Where in a WordCrop's window the word's centre may lie, as a share of its sides."""

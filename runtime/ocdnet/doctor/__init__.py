@@ -1,1 +1,1 @@
-"""What of ocdnet works on this machine, and the command that mends what does not."""
+"""What of ocdnet works on this machine, and the command that fixes what does not."""

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Check:
     Attributes:
         name: slug.
         ok: False where something that this machine could have is missing for a common command or
-            does not work; None where there is nothing to mend, or no need to.
+            does not work; None where there is nothing to fix, or no need to.
         found: what is there, for people.
         needed_for: what it serves.
-        mend: the exact shell command that mends it; None where no single one does.
+        mend: the exact shell command that fixes it; None where no single one does.
     """
 
     name: str
@@ -54,13 +54,13 @@ def ask(*command: str) -> Answer | None:
             [program, *command[1:]],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             encoding="utf-8",
             errors="replace",
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Answer(False, "", f"{command[0]} did not answer within {_PATIENCE:.0f} s")
+        return Answer(False, "", f"{command[0]} did not answer within {_TIMEOUT:.0f} s")
     except OSError as error:
         return Answer(False, "", f"{command[0]} does not run: {error.strerror}")
     said = (done.stderr.strip() or done.stdout.strip()).splitlines()

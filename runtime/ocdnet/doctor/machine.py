@@ -20,7 +20,7 @@ TOOLS = {
     "docker": ("docker", "info", "--format", "{{json .}}"),
     "toolkit": ("nvidia-ctk", "--version"),
 }
-"""What is asked, by whom it is asked for."""
+"""Commands that are asked, by the check that reads the answer."""
 
 _OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
 """NVIDIA driver that each major version of CUDA needs (CUDA compatibility guide, table 1)."""
@@ -34,17 +34,17 @@ _SHARED_GB = 1.0
 def check_gpus(answer: Answer | None) -> list[Check]:
     """The GPUs, whether the installed torch can use them, and TensorRT."""
     gpus = answer.out.strip().splitlines() if answer is not None and answer.worked else []
-    what = "speed; training and evaluating also run on a CPU"
+    serves = "speed; training and evaluating also run on a CPU"
     if answer is None:
-        gpu = Check("gpu", None, "no NVIDIA driver here (nvidia-smi)", what)
+        gpu = Check("gpu", None, "no NVIDIA driver here (nvidia-smi)", serves)
     elif gpus:
-        gpu = Check("gpu", True, "; ".join(gpus), what)
+        gpu = Check("gpu", True, "; ".join(gpus), serves)
     else:
-        gpu = Check("gpu", False, answer.trouble or "nvidia-smi lists none", what)
+        gpu = Check("gpu", False, answer.trouble or "nvidia-smi lists none", serves)
     tensorrt = version_of("tensorrt")
-    found = f"tensorrt {tensorrt}" if tensorrt else "not installed"
-    needs = "TensorRT engines, on a GPU"
-    return [gpu, _torch(gpus), Check("tensorrt", bool(tensorrt) or None, found, needs)]
+    installed = f"tensorrt {tensorrt}" if tensorrt else "not installed"
+    engines = "TensorRT engines, on a GPU"
+    return [gpu, _torch(gpus), Check("tensorrt", bool(tensorrt) or None, installed, engines)]
 
 
 def _torch(gpus: list[str]) -> Check:
@@ -52,18 +52,18 @@ def _torch(gpus: list[str]) -> Check:
     needs = "training on the GPU" if gpus else "training"
     if version is None:
         return Check("torch", None, "not installed: see train", needs)
-    found = f"torch {version}, " + (f"for CUDA {cuda}" if cuda else "for the CPU alone")
+    build = f"torch {version}, " + (f"for CUDA {cuda}" if cuda else "for the CPU alone")
     if not gpus:
-        return Check("torch", True, found, needs)
+        return Check("torch", True, build, needs)
     driver = gpus[0].rpartition(",")[2].strip()
     oldest = _OLDEST_DRIVER.get(int(cuda.partition(".")[0]), 0) if cuda else 0
     if cuda and not driver.partition(".")[0].isdecimal():
-        return Check("torch", None, f"{found}; the driver's version is {driver!r}", needs)
+        return Check("torch", None, f"{build}; the driver's version is {driver!r}", needs)
     if cuda and int(driver.partition(".")[0]) >= oldest:
-        return Check("torch", True, found, needs)
+        return Check("torch", True, build, needs)
     if cuda:
-        found = f"{found}, which needs driver {oldest} or newer, not {driver}"
-    return Check("torch", False, found, needs, _other_torch(bool(cuda)))
+        build = f"{build}, which needs driver {oldest} or newer, not {driver}"
+    return Check("torch", False, build, needs, _other_torch(bool(cuda)))
 
 
 def _other_torch(is_cuda: bool) -> str | None:
@@ -91,21 +91,21 @@ def check_docker(answer: Answer | None, toolkit: Answer | None, has_gpu: bool) -
     info = _docker_info(answer)
     if not info.get("ServerVersion"):
         trouble = "; ".join(info.get("ServerErrors") or []) or answer.trouble
-        docker = Check("docker", None, trouble[:200], needs, _mend_docker(trouble))
-        return [docker, Check("nvidia-container-toolkit", None, "docker does not tell", gpu_needs)]
+        docker = Check("docker", None, trouble[:200], needs, _fix_docker(trouble))
+        return [docker, Check("nvidia-container-toolkit", None, "docker does not say", gpu_needs)]
     docker = Check("docker", True, f"docker {info['ServerVersion']}", needs)
     if _gives_gpus(info):
-        found = toolkit.out.strip().splitlines()[:1] if toolkit else []
-        told = found[0] if found else "docker knows NVIDIA's GPUs"
-        return [docker, Check("nvidia-container-toolkit", True, told, gpu_needs)]
+        versions = toolkit.out.strip().splitlines() if toolkit else []
+        version = versions[0] if versions else "docker knows NVIDIA's GPUs"
+        return [docker, Check("nvidia-container-toolkit", True, version, gpu_needs)]
     if not has_gpu:
         return [docker, Check("nvidia-container-toolkit", None, "not set up; no GPU", gpu_needs)]
-    mend = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
+    command = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
     if toolkit is None:
-        mend = f"sudo apt-get install -y nvidia-container-toolkit && {mend}"
+        command = f"sudo apt-get install -y nvidia-container-toolkit && {command}"
     return [
         docker,
-        Check("nvidia-container-toolkit", False, "not set up in docker", gpu_needs, mend),
+        Check("nvidia-container-toolkit", False, "not set up in docker", gpu_needs, command),
     ]
 
 
@@ -117,7 +117,7 @@ def _docker_info(answer: Answer) -> dict[str, Any]:
     return info if isinstance(info, dict) else {}
 
 
-def _mend_docker(trouble: str) -> str | None:
+def _fix_docker(trouble: str) -> str | None:
     if "permission denied" in trouble.lower():
         return 'sudo usermod -aG docker "$USER" && newgrp docker'
     return "sudo systemctl start docker" if shutil.which("systemctl") else None
@@ -137,10 +137,10 @@ def check_uv() -> Check:
 def check_disk(needs_install: bool) -> Check:
     """Room for what is still to be installed, and for results in the current folder."""
     free, here = _free(install.venv_dir()), _free(Path.cwd())
-    found = f"{free:.1f} GB free for {install.venv_dir()}, {here:.1f} GB in {Path.cwd()}"
+    room = f"{free:.1f} GB free for {install.venv_dir()}, {here:.1f} GB in {Path.cwd()}"
     short = here < _RESULTS_GB or (needs_install and free < _INSTALL_GB)
-    what = f"packages ({_INSTALL_GB:.0f} GB, elsewhere with {install.VENV}=DIR) and results"
-    return Check("disk", not short, found, what)
+    serves = f"packages ({_INSTALL_GB:.0f} GB, elsewhere with {install.VENV}=DIR) and results"
+    return Check("disk", not short, room, serves)
 
 
 def _free(path: Path) -> float:
@@ -152,15 +152,15 @@ def _free(path: Path) -> float:
 
 def check_memory() -> list[Check]:
     """Processors and memory, and the shared memory that data workers pass batches through."""
-    found = f"{cpus()} processors"
+    size = f"{cpus()} processors"
     if hasattr(os, "sysconf"):
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GB
-        found += f", {total:.1f} GB of memory"
-    machine = Check("machine", True, found, "training")
+        size += f", {total:.1f} GB of memory"
+    machine = Check("machine", True, size, "training")
     shared = Path("/dev/shm")  # noqa: S108 - asked for its size alone
     if not shared.is_dir():
         return [machine]
-    size = shutil.disk_usage(shared).total / _GB
-    mend = None if size >= _SHARED_GB else "sudo mount -o remount,size=4G /dev/shm"
-    told = f"{size:.2f} GB" + (" (of a container: docker run --shm-size=4g)" if mend else "")
-    return [machine, Check("shared-memory", mend is None, told, "data workers", mend)]
+    room = shutil.disk_usage(shared).total / _GB
+    command = None if room >= _SHARED_GB else "sudo mount -o remount,size=4G /dev/shm"
+    text = f"{room:.2f} GB" + (" (of a container: docker run --shm-size=4g)" if command else "")
+    return [machine, Check("shared-memory", command is None, text, "data workers", command)]

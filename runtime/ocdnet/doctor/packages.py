@@ -69,25 +69,25 @@ def cuda_of_torch() -> str | None:
         text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
     except OSError:
         return None
-    found = re.search(r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE)
-    return found[1] if found else None
+    match = re.search(r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE)
+    return match[1] if match else None
 
 
 def _own_environment() -> Check:
-    folder, what = install.venv_dir(), "the packages of an installed skill"
+    folder, serves = install.venv_dir(), "the packages of an installed skill"
     if not install.has_venv():
-        return Check("environment", None, f"none at {folder} yet", what)
+        return Check("environment", None, f"none at {folder} yet", serves)
     sites = [*folder.glob("lib/python3*/site-packages"), *folder.glob("Lib/site-packages")]
     copies = metadata.distributions(name="ocdnet", path=[str(site) for site in sites])
     version = next((copy.version for copy in copies), None)
     if version == VERSION:
-        return Check("environment", True, f"{folder}, made for ocdnet {VERSION}", what)
-    found = f"{folder}, " + (f"made for ocdnet {version}" if version else "not complete")
-    return Check("environment", False, found, what, install.command(None))
+        return Check("environment", True, f"{folder}, made for ocdnet {VERSION}", serves)
+    state = f"{folder}, " + (f"made for ocdnet {version}" if version else "not complete")
+    return Check("environment", False, state, serves, install.command(None))
 
 
 def _requirements() -> Mapping[str, Sequence[str]]:
-    """The declared requirements by extra; empty where nothing tells them."""
+    """The declared requirements by extra; empty where they cannot be read."""
     root = install.skill_root()
     try:
         if root is not None:
@@ -96,18 +96,18 @@ def _requirements() -> Mapping[str, Sequence[str]]:
         lines = metadata.requires("ocdnet") or []
     except (OSError, ValueError, KeyError, metadata.PackageNotFoundError):
         return {}
-    found: dict[str, list[str]] = {}
+    by_extra: dict[str, list[str]] = {}
     for line in lines:
         requirement, _, marker = line.partition(";")
         extra = re.search(r"extra == .([\w-]+)", marker)
-        found.setdefault(extra[1] if extra else _BASE, []).append(requirement)
-    return found
+        by_extra.setdefault(extra[1] if extra else _BASE, []).append(requirement)
+    return by_extra
 
 
 def _group(name: str, requirements: Sequence[str] | None) -> Check:
     served = ", ".join(c for c, sets in _COMMANDS.items() if name == _BASE or name in sum(sets, ()))
     if requirements is None:
-        return Check(name, None, "this copy does not tell what it needs", served)
+        return Check(name, None, "this copy does not say what it needs", served)
     there, lacking = [], []
     for requirement in requirements:
         package, bounds = _split(requirement)
@@ -121,7 +121,8 @@ def _group(name: str, requirements: Sequence[str] | None) -> Check:
     if not lacking:
         return Check(name, True, ", ".join(there), served)
     ok = False if name in _COMMON else None
-    return Check(name, ok, f"missing {', '.join(lacking)}", served, install.command(name))
+    command = install.command("train" if name == _BASE else name)
+    return Check(name, ok, f"missing {', '.join(lacking)}", served, command)
 
 
 def _split(requirement: str) -> tuple[str, str]:

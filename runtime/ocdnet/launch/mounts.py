@@ -18,6 +18,7 @@ from typing import Any
 from ocdnet.errors import SpecError
 from ocdnet.launch.job import PlannedJob
 from ocdnet.notes import Notes
+from ocdnet.tree import keys
 from ocdnet.tree.nodes import MISSING
 
 _PATH_KEY = re.compile(r"(path|file|dir|folder|checkpoint|engine|cache)$")
@@ -56,12 +57,9 @@ def paths(job: PlannedJob) -> Iterator[tuple[str, str]]:
             yield key, path
 
 
-def _paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            yield from _paths(value, f"{key}.")
-        elif _PATH_KEY.search(str(name)):
+def _paths(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in keys.leaves(tree):
+        if _PATH_KEY.search(key.rpartition(".")[2]):
             for path in value if isinstance(value, list) else [value]:
                 if isinstance(path, str) and path not in ("", MISSING) and not _URI.match(path):
                     yield key, path

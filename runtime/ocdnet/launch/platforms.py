@@ -10,6 +10,7 @@ from ocdnet.errors import UsageError
 from ocdnet.launch import docker, kubernetes, slurm
 from ocdnet.launch.job import Launch, PlannedJob
 from ocdnet.notes import Notes
+from ocdnet.spec_keys import NUM_GPUS, NUM_NODES
 from ocdnet.tree.yaml_io import inline_yaml
 
 __all__ = ["Launch", "PlannedJob", "launch"]
@@ -31,14 +32,14 @@ def launch(job: PlannedJob, program: str, notes: Notes) -> Launch:
     _check_image(job, notes)
     if job.gpus < 0 and job.platform in _MANY_NODES:
         notes.ask(
-            "train.num_gpus",
+            NUM_GPUS,
             f"{job.platform} reserves GPUs by their number: how many on each machine? "
             "(-1 means all of a machine that is known.)",
         )
         return Launch()
     if job.nodes > 1 and job.platform not in _MANY_NODES:
         notes.warn(
-            f"train.num_nodes is {job.nodes}, and {job.platform} starts one machine, which waits "
+            f"{NUM_NODES} is {job.nodes}, and {job.platform} starts one machine, which waits "
             f"for the others: use --platform {' or '.join(_MANY_NODES)}."
         )
     if job.spec_file is None and job.platform != "local":

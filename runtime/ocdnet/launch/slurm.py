@@ -10,10 +10,11 @@ from ocdnet.launch.job import Launch, PlannedJob, gpu_overrides
 from ocdnet.launch.mounts import has_relative
 from ocdnet.launch.template import fill
 from ocdnet.notes import Notes
+from ocdnet.spec_keys import RESUME, TRAIN_WORKERS, results_folder
+from ocdnet.tree import keys
 from ocdnet.tree.yaml_io import inline_yaml
 
 _LATEST = "ocd_model_latest.pth"
-_RESUME = "train.resume_training_checkpoint_path"
 _CPUS = 8
 """For each process, where the spec leaves the number of workers open."""
 
@@ -42,7 +43,7 @@ def batch(job: PlannedJob, program: str, notes: Notes) -> Launch:
         command=" ".join(words),
         requeue=latest is not None or bool(job.search),
         latest=latest,
-        resume=f"{_RESUME}={inline_yaml(latest)}",
+        resume=f"{RESUME}={inline_yaml(latest)}",
     )
     name = f"{job.entry.name}.sbatch"
     # Slurm makes no folder for its log.
@@ -54,14 +55,13 @@ def _latest(job: PlannedJob) -> str | None:
     """The checkpoint that a run started again goes on from; None where nothing is trained."""
     if not job.entry.trains or job.search or job.section.get("is_dry_run"):
         return None  # a search goes on by itself
-    folder = job.section.get("results_dir") or f"{job.results_dir}/train"
+    folder = results_folder(job.results_dir, job.section.get("results_dir", ""), "train")
     return os.path.abspath(f"{folder}/{_LATEST}")  # noqa: PTH100 - Path.absolute keeps ..
 
 
 def _cpus(job: PlannedJob) -> int:
     """CPUs of each process: its workers and itself."""
-    loader = job.spec.get("dataset", {}).get("train_dataset", {}).get("loader", {})
-    workers = loader.get("num_workers", -1) if job.entry.trains else -1
+    workers = keys.get(job.spec, TRAIN_WORKERS, -1) if job.entry.trains else -1
     return int(workers) + 1 if workers >= 0 else _CPUS
 
 

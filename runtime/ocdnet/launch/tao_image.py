@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ocdnet.errors import SpecError
+from ocdnet.spec_keys import NUM_EPOCHS, NUM_GPUS, TRAIN_WORKERS, WARMUP, clamped_warmup
+from ocdnet.tree import keys
 
 WORKERS = 4
 """Workers in place of -1, which TAO does not know."""
 
-_WORKERS = (
-    "dataset.train_dataset.loader.num_workers",
-    "dataset.validate_dataset.loader.num_workers",
-)
+_WORKERS = (TRAIN_WORKERS, "dataset.validate_dataset.loader.num_workers")
+_STEPS = "dataset.train_dataset.args.pre_processes"
 _PLACES = ("dataset.train_dataset.args", "dataset.validate_dataset.args", "inference")
 
 
@@ -35,20 +35,18 @@ def for_tao(tree: Mapping[str, Any], ours: Iterable[str]) -> tuple[dict[str, Any
     result: dict[str, Any] = copy.deepcopy(dict(tree))
     changes: list[str] = []
     for key in ours:
-        container, name = _holder(result, key)
-        if name in container:
-            del container[name]
+        if keys.drop(result, key):
             changes.append(f"{key} is left out: TAO does not know it")
     for key in _WORKERS:
-        container, name = _holder(result, key)
-        if container.get(name) == -1:
-            container[name] = WORKERS
+        if keys.get(result, key) == -1:
+            keys.set(result, key, WORKERS)
             changes.append(f"{key} is {WORKERS} instead of -1 (automatic)")
     if "train" in result:
-        schedule, epochs = result["train"]["lr_scheduler"]["args"], result["train"]["num_epochs"]
-        if schedule["warmup_epoch"] >= epochs:
-            schedule["warmup_epoch"] = epochs - 1
-            changes.append(f"train.lr_scheduler.args.warmup_epoch is lowered to {epochs - 1}")
+        given = keys.get(result, WARMUP)
+        warmup = clamped_warmup(keys.get(result, NUM_EPOCHS), given)
+        if warmup != given:
+            keys.set(result, WARMUP, warmup)
+            changes.append(f"{WARMUP} is lowered to {warmup}")
     return result, changes
 
 
@@ -77,14 +75,13 @@ def cannot_run(tree: Mapping[str, Any]) -> list[str]:
 
 def _failures(tree: Mapping[str, Any]) -> Iterator[str]:
     for place in _PLACES:
-        container, _ = _holder(tree, f"{place}.img_mode")
-        if container.get("img_mode") == "GRAY":
+        if keys.get(tree, f"{place}.img_mode") == "GRAY":
             yield f"{place}.img_mode: GRAY fails on every image"
     yield from _foreign(tree)
     train = tree.get("train", {})
     if train:
         if train["num_gpus"] < 0:
-            yield "train.num_gpus: -1 is no number of GPUs"
+            yield f"{NUM_GPUS}: -1 is no number of GPUs"
         if train["precision"] == "bf16":
             yield "train.precision: bf16 is not implemented"
         if train["optimizer"]["type"] != "Adam":
@@ -97,7 +94,7 @@ def _failures(tree: Mapping[str, Any]) -> Iterator[str]:
         section = tree.get(name, {})
         if section.get("checkpoint", "").endswith(".onnx"):
             yield f"{name}.checkpoint: takes a .pth file"
-        if section.get("metric", {}).get("args", {}).get("is_output_polygon"):
+        if keys.get(section, "metric.args.is_output_polygon"):
             yield f"{name}.metric.args.is_output_polygon: true crashes"
         if section.get("polygon"):
             yield f"{name}.polygon: true crashes on many images"
@@ -105,20 +102,9 @@ def _failures(tree: Mapping[str, Any]) -> Iterator[str]:
 
 def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:
     """Choices of ours that it does not know."""
-    backbone = tree.get("model", {}).get("backbone", "")
+    backbone = keys.get(tree, "model.backbone", "")
     if backbone.startswith("mobilenet_"):
         yield f"model.backbone: {backbone} is not one of its backbones"
-    steps, name = _holder(tree, "dataset.train_dataset.args.pre_processes")
-    if any(
-        isinstance(step, Mapping) and step.get("type") == "WordCrop" for step in steps.get(name, [])
-    ):
-        yield "dataset.train_dataset.args.pre_processes: WordCrop is not one of its steps"
-
-
-def _holder(tree: Mapping[str, Any], key: str) -> tuple[Any, str]:
-    """The mapping that holds a key ({} where there is none) and the key's last name."""
-    *parents, name = key.split(".")
-    container: Any = tree
-    for parent in parents:
-        container = container.get(parent, {})
-    return container, name
+    steps = keys.get(tree, _STEPS, [])
+    if any(isinstance(step, Mapping) and step.get("type") == "WordCrop" for step in steps):
+        yield f"{_STEPS}: WordCrop is not one of its steps"

@@ -60,17 +60,17 @@ def one_line(name: str, value: str) -> None:
     Raises:
         UsageError: `bad-text`.
     """
-    what = None
+    fault = None
     if not value.strip():
-        what = "is empty"
+        fault = "is empty"
     elif "\0" in value:
-        what = "holds a NUL character"
+        fault = "holds a NUL character"
     elif len(f"{value}.".splitlines()) > 1:
-        what = "holds a line break"
+        fault = "holds a line break"
     elif any("\ud800" <= letter <= "\udfff" for letter in value):
-        what = "is not valid Unicode"
-    if what:
-        raise UsageError("bad-text", f"{name} {what}", got=short(value), expected="one line")
+        fault = "is not valid Unicode"
+    if fault:
+        raise UsageError("bad-text", f"{name} {fault}", got=short(value), expected="one line")
 
 
 def said_once(overrides: Sequence[str], fields: Mapping[str, str | tuple[str, ...] | None]) -> None:
@@ -90,12 +90,12 @@ def said_once(overrides: Sequence[str], fields: Mapping[str, str | tuple[str, ..
         given = fields[name] if name else None
         if name is None or not given:
             continue
-        told = (given,) if isinstance(given, str) else given
-        if _values(text) != told:
+        values = (given,) if isinstance(given, str) else given
+        if _values(text) != values:
             raise UsageError(
                 "contradiction",
                 f"{name} and the override of {key.lstrip('+')} say different things",
-                got=short(f"{', '.join(told)} and {text}"),
+                got=short(f"{', '.join(values)} and {text}"),
                 expected="one of them",
             )
 

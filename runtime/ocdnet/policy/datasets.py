@@ -21,6 +21,7 @@ from ocdnet.policy.case import Case
 from ocdnet.policy.datapaths import Finder, Found
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.plan_record import Extraction
+from ocdnet.spec_keys import TRAIN_DATA, VALIDATE_DATA
 from ocdnet.tree.nodes import MISSING
 
 _LABELLED = "a folder with img/ and gt/, or a UTF-8 datalist file, or an archive of one"
@@ -30,7 +31,6 @@ _QUESTIONS = {
     INFERENCE_DATASET: "In which folder of images is text to be found?",
     CALIBRATION_DATASET: "Which folder of images is to calibrate the 8-bit numbers?",
 }
-TRAIN_DATA, EVAL_DATA = "dataset.train_dataset.data_path", "dataset.validate_dataset.data_path"
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,9 @@ def _ask(choice: _Choice, notes: Notes) -> None:
 
 
 def _warn_of_overlap(result: Datasets, notes: Notes) -> None:
-    train, measured = (set(result.overrides.get(key, ())) for key in (TRAIN_DATA, EVAL_DATA))
+    train, measured = (set(result.overrides.get(key, ())) for key in (TRAIN_DATA, VALIDATE_DATA))
     for path in sorted(train & measured):
         notes.warn(
             f"{path} is trained and measured on: hmean will say nothing about new images.",
-            EVAL_DATA,
+            VALIDATE_DATA,
         )

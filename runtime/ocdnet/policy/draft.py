@@ -13,6 +13,14 @@ from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.case import Case
+from ocdnet.spec_keys import (
+    LOAD_PRUNED,
+    PRETRAINED,
+    PRUNED_GRAPH,
+    RESUME,
+    TRAIN_DATA,
+    TRAIN_RESULTS,
+)
 from ocdnet.tree import keys, nodes, overrides, yaml_io
 from ocdnet.tree.nodes import MISSING, Node
 from ocdnet.tree.normalise import Normaliser
@@ -26,13 +34,7 @@ _CODES = {
     "multipleOf": "out-of-range",
 }
 _SHARED = ("dataset", "model", "train", "wandb")
-_OWN = (
-    "train.results_dir",
-    "train.resume_training_checkpoint_path",
-    "model.pretrained_model_path",
-    "model.load_pruned_graph",
-    "model.pruned_graph_path",
-)
+_OWN = (TRAIN_RESULTS, RESUME, PRETRAINED, LOAD_PRUNED, PRUNED_GRAPH)
 """Paths of one job that its followers decide anew."""
 
 
@@ -111,7 +113,7 @@ def draft(case: Case) -> Draft:
     if schema is None:
         loose = overrides.apply(tree, request.overrides, {"type": "object"})
         return Draft(entry=entry, schema=None, defaults=_template(entry, skill), given=loose)
-    places = [nodes.find(schema, _key(override).split(".")) for override in request.overrides]
+    places = [nodes.find(schema, _key(override)) for override in request.overrides]
     root = _experiment(skill) if tree or None in places else schema
     normaliser = Normaliser(root)
     experiment = normaliser.known(overrides.apply(tree, request.overrides, root), root)
@@ -145,7 +147,7 @@ def inheritance(experiment: Mapping[str, Any], entry: Action, skill: Skill) -> d
         raise normaliser.problems[0]
     for key in _OWN:
         keys.drop(normal, key)
-    if "dataset.train_dataset.data_path" not in {item.key for item in entry.inputs}:
+    if TRAIN_DATA not in {item.key for item in entry.inputs}:
         keys.drop(normal, "dataset.train_dataset")
     return normal
 
@@ -198,7 +200,7 @@ def _refused(schema: Node, path: Sequence[Any], validator: str, got: Any) -> Spe
     parts = [str(part) for part in path]
     key, code = ".".join(parts), _CODES.get(validator, "wrong-type")
     fault = {"bad-choice": "is not one of its choices", "out-of-range": "is out of range"}
-    node = nodes.find(schema, parts) or {}
+    node = nodes.find(schema, key) or {}
     return SpecFieldError(
         code,
         key,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocdnet.catalogue import PLANNED, RESUME, RUNS, SEARCH, Action, Input
+from ocdnet.catalogue import PLANNED, RESUME_ACTION, RUNS, SEARCH, Action, Input
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
 from ocdnet.policy.image_size import size_changes
@@ -17,6 +17,7 @@ from ocdnet.policy.summary import free_results_dir
 from ocdnet.runs.files import BEST_SPEC, is_file
 from ocdnet.runs.jobs import EXPERIMENT, SECTIONS, TRAINING, RunFolder, named
 from ocdnet.runs.searches import Searched
+from ocdnet.spec_keys import TRAIN_RESULTS
 from ocdnet.tree import keys
 from ocdnet.tree.yaml_io import inline_yaml
 
@@ -90,14 +91,14 @@ def resumption(job: RunFolder, program: str) -> FollowUp | None:
         return _search_again(job, program)
     if job.action not in TRAINING or not halted or not job.experiment:
         return None
-    step = _step(job, job.folder, program, RESUME)
+    step = _step(job, job.folder, program, RESUME_ACTION)
     if step is None or step.takes is None:
         return None
     done, total = job.progress.epoch, job.progress.epochs
     needs = done is not None and total is not None and done >= total
-    changes = {str(RESUME.model): step.takes, "train.results_dir": str(job.folder)}
+    changes = {str(RESUME_ACTION.model): step.takes, TRAIN_RESULTS: str(job.folder)}
     return FollowUp(
-        action=RESUME.name,
+        action=RESUME_ACTION.name,
         takes=step.takes,
         why=step.why,
         command=_command(step, changes),

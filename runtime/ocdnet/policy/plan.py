@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ocdnet.catalogue import DEFAULT_SPECS, PLANNED, SECRETS, masked
+from ocdnet.catalogue import DEFAULT_SPECS, PLANNED
 from ocdnet.errors import UsageError
 from ocdnet.files import write_text
 from ocdnet.launch.job import Launch, PlannedJob
@@ -35,7 +35,8 @@ from ocdnet.policy.request import Request, no_action
 from ocdnet.policy.settings import settled
 from ocdnet.policy.summary import folder_of, promised_files, summary
 from ocdnet.runs.jobs import EXPERIMENT
-from ocdnet.tree import yaml_io
+from ocdnet.spec_keys import NUM_GPUS, SECRETS, masked
+from ocdnet.tree import keys, yaml_io
 
 
 def build(request: Request, skill: Skill, program: str) -> Plan:
@@ -151,11 +152,11 @@ def _search_flags(
     flags = ["--trials", str(route.budget.automl_max_recommendations)]
     if route.metric != routing.METRIC:
         flags += ["--metric", route.metric]
-    count = tree["train"]["num_gpus"]
+    count = keys.get(tree, NUM_GPUS)
     if isinstance(count, int) and count > 1:
         flags += ["--workers", str(count)]
         reason = f"train.num_gpus is {count}: as many trials at a time, a GPU each."
-        case.notes.because(reason, "train.num_gpus")
+        case.notes.because(reason, NUM_GPUS)
     return tuple(flags)
 
 

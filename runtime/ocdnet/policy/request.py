@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from ocdnet.catalogue import PLANNED
 from ocdnet.errors import UsageError
 from ocdnet.policy.checks import SAME_AS, choice, one_line, said_once, short
 from ocdnet.runs.searches import METRICS
-from ocdnet.tree.keys import nearest
+from ocdnet.tree.keys import leaves, nearest
 
 Policy = Literal["on", "off"]
 Metric = Literal["train_loss", "hmean"]
@@ -257,7 +257,7 @@ def _overrides(key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, dict):
         return _texts(key, value)
     found: dict[str, str] = {}
-    for dotted, item in _leaves(value, ""):
+    for dotted, item in leaves(value):
         if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", dotted):
             raise UsageError(
                 "bad-override",
@@ -277,14 +277,6 @@ def _overrides(key: str, value: Any) -> tuple[str, ...]:
                 expected="one value",
             )
     return tuple(f"{dotted}={text}" for dotted, text in found.items())
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _strings(value: Any) -> Iterator[str]:

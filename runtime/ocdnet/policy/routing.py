@@ -11,6 +11,7 @@ from ocdnet.policy.draft import Draft
 from ocdnet.policy.plan_record import AutomlRoute, Budget, ParameterRange
 from ocdnet.policy.request import Policy
 from ocdnet.policy.words import Words
+from ocdnet.spec_keys import NUM_EPOCHS
 from ocdnet.tree import nodes
 
 AUTOML_SKILL = "tao-skill-bank:tao-run-automl"
@@ -131,10 +132,10 @@ def automl_route(case: Case, runner: SearchRunner, draft: Draft) -> AutomlRoute:
         monitor=MONITOR,
         budget=Budget(
             automl_max_recommendations=case.request.trials or RECOMMENDATIONS,
-            epochs_each=draft.at("train.num_epochs"),
+            epochs_each=draft.at(NUM_EPOCHS),
         ),
         custom_param_ranges={
-            key: _range(nodes.find(schema, key.split(".")) or {})
+            key: _range(nodes.find(schema, key) or {})
             for key in schema["automl_default_parameters"]
         },
         skill_found_at=skill_found_at,

@@ -9,17 +9,20 @@ from typing import Any
 from ocdnet.errors import SpecError
 from ocdnet.notes import Notes
 from ocdnet.policy.case import SEARCH_HERE, Case
-from ocdnet.policy.datasets import TRAIN_DATA
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.summary import epochs as in_words
 from ocdnet.runs.files import epoch_of
+from ocdnet.spec_keys import (
+    ENGINE_CALIBRATION,
+    ENGINE_IMAGES,
+    NUM_EPOCHS,
+    RESUME,
+    TRAIN_DATA,
+    WARMUP,
+    clamped_warmup,
+)
 
-_WARMUP = "train.lr_scheduler.args.warmup_epoch"
-_EPOCHS = "train.num_epochs"
-_RESUME = "train.resume_training_checkpoint_path"
 _BATCH = "dataset.train_dataset.loader.batch_size"
-_CALIBRATION = "gen_trt_engine.tensorrt.calibration"
-_CALIBRATION_IMAGES = f"{_CALIBRATION}.cal_image_dir"
 _FEW = 2000
 """Training images below which TAO's crop is not the best choice (references/tuning.md)."""
 
@@ -48,7 +51,7 @@ def settled(case: Case, draft: Draft, images: Mapping[str, int]) -> Draft:
         case.notes.because(
             f"prune.ch_sparsity {share} removes {share:.0%} of the channels.", "prune.ch_sparsity"
         )
-    count = images.get(_CALIBRATION_IMAGES)
+    count = images.get(ENGINE_IMAGES)
     return draft.with_changes(calibration(draft, count, case.notes)) if count else draft
 
 
@@ -63,11 +66,12 @@ def training(draft: Draft, notes: Notes) -> dict[str, Any]:
     if not isinstance(epochs, int) or epochs < 1:
         return {}  # the schema refuses that
     changes: dict[str, Any] = {}
-    warmup = draft.at(_WARMUP)
-    if isinstance(warmup, int) and warmup >= epochs:
-        changes[_WARMUP] = epochs - 1
-        change = f"{_WARMUP} is {epochs - 1}: warm-up is shorter than the run's {in_words(epochs)}."
-        (notes.because if draft.value(_WARMUP) is None else notes.warn)(change, _WARMUP)
+    warmup = draft.at(WARMUP)
+    if isinstance(warmup, int) and clamped_warmup(epochs, warmup) != warmup:
+        changes[WARMUP] = clamped_warmup(epochs, warmup)
+        room = f"warm-up is shorter than the run's {in_words(epochs)}"
+        change = f"{WARMUP} is {changes[WARMUP]}: {room}."
+        (notes.because if draft.value(WARMUP) is None else notes.warn)(change, WARMUP)
     for name in _intervals(train):
         key = f"train.{name}"
         if isinstance(train[name], int) and train[name] > epochs:
@@ -152,15 +156,17 @@ def batch(case: Case, draft: Draft, images: int | None) -> None:
 
 def resumed(draft: Draft, notes: Notes) -> None:
     """Hold num_epochs of a resumed run, which is the total, against the epochs already done."""
-    total, epoch = draft.at(_EPOCHS), epoch_of(Path(draft.at(_RESUME)))
+    total, epoch = draft.at(NUM_EPOCHS), epoch_of(Path(draft.at(RESUME)))
     done = None if epoch is None else epoch + 1  # names count from 0
     if done is not None and isinstance(total, int) and total <= done:
         notes.ask(
-            _EPOCHS,
-            f"{done} epochs are done and {_EPOCHS}, the total, is {total}. How many epochs in all?",
+            NUM_EPOCHS,
+            f"{done} epochs are done and {NUM_EPOCHS}, the total, is {total}. "
+            "How many epochs in all?",
         )
-    elif draft.value(_EPOCHS) is not None:
-        notes.because(f"{_EPOCHS} is the total: {total}; {done or 'some'} are done.", _EPOCHS)
+    elif draft.value(NUM_EPOCHS) is not None:
+        progress = f"{total}; {done or 'some'} are done"
+        notes.because(f"{NUM_EPOCHS} is the total: {progress}.", NUM_EPOCHS)
 
 
 def calibration(draft: Draft, images: int, notes: Notes) -> dict[str, int]:
@@ -174,13 +180,16 @@ def calibration(draft: Draft, images: int, notes: Notes) -> dict[str, int]:
     Returns:
         The changes, by dotted key; none where there are enough images.
     """
-    size_key, count_key = f"{_CALIBRATION}.cal_batch_size", f"{_CALIBRATION}.cal_batches"
+    size_key, count_key = (
+        f"{ENGINE_CALIBRATION}.cal_batch_size",
+        f"{ENGINE_CALIBRATION}.cal_batches",
+    )
     batch_size, batches = draft.at(size_key), draft.at(count_key)
     if batch_size * batches <= images:
         notes.because(
             f"Calibration reads {batch_size * batches} of {images} images"
             f" (cal_batch_size {batch_size} x cal_batches {batches}).",
-            _CALIBRATION_IMAGES,
+            ENGINE_IMAGES,
         )
         return {}
     size = min(batch_size, images)
@@ -188,6 +197,6 @@ def calibration(draft: Draft, images: int, notes: Notes) -> dict[str, int]:
     notes.warn(
         f"There are {images} calibration images for cal_batch_size {batch_size} x cal_batches"
         f" {batches} = {batch_size * batches}: lowered to {size} x {count} = {size * count}.",
-        _CALIBRATION_IMAGES,
+        ENGINE_IMAGES,
     )
     return {count_key: count} if size == batch_size else {size_key: size, count_key: count}

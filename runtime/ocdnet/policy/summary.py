@@ -8,20 +8,20 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ocdnet.catalogue import Action, results_dir
+from ocdnet.catalogue import Action
 from ocdnet.notes import Notes
 from ocdnet.policy.case import BY_SKILL, Case
+from ocdnet.spec_keys import NUM_EPOCHS, VALIDATE_DATA, results_folder
 from ocdnet.tree import keys
 
 _RESULTS = "results"
 _KEY = re.compile(r"\{([\w.]+)\}")
-_VALIDATION = "dataset.validate_dataset.data_path"
 
 
 def folder_of(entry: Action, tree: Mapping[str, Any]) -> Path:
     """Folder of the results of what runs, under a spec."""
     own = keys.get(tree, f"{entry.section}.results_dir")
-    return Path(results_dir(own, tree.get("results_dir") or _RESULTS, entry.section) or _RESULTS)
+    return results_folder(tree.get("results_dir") or _RESULTS, own or "", entry.section)
 
 
 def free_results_dir(base: str, section: str, notes: Notes) -> str:
@@ -65,14 +65,14 @@ def summary(case: Case, tree: Mapping[str, Any], trials: int | None) -> str:
     """
 
     def shown(match: re.Match[str]) -> str:
-        if match[1] != "train.num_epochs":
+        if match[1] != NUM_EPOCHS:
             return _text(tree, match[1], "a model" if match[1] == case.entry.model else "?")
         search = f" in each of {trials} trials of an AutoML search" if trials else ""
         return epochs(keys.get(tree, match[1])) + search
 
     sentence = _KEY.sub(shown, case.entry.does)
-    if case.entry.trains and keys.get(tree, _VALIDATION):
-        sentence += f", validated on {_text(tree, _VALIDATION)}"
+    if case.entry.trains and keys.get(tree, VALIDATE_DATA):
+        sentence += f", validated on {_text(tree, VALIDATE_DATA)}"
     if case.runner == BY_SKILL:
         return f"{sentence}."  # where, that skill decides
     return f"{sentence}; results in {folder_of(case.run, tree)}, on {case.request.platform}."

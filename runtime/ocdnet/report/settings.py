@@ -10,10 +10,10 @@ from ocdnet.catalogue import ACTIONS, ROOT_KEYS
 from ocdnet.errors import UserError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.runs.jobs import RunFolder
+from ocdnet.spec_keys import masked
 from ocdnet.tree import yaml_io
 from ocdnet.tree.yaml_io import inline_yaml
 
-_SECRETS = ("encryption_key",)
 _NOT_THERE = object()
 _LONGEST = 300
 
@@ -33,8 +33,7 @@ class Settings:
 
 def settings(job: RunFolder) -> Settings | None:
     """The settings in a job's experiment.yaml; None where there are none."""
-    tree = dict(job.experiment)
-    tree |= {name: "***" for name in _SECRETS if tree.get(name)}
+    tree = masked(job.experiment)
     action = ACTIONS.get(job.action or "")
     if action is not None:
         tree = {key: tree[key] for key in (*ROOT_KEYS, *action.sections) if key in tree}

@@ -20,6 +20,7 @@ from ocdnet import install
 from ocdnet.config.train import TrainConfig
 from ocdnet.devices import Devices
 from ocdnet.errors import EnvironmentFault
+from ocdnet.spec_keys import GPU_IDS, RESUME
 from ocdnet.training.process_group import TIMEOUT
 
 LOG = logging.getLogger("ocdnet")
@@ -55,14 +56,13 @@ def check_strategy(config: TrainConfig, devices: Devices) -> None:
         raise EnvironmentFault(
             "strategy-cannot",
             f"train.distributed_strategy {name} numbers the GPUs itself",
-            got=f"train.gpu_ids {devices.gpus}",
+            got=f"{GPU_IDS} {devices.gpus}",
             expected=f"{list(range(len(devices.gpus)))}",
             hint="Choose the GPUs by CUDA_VISIBLE_DEVICES, and leave train.gpu_ids.",
         )
     refused = {
         "train.model_ema": config.model_ema,
-        "train.resume_training_checkpoint_path": name == DEEPSPEED
-        and bool(config.resume_training_checkpoint_path),
+        RESUME: name == DEEPSPEED and bool(config.resume_training_checkpoint_path),
     }
     for key, wanted in refused.items():
         if wanted:

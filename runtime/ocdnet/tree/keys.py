@@ -6,12 +6,12 @@ A number in a key is a place in a list: `pre_processes.0.type`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _ABSENT = object()
 _LONGEST = 100
-"""Characters of a mistyped word that are compared; the rest of a longer one tells nothing."""
+"""Characters of a mistyped word that are compared, which takes quadratic time."""
 
 
 def get(tree: Any, key: str, default: Any = None) -> Any:
@@ -50,6 +50,21 @@ def drop(tree: Any, key: str) -> bool:
     parent, _, name = key.rpartition(".")
     container = get(tree, parent) if parent else tree
     return isinstance(container, dict) and container.pop(name, _ABSENT) is not _ABSENT
+
+
+def prefixes(key: str) -> list[str]:
+    """The keys on the way to a key, itself last: `a`, `a.b`, `a.b.c`."""
+    parts = key.split(".")
+    return [".".join(parts[: end + 1]) for end in range(len(parts))]
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of nested mappings whose value is no mapping, or an empty one, and that value."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

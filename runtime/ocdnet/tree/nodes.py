@@ -5,9 +5,10 @@ A node is a JSON Schema object as a plain dict: the config's own, or one of a ge
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from ocdnet.tree import keys
 
 Node = dict[str, Any]
 
@@ -30,10 +31,14 @@ def leaves(node: Node, prefix: str = "") -> Iterator[tuple[str, Node]]:
             yield f"{prefix}{name}", child
 
 
-def find(root: Node, parts: Sequence[str]) -> Node | None:
-    """The node at a path of names and indices: None if there is none, {} in an open object."""
+def find(root: Node, key: str) -> Node | None:
+    """The node at a dotted key, numbers in it for places in lists.
+
+    Returns:
+        None if there is none; {} in an open object, which takes anything.
+    """
     node: Node = root
-    for part in parts:
+    for part in key.split("."):
         node = core(node)
         if "properties" in node:
             if part not in node["properties"]:
@@ -42,7 +47,7 @@ def find(root: Node, parts: Sequence[str]) -> Node | None:
         elif node.get("type") == "array" and part.isdecimal():
             node = node["items"]
         elif node.get("type") == "object" or node == {}:
-            node = {}
+            node = {}  # nothing is declared from here on
         else:
             return None
     return node
@@ -50,26 +55,24 @@ def find(root: Node, parts: Sequence[str]) -> Node | None:
 
 def suggestion(root: Node, key: str) -> str | None:
     """The known key closest to an unknown one: in its place, else of a like name elsewhere."""
+    known = known_keys(root)
+    parent, name = _split(key)
+    sibling = keys.nearest(name, [n for p, n in map(_split, known) if p == parent], 0.7)
+    if sibling:
+        return f"{parent}.{sibling}".removeprefix(".")
+    like = keys.nearest(name, sorted(n for _, n in map(_split, known)), 0.75)
+    # Of several keys with that name, the one whose sections are most like those written.
+    return keys.nearest(key, [k for k in known if _split(k)[1] == like], 0)
+
+
+def _split(key: str) -> tuple[str, str]:
     parent, _, name = key.rpartition(".")
-    keys = known_keys(root)
-    siblings = {k.rpartition(".")[2]: k for k in keys if k.rpartition(".")[0] == parent}
-    near = difflib.get_close_matches(name, siblings, n=1, cutoff=0.7)
-    if near:
-        return siblings[near[0]]
-    names = {k.rpartition(".")[2] for k in keys}
-    like = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.75)
-    places = [k for k in keys if k.rpartition(".")[2] in like]
-    near = difflib.get_close_matches(key, places, n=1, cutoff=0.0)
-    return near[0] if near else None
+    return parent, name
 
 
 def known_keys(root: Node) -> tuple[str, ...]:
     """Every dotted key, those of sections included."""
-    keys: dict[str, None] = {}
-    for key, _ in leaves(root):
-        parts = key.split(".")
-        keys.update((".".join(parts[: i + 1]), None) for i in range(len(parts)))
-    return tuple(keys)
+    return tuple(dict.fromkeys(part for key, _ in leaves(root) for part in keys.prefixes(key)))
 
 
 _NOUNS = {
@@ -115,11 +118,3 @@ def merged(base: dict[str, Any], tree: Mapping[str, Any], node: Node) -> dict[st
         mergeable = "properties" in child and isinstance(value, Mapping)
         base[key] = merged(base[key], value, child) if mergeable else value
     return base
-
-
-def value_at(tree: Mapping[str, Any], key: str) -> Any:
-    """The value at a dotted key of a tree that holds it."""
-    value: Any = tree
-    for part in key.split("."):
-        value = value[part]
-    return value

@@ -1,4 +1,4 @@
-"""The one normaliser: brings what YAML gives to what the schema means, before validation.
+"""The one normaliser: turns what YAML gives into what the schema asks for, before validation.
 
 It drops unset values (null, `???`), reads 5.0 as 5 where an integer is due and YAML 1.1 booleans
 where a boolean is, and refuses what JSON cannot hold: NaN, infinities, dates, binary.
@@ -12,17 +12,14 @@ from typing import Any
 
 from ocdnet.tree.nodes import MISSING, Node, core, describe, suggestion
 from ocdnet.tree.problems import SpecFieldError
-
-YAML_1_1_BOOLEANS = dict.fromkeys(("yes", "on", "true", "y"), True) | dict.fromkeys(
-    ("no", "off", "false", "n"), False
-)
+from ocdnet.tree.yaml_io import BOOLEANS_OF_YAML_1_1
 
 _LARGEST = 2**63 - 1
 _UNSET = (None, MISSING)
 
 
 class _RefusedError(Exception):
-    """The value cannot stand; its problem is recorded."""
+    """The value is refused, and its problem recorded."""
 
 
 class Normaliser:
@@ -70,10 +67,11 @@ class Normaliser:
         if "properties" in node and isinstance(value, Mapping):
             return self.mapping(value, node, f"{key}.")
         if kind == "array" and isinstance(value, list):
+            # `['???']` is a list that is still to be given.
             given, item = [v for v in value if v != MISSING], core(node["items"])
             return [self._value(v, item, f"{key}.{i}") for i, v in enumerate(given)]
         if kind == "boolean" and isinstance(value, str):
-            return YAML_1_1_BOOLEANS.get(value.lower(), value)
+            return BOOLEANS_OF_YAML_1_1.get(value.lower(), value)
         value = self._plain(value, node, key)
         if kind == "integer" and isinstance(value, float) and value.is_integer():
             return int(value)
@@ -97,9 +95,9 @@ class Normaliser:
             self._refuse("wrong-type", key, "has the wrong type", repr(value), node)
         return value
 
-    def _refuse(self, code: str, key: str, what: str, got: Any, node: Node) -> None:
-        problem = SpecFieldError(code, key, f"{key!r} {what}", got=got, expected=describe(node))
-        self.problems.append(problem)
+    def _refuse(self, code: str, key: str, problem: str, got: Any, node: Node) -> None:
+        refusal = SpecFieldError(code, key, f"{key!r} {problem}", got=got, expected=describe(node))
+        self.problems.append(refusal)
         raise _RefusedError
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ocdnet.tree import keys
 from ocdnet.tree.nodes import Node, core, find
 from ocdnet.tree.normalise import unknown_key
 from ocdnet.tree.problems import SpecFieldError
@@ -30,11 +31,10 @@ def apply(tree: Mapping[str, Any], overrides: Sequence[str], root: Node) -> dict
         if match is None:
             raise _bad(override, "is not an override", "key=value, e.g. train.num_epochs=10")
         key, text = match.groups()
-        parts = key.split(".")
-        node = find(root, parts)
+        node = find(root, key)
         if node is None:
             raise unknown_key(root, key)
-        _assign(result, parts, _value(text, node, override), override, root)
+        _assign(result, key, _value(text, node, override), override, root)
     return result
 
 
@@ -59,42 +59,31 @@ def _value(text: str, node: Node, override: str) -> Any:
     return text if takes_text and value is not None and not isinstance(value, str) else value
 
 
-def _assign(
-    tree: dict[str, Any], parts: Sequence[str], value: Any, override: str, root: Node
-) -> None:
-    """Set the value at a path, making what is missing on the way (lists: their default)."""
-    container: Any = tree
-    for depth, part in enumerate(parts):
-        index: Any = part
-        if isinstance(container, list):
-            index = int(part) if part.isdecimal() else -1
-            if not 0 <= index < len(container):
-                raise _bad(
-                    override, f"has no item {part!r} to set", f"an index below {len(container)}"
-                )
-        elif not isinstance(container, dict):
-            raise _bad(
-                override,
-                f"cannot be set: {'.'.join(parts[:depth])!r} is not a mapping",
-                "a mapping",
-            )
-        if depth == len(parts) - 1:
-            container[index] = value
-            return
-        if isinstance(container, dict) and container.get(index) is None:
-            container[index] = _start(root, parts[: depth + 1])
-        container = container[index]
+def _assign(tree: dict[str, Any], key: str, value: Any, override: str, root: Node) -> None:
+    """Set the value at a key, making what is missing on the way (lists: their default)."""
+    for place in keys.prefixes(key):
+        parent, _, name = place.rpartition(".")
+        container = keys.get(tree, parent) if parent else tree
+        if isinstance(container, list) and not keys.has(container, name):
+            below = f"an index below {len(container)}"
+            raise _bad(override, f"has no item {name!r} to set", below)
+        if not isinstance(container, dict | list):
+            raise _bad(override, f"cannot be set: {parent!r} is not a mapping", "a mapping")
+        if place == key:
+            keys.set(tree, key, value)
+        elif keys.get(tree, place) is None:
+            keys.set(tree, place, _start(root, place))
 
 
-def _start(root: Node, parts: Sequence[str]) -> Any:
+def _start(root: Node, key: str) -> Any:
     """What a container that is not given starts from: a list from its default, else empty."""
-    node = find(root, parts)
+    node = find(root, key)
     if node is None or core(node).get("type") != "array":
         return {}
     return copy.deepcopy(node.get("default", []))
 
 
-def _bad(override: str, what: str, expected: str) -> SpecFieldError:
+def _bad(override: str, problem: str, expected: str) -> SpecFieldError:
     return SpecFieldError(
-        "bad-override", None, f"{override!r} {what}", got=override, expected=expected
+        "bad-override", None, f"{override!r} {problem}", got=override, expected=expected
     )

@@ -17,7 +17,7 @@ class SpecFieldError(SpecError):
         did_you_mean: the known key or choice closest to what was written.
         got: the offending value.
         expected: what would have been accepted.
-        hint: the change that mends it.
+        hint: the change that fixes it.
     """
 
     def __init__(

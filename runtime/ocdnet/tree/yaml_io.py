@@ -18,6 +18,11 @@ from ruamel.yaml.scalarstring import SingleQuotedScalarString
 from ocdnet.tree.nodes import MISSING
 from ocdnet.tree.problems import SpecFieldError
 
+BOOLEANS_OF_YAML_1_1 = dict.fromkeys(("yes", "on", "true", "y"), True) | dict.fromkeys(
+    ("no", "off", "false", "n"), False
+)
+"""Words that YAML 1.1 (TAO's readers) takes for booleans; 1.2 (ours) only `true` and `false`."""
+
 MAX_BYTES = 200_000
 MAX_NODES = 100_000
 _MAX_DEPTH = 50
@@ -77,8 +82,8 @@ def parse(text: str, name: str) -> Any:
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         where = name if mark is None else f"{name}, line {mark.line + 1}"
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise _bad(f"{where}: {what}", expected="valid YAML") from error
+        trouble = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise _bad(f"{where}: {trouble}", expected="valid YAML") from error
     except RecursionError as error:
         raise _bad(f"{name} is nested too deeply", expected="valid YAML") from error
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
@@ -110,7 +115,7 @@ def _bad(message: str, got: Any = None, expected: str | None = None) -> SpecFiel
 
 # Plain only what YAML 1.1 and 1.2 both read as a string; TAO's readers are 1.1.
 _PLAIN = re.compile(r"(?:[A-Za-z_/][\w./ -]*[\w./-]|[A-Za-z_/]|\?\?\?)", re.ASCII)
-_WORDS = {"yes", "no", "on", "off", "y", "n", "true", "false", "null"}
+_WORDS = {*BOOLEANS_OF_YAML_1_1, "null"}
 
 
 class _Representer(RoundTripRepresenter):

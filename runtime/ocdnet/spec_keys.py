@@ -1,0 +1,71 @@
+"""Dotted keys of the spec that several modules name, and the rules about values that they share.
+
+Imports nothing: what plans uses it as well as what trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+SECRETS = ("encryption_key",)
+"""Keys whose values are never shown."""
+
+TRAIN_DATA = "dataset.train_dataset.data_path"
+TRAIN_WORKERS = "dataset.train_dataset.loader.num_workers"
+VALIDATE_DATA = "dataset.validate_dataset.data_path"
+CALIBRATION_DATA = "dataset.quant_calibration_dataset.images_dir"
+
+PRETRAINED = "model.pretrained_model_path"
+LOAD_PRUNED = "model.load_pruned_graph"
+PRUNED_GRAPH = "model.pruned_graph_path"
+
+TRAIN_RESULTS = "train.results_dir"
+NUM_EPOCHS = "train.num_epochs"
+WARMUP = "train.lr_scheduler.args.warmup_epoch"
+RESUME = "train.resume_training_checkpoint_path"
+NUM_GPUS = "train.num_gpus"
+GPU_IDS = "train.gpu_ids"
+NUM_NODES = "train.num_nodes"
+
+EVALUATE_CHECKPOINT = "evaluate.checkpoint"
+EVALUATE_ENGINE = "evaluate.trt_engine"
+
+INFERENCE_CHECKPOINT = "inference.checkpoint"
+INFERENCE_ENGINE = "inference.trt_engine"
+INFERENCE_DATA = "inference.input_folder"
+
+EXPORT_CHECKPOINT = "export.checkpoint"
+EXPORT_ONNX = "export.onnx_file"
+
+PRUNE_CHECKPOINT = "prune.checkpoint"
+
+QUANTIZE_MODEL = "quantize.model_path"
+
+ENGINE_ONNX = "gen_trt_engine.onnx_file"
+ENGINE_FILE = "gen_trt_engine.trt_engine"
+ENGINE_CALIBRATION = "gen_trt_engine.tensorrt.calibration"
+ENGINE_IMAGES = f"{ENGINE_CALIBRATION}.cal_image_dir"
+ENGINE_CACHE = f"{ENGINE_CALIBRATION}.cal_cache_file"
+
+
+def masked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec's tree, or values by dotted key, with its secrets hidden."""
+    return dict(values) | {key: "***" for key in SECRETS if values.get(key)}
+
+
+def clamped_warmup(epochs: int, warmup: int) -> int:
+    """Epochs of warm-up that a run of so many epochs has room for: it ends before the last one."""
+    return min(warmup, epochs - 1)
+
+
+def results_folder(results_dir: str | Path, own: str, section: str) -> Path:
+    """Folder of an action's results.
+
+    Args:
+        results_dir: of the whole experiment.
+        own: `<section>.results_dir`, which goes before it; empty: not given.
+        section: the action's own section.
+    """
+    return Path(own) if own else Path(results_dir) / section
