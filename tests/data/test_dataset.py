@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.sampler import EpochSampler, ShardBatches
-from ocdnet.data.transforms import compile_train
+from ocdnet.data.steps import compile_train
 from ocdnet.errors import DataError, EnvironmentFault, Exit, SpecError, UserError
 
 torch = pytest.importorskip("torch")

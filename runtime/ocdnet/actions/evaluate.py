@@ -9,7 +9,7 @@ from ocdnet.actions.scoring import scored, scores
 from ocdnet.actions.session import session
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import Annotation, index_dataset
-from ocdnet.data.from_config import eval_preprocess
+from ocdnet.data.steps import eval_preprocess
 from ocdnet.files import write_json
 from ocdnet.metrics import Counts, ImageMatch
 from ocdnet.runs.samples import Showcase

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from ocdnet.data.transforms import CropResult, TrainTransform, WordCrop
+from ocdnet.data.crop import WordCrop
+from ocdnet.data.transforms import CropResult, TrainTransform
 
 FIRST = 200
 """Crops that are looked at, at most."""

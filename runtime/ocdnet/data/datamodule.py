@@ -24,8 +24,8 @@ from ocdnet.data.dataset import (
     worker_context,
     worker_count,
 )
-from ocdnet.data.from_config import eval_preprocess, train_transform
 from ocdnet.data.sampler import EpochSampler, ShardBatches
+from ocdnet.data.steps import eval_preprocess, train_transform
 from ocdnet.errors import DataError
 
 
