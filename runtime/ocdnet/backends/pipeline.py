@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ocdnet.backends.base import Batch, Predictor
 from ocdnet.data.preprocess import Prepared, Preprocess, read_image
 from ocdnet.errors import DataError
+from ocdnet.geometry import Frame
 from ocdnet.ranks import cpus
 
 T = TypeVar("T")
@@ -29,9 +30,10 @@ class Prediction(NamedTuple):
 
     image: NDArray[np.uint8]
     """As read: uint8[H, W, 3]."""
-    prepared: Prepared
+    frame: Frame
+    """What brings polygons of the map back to the image."""
     probability: NDArray[np.float32]
-    """float32[h, w], at the prepared image's size."""
+    """float32[h, w], of the frame's size."""
 
 
 class _Ready(NamedTuple, Generic[T]):
@@ -95,8 +97,7 @@ def predict(
             maps = predictor(batch.tensor) if batch.items else ()
             rows = zip(batch.items, batch.images, batch.prepared, maps, strict=True)
             for item, image, prepared, probability in rows:
-                height, width = prepared.image.shape[:2]
-                prediction = Prediction(image, prepared, probability[:height, :width])
+                prediction = Prediction(image, prepared.frame, prepared.frame.cut(probability))
                 finishing.append((item, pool.submit(finish, item, prediction)))
             while len(finishing) > 2 * batch_size:
                 item, future = finishing.popleft()

@@ -98,7 +98,7 @@ class Annotations(Sequence[Annotation]):
         """Read a label file and append its annotation.
 
         Raises:
-            DataError: as `parse_label_file`; then nothing is appended.
+            DataError: as `instances`; then nothing is appended.
         """
         found = list(instances(label))
         self._add_string(image)

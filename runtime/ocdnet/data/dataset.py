@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
 from ocdnet.data.transforms import TrainTransform
 from ocdnet.errors import UserError
+from ocdnet.geometry import Frame
 from ocdnet.ranks import cpus, launched
 
 MAX_AUTO_WORKERS = 8
@@ -93,28 +94,22 @@ class EvalDataset(torch.utils.data.Dataset):
 
 @dataclass(frozen=True, slots=True)
 class EvalBatch:
-    """Prepared images and what maps their boxes back.
+    """Prepared images and what brings their boxes back.
 
     Attributes:
         images: torch uint8[B, h, w, 3], padded right and below to the batch's largest. Only as
-            many are counted as there are sizes.
-        sizes: (width, height) of each image without that padding.
-        scales: (sx, sy) of each: network pixel * scale = pixel of the original image.
-        image_sizes: (width, height) of each original image.
+            many count as there are annotations.
+        frames: of each image: its part of the batch's pixels, and the way to the original image.
         annotations: of each image.
     """
 
     images: torch.Tensor
-    sizes: list[tuple[int, int]]
-    scales: list[tuple[float, float]]
-    image_sizes: list[tuple[int, int]]
+    frames: list[Frame]
     annotations: list[Annotation]
 
     def pin_memory(self) -> EvalBatch:
         """The batch in page-locked memory; the DataLoader calls it."""
-        return EvalBatch(
-            self.images.pin_memory(), self.sizes, self.scales, self.image_sizes, self.annotations
-        )
+        return replace(self, images=self.images.pin_memory())
 
 
 def collate_train(items: Sequence[TrainItem | UserError]) -> TrainBatch | UserError:
@@ -142,9 +137,7 @@ def collate_eval(items: Sequence[EvalItem | UserError]) -> EvalBatch | UserError
     width = max(image.shape[1] for image in images)
     return EvalBatch(
         images=torch.from_numpy(np.stack([pad_to(image, height, width) for image in images])),
-        sizes=[prepared.image.shape[1::-1] for prepared, _ in pairs],
-        scales=[prepared.scale for prepared, _ in pairs],
-        image_sizes=[prepared.image_size for prepared, _ in pairs],
+        frames=[prepared.frame for prepared, _ in pairs],
         annotations=[annotation for _, annotation in pairs],
     )
 

@@ -21,29 +21,8 @@ _TOTAL_TEXT = re.compile(
 _TOTAL_TEXT_LINE = re.compile(r"^x:.*?(?=^x:|\Z)", re.MULTILINE | re.DOTALL)
 
 Polygon = NDArray[np.float32]
-Labels = tuple[list[Polygon], list[str], NDArray[np.bool_]]
 Instance = tuple[list[float], str]
 """Coordinates x1, y1, ... (an even count, 8 or more) and the transcription."""
-
-
-def parse_label_file(path: str | Path, ignore_tags: Sequence[str]) -> Labels:
-    """Read a label file; see `instances` for what it may hold.
-
-    An instance is ignored when its transcription equals one of `ignore_tags` or when its polygon
-    has no area.
-
-    Returns:
-        Polygons (float32[N, 2] each, pixels of the original image), texts and ignore (bool[K]).
-
-    Raises:
-        DataError: the file is absent, not UTF-8, or a line can't be read (`file:line` is named).
-    """
-    polygons, texts, ignore = [], [], []
-    for values, text in instances(path):
-        polygons.append(np.array(values, dtype=np.float32).reshape(-1, 2))
-        texts.append(text)
-        ignore.append(text in ignore_tags or not has_area(values))
-    return polygons, texts, np.array(ignore, dtype=np.bool_)
 
 
 def instances(path: str | Path) -> Iterator[Instance]:
@@ -66,7 +45,7 @@ def instances(path: str | Path) -> Iterator[Instance]:
     A byte order mark, CRLF ends and blank lines are accepted.
 
     Raises:
-        DataError: as `parse_label_file`.
+        DataError: the file is absent, not UTF-8, or a line can't be read (`file:line` is named).
     """
     text = read_text(path, "label file")
     if text.lstrip().startswith("x:"):
