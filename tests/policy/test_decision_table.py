@@ -1,4 +1,4 @@
-"""The decision table of DESIGN.md, section 5: a test a row, each on a copy of the real skill."""
+"""The decision table of AutoML or plain training: a test a row, on a copy of the real skill."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a job takes from its parent: DESIGN.md, section 5, rule by rule."""
+"""What a job takes from its parent, rule by rule."""
 
 from __future__ import annotations
 
