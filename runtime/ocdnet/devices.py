@@ -18,9 +18,9 @@ LOG = logging.getLogger("ocdnet")
 def gpu_indices(num_gpus: int, gpu_ids: Sequence[int]) -> list[int]:
     """The CUDA devices that the spec asks for; none means the CPU.
 
-    TAO's defaults (one GPU, index 0) mean "what is there". Only more GPUs or other indices are
-    demands; -1 means all that are visible. Indices given for other than `num_gpus` devices are
-    replaced by the first ones.
+    TAO's defaults (one GPU, index 0) mean "a GPU if there is one". Only more GPUs or other indices
+    are demands; -1 means all that are visible. Where gpu_ids has another length than num_gpus, the
+    first GPUs are taken.
 
     Raises:
         EnvironmentFault: a demand that this machine cannot meet.
@@ -101,8 +101,8 @@ def _here(run: Launched) -> int:
     option = "--ntasks-per-node" if run.launcher == "srun" else "--nproc-per-node"
     raise EnvironmentFault(
         "launch-mismatch",
-        f"{run.launcher} did not say how many processes it starts on each machine, or unequally "
-        "many",
+        f"{run.launcher} did not say how many processes it starts on each machine, or their number "
+        "differs between machines",
         got=f"{run.processes} processes on {run.nodes} machine(s)",
         expected=f"the same number on each, given by {option}",
         hint=f"Start the job with {option}.",
@@ -110,11 +110,11 @@ def _here(run: Launched) -> int:
 
 
 def _mismatch(run: Launched, key: str, asked: int, started: int) -> EnvironmentFault:
-    what = "process(es) on this machine" if key == "train.num_gpus" else "machine(s)"
+    unit = "process(es) on this machine" if key == "train.num_gpus" else "machine(s)"
     return EnvironmentFault(
         "launch-mismatch",
         f"{key!r} differs from what {run.launcher} has started",
-        got=f"{key} {asked}, and {started} {what}",
+        got=f"{key} {asked}, and {started} {unit}",
         expected="as many of one as of the other",
         hint=f"Set {key}={started}, or start as many as the spec says (docs/multi-node.md).",
     )

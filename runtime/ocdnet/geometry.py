@@ -59,8 +59,8 @@ def offset(points: Points, distance: float) -> list[Polygon]:
     """Grow (distance > 0) or shrink (distance < 0) a polygon by pixels, with rounded corners.
 
     Returns none, one or several pieces in whole pixels; a hole is a piece, too. Coordinates are
-    truncated to whole pixels first, as the reference does: this moves an outline by half a pixel
-    towards the origin, but a finer grid would not give the reference's label maps and detections.
+    truncated to whole pixels first, as in TAO: this moves an outline by half a pixel towards the
+    origin, but a finer grid would not give TAO's label maps and detections.
     """
     clipper = pyclipper.PyclipperOffset()
     path = np.asarray(points).astype(np.int64).tolist()
@@ -127,6 +127,7 @@ def _is_convex(corners: list[list[float]]) -> bool:
 
 def _is_simple(points: NDArray[np.float64]) -> bool:
     """The general case of `is_valid`: every pair of edges is compared."""
+    # A corner given twice is an edge without length, and parts two neighbours.
     start = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     if len(start) < 3:
         return False
@@ -166,6 +167,7 @@ def overlaps(
         return np.zeros((0, 2), np.int64), np.zeros(0)
     paths_a, (low_a, high_a) = _on_grid(first)
     paths_b, (low_b, high_b) = _on_grid(second)
+    # Most pairs lie apart, which their boxes show without an intersection of polygons.
     boxes_meet = np.ones((len(first), len(second)), np.bool_)
     for axis in (0, 1):
         boxes_meet &= low_a[:, axis, None] < high_b[:, axis]

@@ -74,7 +74,7 @@ class DBPostprocessor:
         frame = frame or Frame.whole(probability)
         probability = frame.cut(probability)
         bitmap = (probability > self.thresh).astype(np.uint8)
-        # RETR_LIST: the outlines of holes are candidates, too, as in the reference.
+        # RETR_LIST: the outlines of holes are candidates, too, as in TAO.
         contours, _ = cv2.findContours(bitmap, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         find = self._polygon if self.polygon else self._quad
         regions = [
@@ -90,7 +90,7 @@ class DBPostprocessor:
     def _quad(self, probability: NDArray[np.float32], contour: NDArray[np.int32]) -> _Scored | None:
         """The grown minimum-area rectangle of a contour with its score, or None where rejected."""
         kernel, side = min_area_quad(contour)
-        if side < _MIN_SIDE:
+        if side < _MIN_SIDE:  # noise: not worth a score
             return None
         score = _mean_inside(probability, kernel)
         if score < self.box_thresh:
@@ -124,6 +124,7 @@ class DBPostprocessor:
 def _mean_inside(probability: NDArray[np.float32], polygon: Polygon | NDArray[np.int32]) -> float:
     """Mean probability of the pixels that a polygon fills."""
     height, width = probability.shape
+    # Within the polygon's own box: a mask of the whole map for each region would take far longer.
     xs, ys = polygon.T.tolist()
     left, right = max(math.floor(min(xs)), 0), min(math.ceil(max(xs)), width - 1)
     top, bottom = max(math.floor(min(ys)), 0), min(math.ceil(max(ys)), height - 1)

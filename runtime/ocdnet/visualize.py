@@ -62,10 +62,10 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         UserError: the file can't be written, as `replacing`.
     """
     try:
-        encoded, data = cv2.imencode(path.suffix, image)
+        known, data = cv2.imencode(path.suffix, image)
     except cv2.error:
-        encoded = False
-    if not encoded:
+        known = False
+    if not known:
         raise DataError(
             "image-format",
             f"{path} can't be written as an image",

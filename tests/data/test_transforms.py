@@ -192,7 +192,7 @@ def test_where_no_window_is_found_the_crop_is_the_whole_image_and_says_so():
     assert found == (True, True, True)
     assert run(compile_train([CROP, *MAPS]), ignore=[True] * 3).crop[::2] == (False, False)
     tiny = change(3, "min_text_size", 500)
-    assert run(compile_train(tiny)).crop.teaches is False
+    assert run(compile_train(tiny)).crop.crop_has_text is False
 
 
 def test_polygons_outside_leave_with_their_ignore_flags():

@@ -145,8 +145,8 @@ def collate_eval(items: Sequence[EvalItem | UserError]) -> EvalBatch | UserError
 def check_batch(batch: _T | UserError) -> _T:
     """The batch; raises the UserError that a worker met in its place.
 
-    torch rebuilds an exception raised in a worker from one string, which would lose what was
-    found, what was expected and the exit code; so workers return the error as their batch.
+    torch rebuilds an exception raised in a worker from one string, which would lose the error's
+    fields and its exit code; so workers return the error as their batch.
     """
     if isinstance(batch, UserError):
         raise batch
@@ -156,10 +156,13 @@ def check_batch(batch: _T | UserError) -> _T:
 def worker_count(requested: int, local_world_size: int = 1) -> int:
     """Number of DataLoader workers of one process; -1 chooses.
 
-    The automatic number shares the CPUs that this process may use among the machine's training
-    processes, unless srun has given each its own, and leaves one to each of these: at least 1, at
-    most MAX_AUTO_WORKERS. (On two CPUs that train too, a second worker measured no faster: a sample
-    takes 10 ms.)
+    The automatic number is one less than this process's CPUs (those that srun gave it, else its
+    share of the machine's), as one trains: at least 1, at most MAX_AUTO_WORKERS. On two CPUs a
+    second worker was measured to be no faster: a sample takes 10 ms.
+
+    Args:
+        requested: of the spec.
+        local_world_size: training processes that share this machine.
     """
     if requested >= 0:
         return requested
@@ -170,9 +173,9 @@ def worker_count(requested: int, local_world_size: int = 1) -> int:
 
 
 class _Flag:
-    """What torch uses of multiprocessing's Event, without a lock.
+    """The part of multiprocessing's Event that torch uses, without a lock.
 
-    A worker may be killed at any time, with the lock in its hands: who asks then waits for ever.
+    A worker may be killed while it holds the lock; whoever asks the Event then waits for ever.
     """
 
     def __init__(self, context: BaseContext) -> None:
@@ -186,7 +189,7 @@ class _Flag:
 
 
 def worker_context() -> BaseContext:
-    """The DataLoader's `multiprocessing_context`: the system's own, but for its events."""
+    """The DataLoader's `multiprocessing_context`: the system's own, except for its events."""
 
     def event(own: BaseContext) -> _Flag:
         return _Flag(own)
@@ -199,10 +202,10 @@ def worker_context() -> BaseContext:
 def init_worker(worker_id: int) -> None:
     """The DataLoader's `worker_init_fn`: OpenCV keeps to the worker's own thread.
 
-    A main process that ends while a sample is handed over says why itself: the worker is silent.
+    A worker whose main process ends prints no traceback: the main process has said why it ended.
     """
     cv2.setNumThreads(0)
-    sys.excepthook = _unless_hung_up  # multiprocessing's thread that hands over calls it
+    sys.excepthook = _unless_hung_up  # also of the thread that sends samples
 
 
 def _unless_hung_up(

@@ -211,12 +211,12 @@ class Preprocess:
 
     @staticmethod
     def is_in(metadata: Mapping[str, Any]) -> bool:
-        """Whether an artifact says anything of its preprocessing."""
+        """Whether an artifact's metadata describe its preprocessing."""
         return any(key.startswith(_PREFIX) for key in metadata)
 
 
 def _listed(numbers: tuple[float, ...]) -> str:
-    """One number where all are the same."""
+    """The numbers as text; a single one where all are the same."""
     kept = numbers[:1] if len(set(numbers)) == 1 else numbers
     return ",".join(str(number).removesuffix(".0") for number in kept)
 

@@ -35,14 +35,14 @@ class ShrinkMap:
 
 
 class CropResult(NamedTuple):
-    """What a training crop came to, as `CropWatch` counts it."""
+    """The outcome of a training crop, as `CropWatch` counts it."""
 
-    has_text: bool
+    image_has_text: bool
     """The image has a text region that is not ignored."""
     found_window: bool
     """A window was found; else the crop is the whole image."""
-    teaches: bool
-    """The crop's shrink map holds text."""
+    crop_has_text: bool
+    """The crop's shrink map holds text: there is something to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class TrainSample:
     Attributes:
         image: uint8[h, w, 3], not normalised.
         targets: label maps of [h, w].
-        polygons: K arrays float32[N, 2] in pixels of `image`; none lies wholly outside,
-            but a rotation can drive parts of one over the image's edge.
+        polygons: K arrays float32[N, 2] in pixels of `image`; none lies wholly outside, but after
+            a rotation a part of one may lie in the padding.
         ignore: bool[K].
-        crop: what the crop came to.
+        crop: the crop's outcome.
     """
 
     image: NDArray[np.uint8]
@@ -98,7 +98,8 @@ class TrainTransform:
         kept = [index for index, polygon in enumerate(moved) if _meets(polygon, view.size)]
         moved, ignore = [moved[index] for index in kept], ignore[kept]
         targets = self._targets(moved, ignore)
-        # A text that a rotation drove over the image's edge would reach into the padding.
+        # Text that a rotation has moved beyond the image's edge reaches into the padding, which is
+        # black: nothing there may be learnt as text.
         targets.shrink_map[view.size[1] :] = 0
         targets.shrink_map[:, view.size[0] :] = 0
         result = CropResult(bool(cared), found_window, bool(targets.shrink_map.any()))
