@@ -110,11 +110,11 @@ def _here(run: Launched) -> int:
 
 
 def _mismatch(run: Launched, key: str, asked: int, started: int) -> EnvironmentFault:
-    unit = "process(es) on this machine" if key == "train.num_gpus" else "machine(s)"
+    what = "process(es) on this machine" if key == "train.num_gpus" else "machine(s)"
     return EnvironmentFault(
         "launch-mismatch",
         f"{key!r} differs from what {run.launcher} has started",
-        got=f"{key} {asked}, and {started} {unit}",
+        got=f"{key} {asked}, and {started} {what}",
         expected="as many of one as of the other",
         hint=f"Set {key}={started}, or start as many as the spec says (docs/multi-node.md).",
     )

@@ -89,10 +89,10 @@ class LoadReport:
             "unexpected": self.unexpected,
             "of another shape": self.mismatched,
         }
-        counts = ", ".join(f"{len(keys)} {problem}" for problem, keys in rest.items())
+        counts = ", ".join(f"{len(keys)} {what}" for what, keys in rest.items())
         return [
             f"{len(self.loaded)} tensors loaded, {counts}.",
-            *(f"{problem}: {_first(keys, names)}" for problem, keys in rest.items() if keys),
+            *(f"{what}: {_first(keys, names)}" for what, keys in rest.items() if keys),
         ]
 
 

@@ -15,9 +15,10 @@ from typing import TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.data.labels import Polygon, has_area, instances, read_text
+from ocdnet.data.labels import has_area, instances, read_text
 from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, file_names, is_archive, is_image
 from ocdnet.errors import DataError
+from ocdnet.geometry import Polygon
 
 LABEL_NAMES = ("gt_{}.txt", "{}.txt", "truth_{}.txt", "poly_gt_{}.txt")
 """Names of an image's label file, by its stem: ICDAR2015's, the plain one, Uber-Text's,

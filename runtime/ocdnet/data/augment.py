@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Polygon = NDArray[np.float32]
+from ocdnet.geometry import Polygon
+
 Matrix = NDArray[np.float64]
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.data.augment import Polygon, View
+from ocdnet.data.augment import View
+from ocdnet.geometry import Polygon
 
 _WORD_AT = (0.15, 0.85)
 """Where in a WordCrop's window the word's centre may lie, as a share of its sides."""

@@ -7,9 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ocdnet.errors import DataError
 
 _COORDINATE_LIMIT = 1e7
@@ -20,7 +17,6 @@ _TOTAL_TEXT = re.compile(
 )
 _TOTAL_TEXT_LINE = re.compile(r"^x:.*?(?=^x:|\Z)", re.MULTILINE | re.DOTALL)
 
-Polygon = NDArray[np.float32]
 Instance = tuple[list[float], str]
 """Coordinates x1, y1, ... (an even count, 8 or more) and the transcription."""
 

@@ -31,7 +31,7 @@ def read_items(items: Any, where: str) -> list[tuple[str, str, Any]]:
     """
     if not isinstance(items, Sequence) or isinstance(items, str):
         raise _bad_value(where, items, "a list of {type, args}")
-    rows = []
+    found = []
     for index, item in enumerate(items):
         here = f"{where}[{index}]"
         if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
@@ -39,8 +39,8 @@ def read_items(items: Any, where: str) -> list[tuple[str, str, Any]]:
         for key in item:
             if key not in ("type", "args"):
                 raise unknown("key", f"{here}.{key}", str(key), ("type", "args"))
-        rows.append((here, item["type"], item.get("args")))
-    return rows
+        found.append((here, item["type"], item.get("args")))
+    return found
 
 
 class StepArgs:

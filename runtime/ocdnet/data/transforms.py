@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.data.augment import Polygon, Step, View
+from ocdnet.data.augment import Step, View
 from ocdnet.data.crop import RandomCrop, WordCrop
 from ocdnet.data.preprocess import pad_to
 from ocdnet.data.targets import Targets, make_targets
+from ocdnet.geometry import Polygon
 
 
 @dataclass(frozen=True, slots=True)
