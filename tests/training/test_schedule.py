@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import support
-from ocdnet.training.schedule import warmup_poly_factor
+from ocdnet.training.optimizer import warmup_poly_factor
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lr.npz"
 

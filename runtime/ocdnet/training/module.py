@@ -19,8 +19,7 @@ from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.training import ema
-from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
-from ocdnet.training.schedule import warmup_poly_factor
+from ocdnet.training.optimizer import build_optimizer, optimizer_arguments, warmup_poly_factor
 from ocdnet.training.status_callback import steps_per_epoch
 from ocdnet.training.strategy import FSDP, shard, share_buffers
 from ocdnet.weights import SPEC_KEY

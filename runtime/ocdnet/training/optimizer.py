@@ -1,4 +1,4 @@
-"""The spec's optimiser, with the arguments that it knows."""
+"""The spec's optimiser, with the arguments that it knows, and its learning rate by the epoch."""
 
 from __future__ import annotations
 
@@ -41,3 +41,21 @@ def build_optimizer(
             key = f"train.optimizer.args.{field.name}"
             LOG.warning("%r is ignored: %s has no such argument", key, config.type)
     return _KINDS[config.type][0](model.parameters(), fused=fused or None, **given)
+
+
+def warmup_poly_factor(
+    epoch: float, num_epochs: int, warmup_epochs: int, power: float = 0.9
+) -> float:
+    """Factor of the base learning rate at `epoch` (from 0; a step is a fraction) of `num_epochs`.
+
+    Linear from 1/3 to 1 over `warmup_epochs`, then `(remaining / decaying) ** power`, as TAO's
+    WarmupPolyLR. Being a function of the epoch alone it needs no state: a resumed run, also one
+    with another `num_epochs`, takes the rate of its own schedule. In (0, 1] while
+    `epoch < num_epochs`; from there on 0, unless the warm-up goes on.
+    """
+    if epoch < warmup_epochs:
+        progress = epoch / warmup_epochs
+        return (1 - progress) / 3 + progress
+    if epoch >= num_epochs:
+        return 0.0
+    return float(((num_epochs - epoch) / (num_epochs - warmup_epochs)) ** power)
