@@ -127,7 +127,7 @@ def _is_convex(corners: list[list[float]]) -> bool:
 
 def _is_simple(points: NDArray[np.float64]) -> bool:
     """The general case of `is_valid`: every pair of edges is compared."""
-    # A corner given twice is an edge without length, and parts two neighbours.
+    # A corner given twice would be an edge without length between two that meet.
     start = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     if len(start) < 3:
         return False
@@ -209,7 +209,7 @@ def _path_overlap(first: list[list[int]], second: list[list[int]]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where an image lies in a network's input, and so in the maps that come of it.
+    """Where an image lies in a network's input, and so in the maps that the network returns.
 
     Attributes:
         size: (width, height) of its part of the input, at the top left; the rest is padding.

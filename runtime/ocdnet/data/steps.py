@@ -119,12 +119,7 @@ def compile_train(
         else:
             raise unknown("step", f"{here}.type", kind, ("IaaAugment", *_PARTS))
     if missing := [step for part, step in _REQUIRED.items() if part not in parts]:
-        raise SpecError(
-            "missing-step",
-            f"{where} lacks {', '.join(missing)}",
-            got=[item["type"] for item in pre_processes],
-            expected="EastRandomCropData (a fixed size), MakeBorderMap and MakeShrinkMap",
-        )
+        raise _incomplete(where, missing, [item["type"] for item in pre_processes])
     return TrainTransform(tuple(augmentations), **parts)
 
 
@@ -146,6 +141,15 @@ def _misplaced(where: str, problem: str) -> SpecError:
         "misplaced-step",
         f"{problem} at {where}",
         expected="IaaAugment first, then EastRandomCropData, MakeBorderMap and MakeShrinkMap once",
+    )
+
+
+def _incomplete(where: str, missing: Sequence[str], given: Sequence[str]) -> SpecError:
+    return SpecError(
+        "missing-step",
+        f"{where} lacks {', '.join(missing)}",
+        got=given,
+        expected="EastRandomCropData (a fixed size), MakeBorderMap and MakeShrinkMap",
     )
 
 

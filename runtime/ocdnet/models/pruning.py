@@ -89,7 +89,7 @@ def _prune(model: DBNet, ch_sparsity: float, round_to: int, p: int) -> list[Cut]
         graph = _graph(model)
         groups = [group[0].dep.layer for group in graph.get_all_groups(_kept(model), _ROOTS)]
         widths = {root: len(root.weight) for root in groups}
-        # The narrowest first: its name tells the user most.
+        # The narrowest first: it is the one that an error names.
         for root, channels in sorted(widths.items(), key=lambda item: item[1]):
             _check(names[root], channels, ch_sparsity, round_to)
         for root in groups:
