@@ -92,10 +92,10 @@ def _kept(model: nn.Module, side: int) -> float:
         offset: Tensor,
         mask: Tensor,
         weight: Tensor,
-        *how: int,
         bias: Tensor | None = None,
+        **geometry: int,
     ) -> Tensor:
-        return deform_conv2d(x, offset, weight, bias, how[0], how[1], mask=mask)
+        return deform_conv2d(x, offset, weight, bias, mask=mask, **geometry)
 
     before, deform_conv.deform_conv2d_cpu = deform_conv.deform_conv2d_cpu, as_on_cuda
     try:

@@ -20,7 +20,7 @@ dataset:
     args: {img_mode: BGR, pre_processes: [{type: Resize2D, args: {short_size: [320, 320]}}]}
 train: {results_dir: '', num_epochs: 4}
 """
-# REFERENCE.md, section 1.2: a real run of TAO, its sticky kpis and its scores as text.
+# A real run of TAO: its kpis stay on every line once set, and its scores are text.
 TAO_LINES = """\
 {"date": "11/22/2026", "time": "15:11:9", "status": "STARTED", "verbosity": "INFO", "message": "Starting OCDNet train."}
 {"date": "11/22/2026", "time": "15:11:11", "status": "STARTED", "verbosity": "INFO", "message": "Starting Training Loop."}

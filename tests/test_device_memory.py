@@ -53,7 +53,7 @@ def test_fake_tensors_are_counted_as_real_ones(device_memory, monkeypatch):
 
 def test_more_gpus_share_more(device_memory):
     one = device_memory.needs("deformable_resnet18", 64)
-    assert one.parameters == pytest.approx(12_776_548 * 4 / 1e6)  # REFERENCE.md section 2.1
+    assert one.parameters == pytest.approx(12_776_548 * 4 / 1e6)  # TAO's, too
     whole = one.fixed("ddp", 1)
     assert whole == pytest.approx(5 * one.parameters)
     assert one.fixed("fsdp", 8) < one.fixed("fsdp", 2) < whole < one.fixed("ddp", 2)

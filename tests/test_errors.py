@@ -10,7 +10,7 @@ import pytest
 from ocdnet import errors
 from ocdnet.errors import DataError, SpecError, UserError
 
-# DESIGN.md, section 6
+# What agents branch on: one code for each kind of error.
 EXIT_CODES = {
     "UsageError": 2,
     "SpecError": 3,

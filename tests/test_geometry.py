@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocdnet import geometry
+from overlap import iou, iou_matrix
 
 
 def rectangle(center=(200.0, 150.0), width=100.0, height=30.0, degrees=0.0):
@@ -155,33 +156,43 @@ def test_overlap_is_shapelys(points, quad):
     expected = shapely.Polygon(first).buffer(0).intersection(shapely.Polygon(second)).area
     # the grid moves an outline by 1/16384 pixel at most
     slack = (geometry.perimeter(first) + geometry.perimeter(second)) / 8192
-    assert geometry.intersection_area(first, second) == pytest.approx(expected, abs=slack)
+    assert geometry.overlaps([first], [second])[1].sum() == pytest.approx(expected, abs=slack)
 
 
 @given(rectangles, rectangles)
 def test_iou_is_symmetric_and_bounded(first, second):
-    value = geometry.iou(first, second)
+    value = iou(first, second)
     assert 0 <= value <= 1 + 1e-3
-    assert value == pytest.approx(geometry.iou(second, first), abs=1e-9)
-    assert geometry.iou(first, first) == pytest.approx(1, abs=1e-3)
+    assert value == pytest.approx(iou(second, first), abs=1e-9)
+    assert iou(first, first) == pytest.approx(1, abs=1e-3)
 
 
 def test_overlap_of_nearly_collinear_edges():
     """A pair of equal boxes, one moved along its own edge: OpenCV's area is off by 4 % here."""
     corners = "11.4404538 -16.98656041 19.42322173 -9.00379247 -7.60339176 18.02282101 "
     first = np.array((corners + "-15.58615969 10.04005308").split(), float).reshape(4, 2)
-    assert geometry.intersection_area(first, first + np.array([-2, 2])) == pytest.approx(
-        399.563, abs=0.02
-    )
+    _, areas = geometry.overlaps([first], [first + np.array([-2, 2])])
+    assert areas == pytest.approx([399.563], abs=0.02)
 
 
-def test_iou_matrix_knows_touching_apart_and_half():
+def test_overlaps_know_touching_apart_and_half():
     shifted = SQUARE + np.float32([0, 5])
-    matrix = geometry.iou_matrix(
-        [SQUARE, SQUARE + 100], [SQUARE, shifted, SQUARE + np.float32([10, 0])]
-    )
+    matrix = iou_matrix([SQUARE, SQUARE + 100], [SQUARE, shifted, SQUARE + np.float32([10, 0])])
     np.testing.assert_allclose(matrix, [[1, 1 / 3, 0], [0, 0, 0]], atol=1e-12)
     half = np.float32([[0, 0], [10, 0], [10, 5], [0, 5]])
-    assert geometry.iou(SQUARE, half) == 0.5
-    assert geometry.iou_matrix([], [SQUARE]).shape == (0, 1)
-    assert geometry.iou_matrix([SQUARE], []).shape == (1, 0)
+    assert iou(SQUARE, half) == 0.5
+    for none in (geometry.overlaps([], [SQUARE]), geometry.overlaps([SQUARE], [])):
+        assert [part.shape for part in none] == [(0, 2), (0,)]
+
+
+def test_a_frame_brings_polygons_back_to_the_image():
+    frame = geometry.Frame((64, 32), (2, 0.5), (128, 16))
+    pixels = np.arange(96 * 64).reshape(64, 96)
+    np.testing.assert_array_equal(frame.cut(pixels), pixels[:32, :64])
+    triangle, beyond = np.float32([[0, 0], [10, 0], [0, 8]]), SQUARE + np.float32([60, 28])
+    first, second = frame.to_image([triangle, beyond])
+    assert first.tolist() == [[0, 0], [20, 0], [0, 4]]
+    assert second.tolist() == [[120, 14], [128, 14], [128, 16], [120, 16]]
+    assert first.dtype == np.float32
+    assert frame.to_image([]) == []
+    assert geometry.Frame.whole(pixels) == geometry.Frame((96, 64), (1, 1), (96, 64))

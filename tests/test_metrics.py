@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocdnet.geometry import iou_matrix, is_valid
+from ocdnet.geometry import is_valid
 from ocdnet.metrics import Counts, DetectionMetric, match_image
+from overlap import iou_matrix
 
 GOLDEN = Path(__file__).parent / "golden" / "metric.npz"
 

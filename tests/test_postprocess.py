@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocdnet.geometry import iou
+from ocdnet.config.shared import PostProcessing, PostProcessingArgs
+from ocdnet.geometry import Frame
 from ocdnet.postprocess import DBPostprocessor
+from overlap import iou
 
 GOLDEN = Path(__file__).parent / "golden" / "postprocess.npz"
 
@@ -74,8 +76,23 @@ def test_finds_a_text_at_every_angle(degrees, polygon):
 @pytest.mark.parametrize("scale", [(1, 1), (4, 4), (2.5, 1.25), (0.5, 0.75)])
 def test_boxes_are_in_pixels_of_the_original_image(scale):
     image_size = (round(320 * scale[0]), round(240 * scale[1]))
-    found = DBPostprocessor()(kernel_map(text_box(20)), scale, image_size)
+    found = DBPostprocessor()(kernel_map(text_box(20)), Frame((320, 240), scale, image_size))
     assert iou(found.polygons[0] / np.float32(scale), grown(20)) > 0.9
+
+
+def test_the_padding_of_a_batch_is_not_looked_at():
+    padded = np.full((256, 352), 0.9, np.float32)
+    padded[:240, :320] = kernel_map(text_box(20))
+    (alone,) = DBPostprocessor()(padded[:240, :320]).polygons
+    (cut,) = DBPostprocessor()(padded, Frame((320, 240), (1, 1), (320, 240))).polygons
+    np.testing.assert_array_equal(cut, alone)
+
+
+def test_the_spec_describes_a_postprocessor():
+    values = {"thresh": 0.2, "box_thresh": 0.6, "max_candidates": 7, "unclip_ratio": 2.0}
+    section = PostProcessing(args=PostProcessingArgs(**values))
+    made = DBPostprocessor.from_spec(section, polygon=True)
+    assert made == DBPostprocessor(**values, polygon=True)
 
 
 def test_corners_come_clockwise_from_the_top_left():
@@ -92,7 +109,7 @@ def test_corners_come_clockwise_from_the_top_left():
 def test_text_at_the_border_is_clipped_to_the_image(polygon):
     corner = np.float32([[0, 0], [100, 0], [100, 30], [0, 30]])
     probability = kernel_map(corner) + kernel_map(corner + np.float32([219, 209]))
-    found = DBPostprocessor(polygon=polygon)(probability, (2, 3), (640, 720))
+    found = DBPostprocessor(polygon=polygon)(probability, Frame((320, 240), (2, 3), (640, 720)))
     points = np.concatenate(found.polygons)
     assert len(found.polygons) == 2
     assert points.min(axis=0).tolist() == [0, 0]

@@ -8,11 +8,8 @@ import pytest
 
 from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.visualize import (
-    GREEN,
-    GREY,
     RED,
     ROLE_COLORS,
-    compare,
     draw_polygons,
     draw_roles,
     encoded,
@@ -32,14 +29,6 @@ def test_polygons_are_outlined_on_a_copy():
     assert not BLACK.any()
 
 
-def test_labels_are_written_beside_their_polygon():
-    plain = draw_polygons(BLACK, [BOX], RED)
-    labelled = draw_polygons(BLACK, [BOX], RED, labels=["0.91"])
-    rows = np.flatnonzero((plain != labelled).any(axis=(1, 2)))
-    assert rows.size
-    assert rows.max() <= 32
-
-
 def test_nothing_to_draw_leaves_the_image():
     np.testing.assert_array_equal(draw_polygons(BLACK, [], RED), BLACK)
 
@@ -48,15 +37,6 @@ def test_probability_becomes_grey():
     grey = probability_image(np.float32([[0, 0.5, 1, 1.2, -0.1]]))
     assert grey.dtype == np.uint8
     assert grey.tolist() == [[0, 127, 255, 255, 0]]
-
-
-def test_compare_colours_ground_truth_ignored_and_predictions():
-    drawn = compare(
-        BLACK, [BOX + np.float32([60, 40])], [BOX, BOX + np.float32([0, 50])], [False, True]
-    )
-    assert drawn[30, 50].tolist() == list(GREEN)
-    assert drawn[80, 50].tolist() == list(GREY)
-    assert drawn[100, 110].tolist() == list(RED)
 
 
 @pytest.mark.parametrize("name", ["plain.png", "図 ü.png"])

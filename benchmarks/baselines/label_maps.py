@@ -1,7 +1,7 @@
 """Label maps as DBNet implementations draw them: every edge over its polygon's whole box.
 
-From shared/REFERENCE.md, section 2.3: two passes over the polygons (border, then kernel), area and
-length by shapely, float64 distances of all edges stacked and reduced.
+The classic formulation: two passes over the polygons (border, then kernel), area and length by
+shapely, float64 distances of all edges stacked and reduced.
 """
 
 from __future__ import annotations

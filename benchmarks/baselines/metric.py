@@ -1,7 +1,4 @@
-"""The ICDAR2015 metric a shapely pair at a time.
-
-From shared/REFERENCE.md, section 2.7.
-"""
+"""The ICDAR2015 metric as its evaluation script computes it: by shapely, a pair at a time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Post-processing as DBNet implementations write it: shapely for area and length, sorted corners.
 
-From shared/REFERENCE.md, section 2.6. One row a region: (points [N, 2] of whole pixels, score).
+One row a region: (points [N, 2] of whole pixels, score).
 """
 
 from __future__ import annotations

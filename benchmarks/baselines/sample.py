@@ -1,7 +1,7 @@
 """A training sample in the classic order: the whole image is flipped, turned and scaled, then cut.
 
-From shared/REFERENCE.md, sections 2.3, 2.4 and 4. The random numbers are drawn as ours draws them
-and the window is ours, so that both make the same sample.
+The random numbers are drawn as ours draws them and the window is ours, so that both make the same
+sample.
 """
 
 from __future__ import annotations

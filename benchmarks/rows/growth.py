@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 import scenes
+from ocdnet.data.steps import compile_train
 from ocdnet.data.targets import make_targets
-from ocdnet.data.transforms import compile_train
 from ocdnet.metrics import match_image
 from ocdnet.postprocess import DBPostprocessor
 from rows.detection import matches

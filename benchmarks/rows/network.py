@@ -35,14 +35,13 @@ def torchvision_operator(
     offset: Tensor,
     mask: Tensor,
     weight: Tensor,
-    stride: int,
-    padding: int,
     bias: Tensor | None = None,
+    **geometry: int,
 ) -> Tensor:
     """The baseline of `deform_conv2d_cpu`: torchvision's kernel, in full precision."""
     with torch.autocast("cpu", enabled=False):
         x, offset, mask = x.float(), offset.float(), mask.float()
-        return deform_conv2d(x, offset, weight, bias, stride, padding, mask=mask)
+        return deform_conv2d(x, offset, weight, bias, mask=mask, **geometry)
 
 
 def with_torchvision(work: Callable[[], Any]) -> Callable[[], Any]:

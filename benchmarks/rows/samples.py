@@ -13,8 +13,8 @@ from baselines import label_maps as classic_maps
 from baselines import sample as classic_sample
 from ocdnet.data.annotations import index_dataset
 from ocdnet.data.dataset import TrainDataset
+from ocdnet.data.steps import compile_train
 from ocdnet.data.targets import make_targets
-from ocdnet.data.transforms import compile_train
 from timing import Row, medians, threads
 
 SIDE = 640

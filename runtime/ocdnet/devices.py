@@ -19,9 +19,9 @@ LOG = logging.getLogger("ocdnet")
 def gpu_indices(num_gpus: int, gpu_ids: Sequence[int]) -> list[int]:
     """The CUDA devices that the spec asks for; none means the CPU.
 
-    TAO's defaults (one GPU, index 0) mean "what is there". Only more GPUs or other indices are
-    demands; -1 means all that are visible. Indices given for other than `num_gpus` devices are
-    replaced by the first ones.
+    TAO's defaults (one GPU, index 0) mean "a GPU if there is one". Only more GPUs or other indices
+    are demands; -1 means all that are visible. Where gpu_ids has another length than num_gpus, the
+    first GPUs are taken.
 
     Raises:
         EnvironmentFault: a demand that this machine cannot meet.
@@ -102,8 +102,8 @@ def _here(run: Launched) -> int:
     option = "--ntasks-per-node" if run.launcher == "srun" else "--nproc-per-node"
     raise EnvironmentFault(
         "launch-mismatch",
-        f"{run.launcher} did not say how many processes it starts on each machine, or unequally "
-        "many",
+        f"{run.launcher} did not say how many processes it starts on each machine, or their number "
+        "differs between machines",
         got=f"{run.processes} processes on {run.nodes} machine(s)",
         expected=f"the same number on each, given by {option}",
         hint=f"Start the job with {option}.",

@@ -63,7 +63,7 @@ def link(path: Path, target: Path) -> None:
 
 
 def os_fault(error: OSError, path: Path) -> UserError:
-    """The user's view of an operating-system error at a path that we write."""
+    """The UserError for an operating-system error at a path that is written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(
             "disk-full",

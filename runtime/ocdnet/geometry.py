@@ -1,4 +1,4 @@
-"""Polygons in pixels: area, offset, minimum-area quad, corner order, validity and overlap.
+"""Polygons in pixels: area, offset, minimum-area quad, corner order, validity, overlap, frame.
 
 A polygon is an array [N, 2] of (x, y) with y pointing down, in either winding, not closed.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 Polygon: TypeAlias = NDArray[np.float32]
 Points: TypeAlias = NDArray[Any]
+_T = TypeVar("_T", bound=np.generic)
 
 # Overlaps are computed on a grid of 1/8192 pixel: Clipper knows integers only, and stays in its
 # fast 64-bit arithmetic up to 2**30, that is for coordinates below 131,072 pixels.
@@ -56,8 +59,8 @@ def offset(points: Points, distance: float) -> list[Polygon]:
     """Grow (distance > 0) or shrink (distance < 0) a polygon by pixels, with rounded corners.
 
     Returns none, one or several pieces in whole pixels; a hole is a piece, too. Coordinates are
-    truncated to whole pixels first, as the reference does: this moves an outline by half a pixel
-    towards the origin, but a finer grid would not give the reference's label maps and detections.
+    truncated to whole pixels first, as in TAO: this moves an outline by half a pixel towards the
+    origin, but a finer grid would not give TAO's label maps and detections.
     """
     clipper = pyclipper.PyclipperOffset()
     path = np.asarray(points).astype(np.int64).tolist()
@@ -124,6 +127,7 @@ def _is_convex(corners: list[list[float]]) -> bool:
 
 def _is_simple(points: NDArray[np.float64]) -> bool:
     """The general case of `is_valid`: every pair of edges is compared."""
+    # A corner given twice would be an edge without length between two that meet.
     start = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     if len(start) < 3:
         return False
@@ -163,6 +167,7 @@ def overlaps(
         return np.zeros((0, 2), np.int64), np.zeros(0)
     paths_a, (low_a, high_a) = _on_grid(first)
     paths_b, (low_b, high_b) = _on_grid(second)
+    # Most pairs lie apart, which their boxes show without an intersection of polygons.
     boxes_meet = np.ones((len(first), len(second)), np.bool_)
     for axis in (0, 1):
         boxes_meet &= low_a[:, axis, None] < high_b[:, axis]
@@ -170,26 +175,6 @@ def overlaps(
     pairs = np.argwhere(boxes_meet)
     areas = [_path_overlap(paths_a[i], paths_b[j]) for i, j in pairs.tolist()]
     return pairs, np.array(areas, np.float64)
-
-
-def iou_matrix(first: Sequence[Points], second: Sequence[Points]) -> NDArray[np.float64]:
-    """Intersection over union of all pairs of valid polygons: float64[len(first), len(second)]."""
-    matrix = np.zeros((len(first), len(second)))
-    pairs, overlap = overlaps(first, second)
-    areas_a, areas_b = np.array([area(p) for p in first]), np.array([area(p) for p in second])
-    i, j = pairs.T
-    matrix[i, j] = overlap / (areas_a[i] + areas_b[j] - overlap)
-    return matrix
-
-
-def intersection_area(first: Points, second: Points) -> float:
-    """Area of the overlap of two valid polygons in square pixels; see `overlaps`."""
-    return float(overlaps([first], [second])[1].sum())
-
-
-def iou(first: Points, second: Points) -> float:
-    """Intersection over union of two valid polygons, 0..1."""
-    return float(iou_matrix([first], [second])[0, 0])
 
 
 _Box: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -220,3 +205,39 @@ def _path_overlap(first: list[list[int]], second: list[list[int]]) -> float:
     pieces = clipper.Execute(pyclipper.CT_INTERSECTION)
     # Holes have negative areas, so the sum is right for pieces with holes, too.
     return float(abs(sum(map(pyclipper.Area, pieces)))) / _GRID**2
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where an image lies in a network's input, and so in the maps that the network returns.
+
+    Attributes:
+        size: (width, height) of its part of the input, at the top left; the rest is padding.
+        scale: (x, y): pixel of the input * scale = pixel of the original image, exactly.
+        image_size: (width, height) of the original image.
+    """
+
+    size: tuple[int, int]
+    scale: tuple[float, float]
+    image_size: tuple[int, int]
+
+    @classmethod
+    def whole(cls, pixels: NDArray[Any]) -> Frame:
+        """The frame of an array [H, W, ...] that is as large as the image."""
+        height, width = pixels.shape[:2]
+        return cls((width, height), (1.0, 1.0), (width, height))
+
+    def cut(self, pixels: NDArray[_T]) -> NDArray[_T]:
+        """The image's part of an array [H, W, ...] in pixels of the input: a view."""
+        width, height = self.size
+        return pixels[:height, :width]
+
+    def to_image(self, polygons: Sequence[Polygon]) -> list[Polygon]:
+        """Polygons of the input in pixels of the original image, clipped to it."""
+        if not polygons:
+            return []
+        # All in one go: a call of numpy for each of a thousand polygons takes milliseconds.
+        points = np.concatenate(polygons) * np.array(self.scale, np.float32)
+        np.clip(points, 0, np.array(self.image_size, np.float32), out=points)
+        ends = list(accumulate(map(len, polygons)))
+        return [points[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -50,7 +50,7 @@ KEY_MAPS = (
 """Kinds of files in the order in which they are tried."""
 
 BACKBONE_PART = re.compile(r"backbone\.(?!(?:fc|classifier|smooth)\.)")
-"""Start of a backbone's key, but not of what a classifier and the original release leave there."""
+"""Start of a backbone's key, but not of layers that classifiers alone or the first release have."""
 
 # Lightning, DataParallel and torch.compile each add one; the original release has two of them.
 _WRAPPERS = re.compile(r"^(?:(?:model|module|_orig_mod)\.)+")

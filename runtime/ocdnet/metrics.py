@@ -50,7 +50,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class ImageMatch:
-    """How the detections of one image met its ground truth; indices count the polygons as given."""
+    """How the detections of one image match its ground truth; indices are of the polygons given."""
 
     counts: Counts
     pairs: list[tuple[int, int]]
@@ -104,10 +104,12 @@ def match_image(
     gt_area = np.array([area(p) for p in gt_polygons])[gt]
     det_area = np.array([area(p) for p in det_polygons])[det]
 
+    # Don't-care detections first: they can neither match nor count as false.
     ignored = np.array([bool(ignore[i]) for i in gts], np.bool_)
     covered = np.zeros(len(dets), np.bool_)
     covered[det[ignored[gt] & (overlap / det_area > _DONT_CARE_OVERLAP)]] = True
     close = overlap / (gt_area + det_area - overlap) > _MIN_IOU
+    # First come, first served, not the best overlap: so does ICDAR's own evaluation.
     pairs = _pair(candidates[close & ~ignored[gt] & ~covered[det]])
     return ImageMatch(
         counts=Counts(len(pairs), int((~ignored).sum()), int((~covered).sum())),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.geometry import Polygon, min_area_quad, short_side, unclip
+from ocdnet.config.shared import PostProcessing
+from ocdnet.geometry import Frame, Polygon, min_area_quad, short_side, unclip
 
-_Found: TypeAlias = tuple[Polygon, float]
+_Scored: TypeAlias = tuple[Polygon, float]
 
 # Rectangles whose short side (pixels of the map) is below these, before and after unclipping, are
 # noise.
@@ -48,43 +48,49 @@ class DBPostprocessor:
     polygon: bool = False
     """Return outlines of any number of points instead of rotated rectangles."""
 
-    def __call__(
-        self,
-        probability: NDArray[np.float32],
-        scale: tuple[float, float] = (1.0, 1.0),
-        image_size: tuple[int, int] | None = None,
-    ) -> Detections:
+    @classmethod
+    def from_spec(cls, config: PostProcessing, polygon: bool) -> DBPostprocessor:
+        """The one that a `post_processing` section describes.
+
+        Args:
+            config: the section.
+            polygon: whether outlines are wanted; a key of another section says so.
+        """
+        args = config.args
+        return cls(args.thresh, args.box_thresh, args.max_candidates, args.unclip_ratio, polygon)
+
+    def __call__(self, probability: NDArray[np.float32], frame: Frame | None = None) -> Detections:
         """Find the text in one map.
 
         Args:
             probability: float32[H, W] in 0..1.
-            scale: (x, y) factors from pixels of the map to pixels of the original image.
-            image_size: (width, height) of the original image; not given: the map's times scale.
+            frame: where the image lies in the map, whose other pixels are not looked at; not
+                given: the map is as large as the image.
 
         Returns:
             Polygons clipped to 0..width and 0..height inclusive, quads ordered by `order_quad`;
             rejected regions are absent.
         """
-        height, width = probability.shape
-        limits = image_size or (width * scale[0], height * scale[1])
+        frame = frame or Frame.whole(probability)
+        probability = frame.cut(probability)
         bitmap = (probability > self.thresh).astype(np.uint8)
-        # RETR_LIST: the outlines of holes are candidates, too, as in the reference.
+        # RETR_LIST: the outlines of holes are candidates, too, as in TAO.
         contours, _ = cv2.findContours(bitmap, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         find = self._polygon if self.polygon else self._quad
-        found = [
+        regions = [
             find(probability, np.asarray(contour, np.int32).reshape(-1, 2))
             for contour in contours[: self.max_candidates]
         ]
-        kept = [pair for pair in found if pair is not None]
+        kept = [region for region in regions if region is not None]
         return Detections(
-            polygons=_on_image([polygon for polygon, _ in kept], scale, limits),
+            polygons=frame.to_image([polygon for polygon, _ in kept]),
             scores=np.array([score for _, score in kept], np.float32),
         )
 
-    def _quad(self, probability: NDArray[np.float32], contour: NDArray[np.int32]) -> _Found | None:
+    def _quad(self, probability: NDArray[np.float32], contour: NDArray[np.int32]) -> _Scored | None:
         """The grown minimum-area rectangle of a contour with its score, or None where rejected."""
         kernel, side = min_area_quad(contour)
-        if side < _MIN_SIDE:
+        if side < _MIN_SIDE:  # noise: not worth a score
             return None
         score = _mean_inside(probability, kernel)
         if score < self.box_thresh:
@@ -97,7 +103,7 @@ class DBPostprocessor:
 
     def _polygon(
         self, probability: NDArray[np.float32], contour: NDArray[np.int32]
-    ) -> _Found | None:
+    ) -> _Scored | None:
         """The grown outline of a contour with its score, or None where rejected.
 
         An outline that touches itself may grow into several pieces, or a piece and holes, and a
@@ -115,21 +121,10 @@ class DBPostprocessor:
         return pieces[0], score
 
 
-def _on_image(
-    polygons: list[Polygon], scale: tuple[float, float], limits: tuple[float, float]
-) -> list[Polygon]:
-    """Polygons of the map in pixels of the image, and within it; all in one go."""
-    if not polygons:
-        return []
-    points = np.concatenate(polygons) * np.array(scale, np.float32)
-    np.clip(points, 0, np.array(limits, np.float32), out=points)
-    ends = list(accumulate(map(len, polygons)))
-    return [points[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
 def _mean_inside(probability: NDArray[np.float32], polygon: Polygon | NDArray[np.int32]) -> float:
     """Mean probability of the pixels that a polygon fills."""
     height, width = probability.shape
+    # Within the polygon's own box: a mask of the whole map for each region would take far longer.
     xs, ys = polygon.T.tolist()
     left, right = max(math.floor(min(xs)), 0), min(math.ceil(max(xs)), width - 1)
     top, bottom = max(math.floor(min(ys)), 0), min(math.ceil(max(ys)), height - 1)

@@ -1,4 +1,4 @@
-"""Which of a run's processes this is, from the environment that launchers set, and its CPUs."""
+"""This process's place in its run, from the environment that launchers set, and its CPUs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Launched:
         rank: this process among all.
         local_rank: this process among those of its machine.
         processes: all of them.
-        here: those of this machine; None where the launcher does not tell.
+        here: those of this machine; None where the launcher does not say.
         nodes: machines.
         cpus: CPUs that the launcher gave each process; None: they share the machine's.
     """
@@ -40,8 +40,8 @@ class Launched:
 def launched() -> Launched | None:
     """What torchrun or srun has started; None where this process was started by itself.
 
-    By the same variables as Lightning: of a shell in a Slurm job (a job named bash or interactive)
-    Slurm's do not count.
+    By the same variables as Lightning, which ignores Slurm's in a shell (a job named bash or
+    interactive).
     """
     environment = os.environ
     if "TORCHELASTIC_RUN_ID" in environment:
@@ -74,7 +74,7 @@ def _number(environment: Mapping[str, str], name: str) -> int | None:
 def is_rank_zero() -> bool:
     """Whether this process is the run's only or first one: the one that writes and prints.
 
-    What Lightning starts has its machine's NODE_RANK and a LOCAL_RANK; other launchers set RANK.
+    Processes that Lightning starts have NODE_RANK and LOCAL_RANK; other launchers set RANK.
     """
     run = launched()
     if run is not None:

@@ -16,12 +16,10 @@ from ocdnet.geometry import Points
 
 Color: TypeAlias = tuple[int, int, int]
 
-GREEN: Color = (0, 255, 0)
-GREY: Color = (160, 160, 160)
 RED: Color = (0, 0, 255)
 
 ROLE_COLORS: dict[str, Color] = {
-    "ignored": GREY,
+    "ignored": (160, 160, 160),
     "found": (80, 200, 0),
     "right": (255, 150, 30),
     "missed": (0, 165, 255),
@@ -36,7 +34,6 @@ def draw_polygons(
     polygons: Sequence[Points],
     color: Color,
     thickness: int = 2,
-    labels: Sequence[str] | None = None,
 ) -> NDArray[np.uint8]:
     """A copy of an image with polygons outlined on it.
 
@@ -45,35 +42,16 @@ def draw_polygons(
         polygons: [N, 2] each, in pixels of the image.
         color: (blue, green, red), 0..255.
         thickness: of the lines, in pixels.
-        labels: a text for each polygon, drawn above its first corner; ASCII only.
     """
     drawn = image.copy()
     outlines = [np.rint(polygon).astype(np.int32) for polygon in polygons]
     cv2.polylines(drawn, outlines, True, color, thickness, cv2.LINE_AA)
-    for outline, label in zip(outlines, labels, strict=True) if labels is not None else ():
-        x, y = outline[0].tolist()
-        place = (x, max(y - 4, 12))
-        cv2.putText(drawn, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, 1, cv2.LINE_AA)
     return drawn
 
 
 def probability_image(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A probability map float32[H, W] in 0..1 as a grey image uint8[H, W]."""
     return np.clip(probability * 255, 0, 255).astype(np.uint8)
-
-
-def compare(
-    image: NDArray[np.uint8],
-    predictions: Sequence[Points],
-    ground_truth: Sequence[Points],
-    ignore: Sequence[bool] | NDArray[np.bool_],
-) -> NDArray[np.uint8]:
-    """A copy of an image with ground truth green, ignored text grey and predictions red on top."""
-    groups = zip(ground_truth, ignore, strict=True)
-    marked = [(polygon, bool(ignored)) for polygon, ignored in groups]
-    drawn = draw_polygons(image, [p for p, ignored in marked if ignored], GREY)
-    drawn = draw_polygons(drawn, [p for p, ignored in marked if not ignored], GREEN)
-    return draw_polygons(drawn, predictions, RED)
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
@@ -84,10 +62,10 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         UserError: the file can't be written, as `replacing`.
     """
     try:
-        encoded, data = cv2.imencode(path.suffix, image)
+        known, data = cv2.imencode(path.suffix, image)
     except cv2.error:
-        encoded = False
-    if not encoded:
+        known = False
+    if not known:
         raise DataError(
             "image-format",
             f"{path} can't be written as an image",

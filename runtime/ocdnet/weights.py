@@ -27,16 +27,16 @@ PRUNED_KEY = "ocdnet_pruned"
 QUANTIZED_KEY = "ocdnet_quantized"
 """Key of a file some of whose weights are int8: how it was quantized."""
 SCALE = "_scale"
-"""Behind the key of an int8 weight: the key of its scale."""
+"""Suffix of an int8 weight's key that makes the key of its scale."""
 INPUT_SCALE = "input_scale"
-"""Behind the name of a layer: the key of the scale that its input is rounded with."""
+"""Behind a layer's name and a dot: the key of the scale that its input is rounded with."""
 # Ours, TAO's and timm's; torchvision's training scripts; a common habit.
 _STATES = ("state_dict", "model", "model_state_dict")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights and what is known of their making.
+    """Weights, and what is known of how they were made.
 
     Attributes:
         path: where it was read.
@@ -46,7 +46,7 @@ class Checkpoint:
         source: what kind of file it seems to be, for people.
         pruned: whether its network may have fewer channels than its backbone's name says.
         int8: of a quantized file, the weights that are kept in int8, by the name of their layer;
-            `weights` holds what they stand for.
+            `weights` holds them in float, too.
     """
 
     path: Path
@@ -74,7 +74,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """How a checkpoint's keys met a network's; every list is in the order of its source."""
+    """Which of a checkpoint's keys fit a network; every list is in the order of its source."""
 
     source: str
     loaded: list[str]
@@ -133,7 +133,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _take_int8(path: Path, weights: dict[str, Tensor]) -> dict[str, Int8]:
-    """Take int8 weights and their scales out, and put in what they stand for."""
+    """Take int8 weights and their scales out of `weights`, and put the float ones there instead."""
     int8: dict[str, Int8] = {}
     for key in [key for key, value in weights.items() if value.dtype == torch.int8]:
         scale = weights.pop(key + SCALE, None)
@@ -141,7 +141,7 @@ def _take_int8(path: Path, weights: dict[str, Tensor]) -> dict[str, Int8]:
             raise unusable(path, f"the int8 weight {key} has no scale")
         name = key.removesuffix(".weight")
         int8[name] = Int8(weights[key], scale, weights.pop(f"{name}.{INPUT_SCALE}", None))
-    weights.update({f"{name}.weight": weight.multiplied() for name, weight in int8.items()})
+    weights.update({f"{name}.weight": weight.dequantized() for name, weight in int8.items()})
     return int8
 
 
@@ -152,7 +152,7 @@ def quantized_content(
     weights: Mapping[str, Int8],
     how: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a quantized file holds.
+    """The content of a quantized file.
 
     Args:
         source: what was quantized; its spec, and that it was pruned, are carried on.
@@ -216,7 +216,7 @@ def load_exactly(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> Non
     if checkpoint.pruned:
         _take_channels(model, checkpoint, backbone)
     report = load_weights(model, checkpoint)
-    # A deeper or a deformable backbone would fill a plain one, and mean something else.
+    # A deeper or a deformable backbone has all keys of a plain one, but computes something else.
     surplus = [key for key in report.unexpected if BACKBONE_PART.match(key)]
     wrong = report.mismatched or report.missing or surplus
     if not wrong:
@@ -249,7 +249,7 @@ def _take_channels(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> N
 
 
 def load_pruned(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> None:
-    """Make a network what prune left of it, weights included.
+    """Give a network the channels that pruning has left, and their weights.
 
     Raises:
         DataError: the file is no pruned network, or does not fit.
@@ -266,7 +266,7 @@ def load_pruned(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> None
 
 
 def load_pretrained(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> LoadReport:
-    """Start from whatever fits; most of the backbone must.
+    """Load what fits, to start training from it; most of the backbone must fit.
 
     Weights of plain convolutions fill deformable ones, whose offsets stay at zero.
 

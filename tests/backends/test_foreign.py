@@ -137,7 +137,7 @@ def test_networks_that_are_no_detectors(tmp_path):
     with pytest.raises(DataError, match="only input"):
         OnnxPredictor(saved(["n", 1, 64, 64], ("Relu", ["x"], ["y"])))
     predictor = OnnxPredictor(saved(["n", 3, "h", "w"], ("GlobalMaxPool", ["x"], ["y"])))
-    with pytest.raises(DataError, match="something else than a map"):
+    with pytest.raises(DataError, match="does not return a map"):
         predictor(np.zeros((1, 3, 64, 64), np.float32))
 
 

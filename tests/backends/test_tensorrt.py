@@ -76,7 +76,7 @@ def test_timings_of_another_gpu(newest, detector_onnx, tmp_path, caplog):
     timing.write_bytes(b"of another GPU")
     given = f"gen_trt_engine.timing_cache={timing}"
     support.build_engine(detector_onnx, tmp_path / "a.engine", given)
-    assert "begun anew" in caplog.text
+    assert "started anew" in caplog.text
     assert timing.read_bytes() == b"timings of this GPU"
 
 
@@ -192,7 +192,7 @@ def bare(newest, detector_onnx, tmp_path):
 def test_an_engine_of_taos_own_tools(bare, scenes, tmp_path, caplog):
     score = support.evaluate_engine(scenes / "test", bare, tmp_path)
     assert (score["hmean"], score["backend"]) == (1, "tensorrt")
-    assert "taken to be made as TAO makes it" in caplog.text
+    assert "assumed to be made as TAO makes it" in caplog.text
     for given, values in (
         ("evaluate.batch_size=5", ("5", "4 at most")),
         ("dataset.validate_dataset.args.pre_processes.0.args.short_size=[192,160]", ("192", "160")),

@@ -14,8 +14,8 @@ import torch
 
 import scenes
 from baselines import label_maps, metric, postprocess, sample
+from ocdnet.data.steps import compile_train
 from ocdnet.data.targets import make_targets
-from ocdnet.data.transforms import compile_train
 from ocdnet.metrics import match_image
 from ocdnet.models import deform_conv
 from ocdnet.postprocess import DBPostprocessor

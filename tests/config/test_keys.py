@@ -12,7 +12,7 @@ from ocdnet_generator import schemas
 
 KEYS = json.loads((Path(__file__).parents[1] / "golden/tao_spec_keys.json").read_text())["keys"]
 
-# DESIGN.md section 3; an unset list is [] (section 4).
+# Where our default is not TAO's. An unset list is [], not null.
 DEFAULTS = {
     "dataset.train_dataset.loader.num_workers": -1,
     "dataset.validate_dataset.loader.num_workers": -1,
@@ -87,7 +87,7 @@ def test_actions_name_keys_and_sections_that_exist():
         assert set(action.sections) <= set(schema.experiment()["properties"])
 
 
-# DESIGN.md section 3: who reads what, beside results_dir, encryption_key and model_name.
+# Sections that each action reads, beside results_dir, encryption_key and model_name.
 READS = {
     "train": {"dataset", "model", "train", "wandb"},
     "retrain": {"dataset", "model", "train", "wandb"},

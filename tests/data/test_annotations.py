@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocdnet.data.annotations import index_dataset
-from ocdnet.data.labels import parse_label_file
 from ocdnet.errors import DataError, Exit
 
 TAGS = ["###", "*"]
@@ -98,13 +97,14 @@ def test_annotations_come_out_as_they_went_in(tmp_path_factory, files):
     for number, annotation in enumerate(pickle.loads(pickle.dumps(found))):
         label = root / "gt" / f"gt_{number}.txt"
         assert (annotation.image, annotation.label) == (root / "img" / f"{number}.jpg", label)
-        polygons, texts, ignore = parse_label_file(label, TAGS)  # one file, plain lists
-        assert annotation.texts == texts
-        np.testing.assert_array_equal(annotation.ignore, ignore)
+        assert annotation.texts == [text for _, text in files[number]]
         assert annotation.ignore.dtype == np.bool_
-        assert len(annotation.polygons) == len(polygons)
-        for one, other in zip(annotation.polygons, polygons, strict=True):
-            np.testing.assert_array_equal(one, other)
+        rows = zip(files[number], annotation.polygons, annotation.ignore, strict=True)
+        for (values, text), polygon, ignored in rows:
+            points = np.array(values).reshape(4, 2)
+            np.testing.assert_array_equal(polygon, points)
+            (x, y), (x_next, y_next) = points.T, np.roll(points, -1, axis=0).T
+            assert ignored == (text in TAGS or (x @ y_next - x_next @ y) == 0)
     assert [a.label for a in found[-2:]] == [a.label for a in list(found)[-2:]]
     census = found.census
     every = [flag for annotation in found for flag in annotation.ignore]

@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from ocdnet.data.crop_watch import FIRST, CropWatch
-from ocdnet.data.transforms import CropResult, compile_train
+from ocdnet.data.steps import compile_train
+from ocdnet.data.transforms import CropResult
 
 TRANSFORM = compile_train(
     [

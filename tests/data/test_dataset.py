@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.sampler import EpochSampler, ShardBatches
-from ocdnet.data.transforms import compile_train
+from ocdnet.data.steps import compile_train
 from ocdnet.errors import DataError, EnvironmentFault, Exit, SpecError, UserError
+from ocdnet.geometry import Frame
 
 torch = pytest.importorskip("torch")
 from lightning_fabric.utilities import move_data_to_device  # noqa: E402
@@ -91,7 +92,7 @@ def test_evaluation_shards_are_disjoint_and_complete(length, size, world):
 def test_an_empty_batch_counts_nothing():
     batch = data.collate_eval([])
     assert batch.images.shape == (1, 64, 64, 3)
-    assert (batch.sizes, batch.scales, batch.image_sizes, batch.annotations) == ([], [], [], [])
+    assert (batch.frames, batch.annotations) == ([], [])
 
 
 @pytest.fixture
@@ -215,9 +216,12 @@ def test_evaluation_batches_map_back(annotations):
     batch = data.check_batch(next(iter(loader)))
     assert batch.images.shape == (4, 128, 128, 3)
     assert batch.images.dtype == torch.uint8
-    assert batch.sizes == [(128, 96), (128, 96), (128, 96), (128, 128)]
-    assert batch.scales == [(1.0, 1.0)] * 4
-    assert batch.image_sizes == [(100, 70), (100, 80), (100, 90), (100, 100)]
+    assert batch.frames == [
+        Frame((128, 96), (1.0, 1.0), (100, 70)),
+        Frame((128, 96), (1.0, 1.0), (100, 80)),
+        Frame((128, 96), (1.0, 1.0), (100, 90)),
+        Frame((128, 128), (1.0, 1.0), (100, 100)),
+    ]
     assert batch.annotations == annotations
     assert not batch.images[0, 70:].any()
     annotations[1].image.unlink()

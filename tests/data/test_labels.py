@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocdnet.data.labels import parse_label_file
+from ocdnet.data.annotations import Annotations
 from ocdnet.errors import DataError, Exit
 
 TAGS = ["###", "*"]
@@ -17,7 +17,10 @@ QUAD = "10,20,110,20,110,50,10,50"
 def parse(tmp_path, content):
     path = tmp_path / "gt.txt"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return parse_label_file(path, TAGS)
+    annotations = Annotations()
+    annotations.add("image.jpg", str(path), frozenset(TAGS))
+    (annotation,) = annotations
+    return annotation.polygons, annotation.texts, annotation.ignore
 
 
 def refused(call):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ocdnet.data.augment import Affine, Fliplr, Resize, View
 from ocdnet.data.crop import choose_window, free_bands
 from ocdnet.data.preprocess import read_image
-from ocdnet.data.transforms import compile_eval, compile_train
+from ocdnet.data.steps import compile_eval, compile_train
 from ocdnet.errors import SpecError
 
 CROP = {"type": "EastRandomCropData", "args": {"size": [320, 256], "max_tries": 50}}
@@ -192,7 +192,7 @@ def test_where_no_window_is_found_the_crop_is_the_whole_image_and_says_so():
     assert found == (True, True, True)
     assert run(compile_train([CROP, *MAPS]), ignore=[True] * 3).crop[::2] == (False, False)
     tiny = change(3, "min_text_size", 500)
-    assert run(compile_train(tiny)).crop.teaches is False
+    assert run(compile_train(tiny)).crop.crop_has_text is False
 
 
 def test_polygons_outside_leave_with_their_ignore_flags():

@@ -356,7 +356,7 @@ def test_a_field_added_to_a_dataclass_shows_up_everywhere(tmp_path):
 
 
 def test_every_augmentation_worth_searching_can_be_built():
-    from ocdnet.data.transforms import compile_train
+    from ocdnet.data.steps import compile_train
 
     steps = dict(nodes(schemas.build("train")))["dataset.train_dataset.args.pre_processes"]
     for choice in steps["search"]["choices"]:

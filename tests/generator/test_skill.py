@@ -26,7 +26,7 @@ DATA = [
     ("train", "dataset.validate_dataset.data_path", "eval_dataset", True),
     ("retrain", "dataset.train_dataset.data_path", "train_datasets", True),
     ("retrain", "dataset.validate_dataset.data_path", "eval_dataset", True),
-    # Not of the published skill: INT8 engines are calibrated.
+    # Not in TAO's skill: the images that an INT8 engine is calibrated on.
     (
         "gen_trt_engine",
         "gen_trt_engine.tensorrt.calibration.cal_image_dir",

@@ -41,7 +41,7 @@ def torchvision_form(x, offset, mask, weight, stride, padding):
 
 def output_and_gradients(function, tensors, stride, padding):
     leaves = [tensor.clone().requires_grad_() for tensor in tensors]
-    out = function(*leaves, stride, padding)
+    out = function(*leaves, stride=stride, padding=padding)
     out.backward(torch.randn(out.shape, generator=torch.Generator().manual_seed(1)))
     return [out.detach(), *(leaf.grad for leaf in leaves)]
 
@@ -66,7 +66,9 @@ def test_output_and_all_gradients_equal_torchvision(shape, spread, layout):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_without_offsets_it_is_a_convolution(shape):
     (x, offset, mask, weight), stride, padding = case(shape, 0.0)
-    out = deform_conv2d_cpu(x, offset, torch.ones_like(mask), weight, stride, padding)
+    out = deform_conv2d_cpu(
+        x, offset, torch.ones_like(mask), weight, stride=stride, padding=padding
+    )
     expected = F.conv2d(x, weight, stride=stride, padding=padding)
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
 
@@ -88,7 +90,7 @@ def test_a_broken_offset_spoils_its_own_point_only(value):
     """The loss turns NaN and training says so; an index error would say nothing."""
     (x, offset, mask, weight), stride, padding = case(SHAPES[0], 1.0)
     offset[1, 4, 2, 3] = value
-    spoiled = deform_conv2d_cpu(x, offset, mask, weight, stride, padding).isnan()
+    spoiled = deform_conv2d_cpu(x, offset, mask, weight, stride=stride, padding=padding).isnan()
     assert spoiled[1, :, 2, 3].all()
     assert spoiled.sum() == weight.shape[0]
 

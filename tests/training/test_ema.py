@@ -40,7 +40,7 @@ def test_each_step_moves_the_average_by_taos_formula(averaged):
         now = support.load(path)
         trained = now[ema.EMA_KEY]["trained"]
         assert now[ema.EMA_KEY]["updates"] == number
-        # REFERENCE.md 2.5
+        # TAO: decay (1 - exp(-updates / 2000)), over all entries of the state.
         decay = 0.9999 * (1 - np.exp(-number / 2000))
         for key, average in now["state_dict"].items():
             old, new = (tree.double() for tree in (before["state_dict"][key], trained[key]))

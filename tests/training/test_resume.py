@@ -135,7 +135,7 @@ def test_more_epochs_follow_the_new_schedule(whole, resume, start):
     for path in folder.glob("model_epoch_*.pth"):
         checkpoint = support.load(path)
         rates[checkpoint["epoch"]] = checkpoint["optimizer_states"][0]["param_groups"][0]["lr"]
-    # DESIGN.md section 8: b ((E - e) / (E - W)) ** 0.9 after warm-up.
+    # TAO's WarmupPolyLR after warm-up: base * ((E - e) / (E - W)) ** 0.9.
     expected = {e: pytest.approx(1e-3 * ((6 - e) / 5) ** 0.9) for e in rates}
     assert rates == expected
     assert set(rates) >= {2, 3, 4, 5}

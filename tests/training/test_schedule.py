@@ -83,6 +83,6 @@ def test_the_rate_of_each_step(scenes, tmp_path, small_network, more, moments):
     support.train(scenes, tmp_path, *each, warm, *more)
     paths = sorted((tmp_path / "train").glob("model_epoch_*.pth"))
     rates = [support.load(p)["optimizer_states"][0]["param_groups"][0]["lr"] for p in paths]
-    # DESIGN.md section 8, with 2 epochs of which 1 warms up.
+    # TAO's WarmupPolyLR of 2 epochs, of which 1 warms up.
     expected = [1e-3 * ((1 - e) / 3 + e if e < 1 else (2 - e) ** 0.9) for e in moments]
     assert rates == pytest.approx(expected)

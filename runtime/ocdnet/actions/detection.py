@@ -1,4 +1,4 @@
-"""What evaluate and inference share: the model that a section names, and its post-processor."""
+"""What evaluate and inference share: the model that a section names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from ocdnet.backends.open import check_fit, open_engine, open_predictor
 from ocdnet.config.evaluate import EvaluateConfig
 from ocdnet.config.inference import InferenceConfig
 from ocdnet.config.model import ModelConfig
-from ocdnet.config.shared import PostProcessing
 from ocdnet.data.preprocess import Preprocess
-from ocdnet.postprocess import DBPostprocessor
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,3 @@ def open_model(
     batch_size = section.batch_size if section.batch_size > 0 else best
     fitted = check_fit(predictor, preprocess, path, batch_size)
     return Opened(path, predictor, fitted, batch_size)
-
-
-def postprocessor(config: PostProcessing, polygon: bool) -> DBPostprocessor:
-    """The post-processor of a section."""
-    args = config.args
-    return DBPostprocessor(
-        args.thresh, args.box_thresh, args.max_candidates, args.unclip_ratio, polygon
-    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ocdnet.actions.detection import open_model, postprocessor
+from ocdnet.actions.detection import open_model
 from ocdnet.actions.scoring import scored, scores
 from ocdnet.actions.session import session
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import Annotation, index_dataset
-from ocdnet.data.from_config import eval_preprocess
+from ocdnet.data.steps import eval_preprocess
 from ocdnet.files import write_json
 from ocdnet.metrics import Counts, ImageMatch
+from ocdnet.postprocess import DBPostprocessor
 from ocdnet.runs.samples import Showcase
 
 
@@ -32,7 +33,8 @@ def run(loaded: Loaded) -> dict[str, Any]:
         preprocess = eval_preprocess(dataset.args)
         annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
         opened = open_model(config, loaded.experiment.model, preprocess)
-        postprocess = postprocessor(config.post_processing, config.metric.args.is_output_polygon)
+        polygon = config.metric.args.is_output_polygon
+        postprocess = DBPostprocessor.from_spec(config.post_processing, polygon)
         counts, showcase, images = Counts(), Showcase(), []
         rows = scored(
             opened.predictor,

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.actions.detection import open_model, postprocessor
+from ocdnet.actions.detection import open_model
 from ocdnet.actions.session import session
 from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.spec import Loaded
@@ -48,7 +48,7 @@ def run(loaded: Loaded) -> dict[str, Any]:
         images = _images(Path(config.input_folder))
         names = output_names(images)
         opened = open_model(config, loaded.experiment.model, preprocess)
-        postprocess = postprocessor(config.post_processing, config.polygon)
+        postprocess = DBPostprocessor.from_spec(config.post_processing, config.polygon)
         skipped: list[Path] = []
 
         def skip(image: Path, error: DataError) -> None:
@@ -85,14 +85,13 @@ def run(loaded: Loaded) -> dict[str, Any]:
 
 def _write(stem: Path, prediction: Prediction, postprocess: DBPostprocessor, img_mode: str) -> int:
     """Write the three files of an image; the number of boxes in it."""
-    prepared = prediction.prepared
-    found = postprocess(prediction.probability, prepared.scale, prepared.image_size)
-    picture = draw_polygons(_as_bgr(prediction.image, img_mode), found.polygons, RED)
-    write_text(stem.with_name(f"{stem.name}.txt"), text_lines(found))
+    detections = postprocess(prediction.probability, prediction.frame)
+    picture = draw_polygons(_as_bgr(prediction.image, img_mode), detections.polygons, RED)
+    write_text(stem.with_name(f"{stem.name}.txt"), text_lines(detections))
     write_image(stem.with_name(f"{stem.name}_result.jpg"), picture)
     grey = probability_image(prediction.probability)
     write_image(stem.with_name(f"{stem.name}_pred.jpg"), grey)
-    return len(found.polygons)
+    return len(detections.polygons)
 
 
 def text_lines(found: Detections) -> str:

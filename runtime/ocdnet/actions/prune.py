@@ -18,7 +18,7 @@ from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config import spec
 from ocdnet.config.prune import PruneConfig
 from ocdnet.config.spec import Loaded
-from ocdnet.data.from_config import eval_preprocess
+from ocdnet.data.steps import eval_preprocess
 from ocdnet.devices import torch_device
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import replacing, write_json

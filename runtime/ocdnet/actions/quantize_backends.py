@@ -17,8 +17,8 @@ from ocdnet.backends.base import Predictor
 from ocdnet.backends.open import check_fit
 from ocdnet.config.experiment import Experiment
 from ocdnet.config.quantize import QuantizeConfig, layers_of
-from ocdnet.data.from_config import eval_preprocess
 from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.steps import eval_preprocess
 from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.files import replacing
 

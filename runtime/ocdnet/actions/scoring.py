@@ -39,14 +39,13 @@ def scored(
     """
 
     def finish(annotation: Annotation, prediction: Prediction) -> tuple[Detections, ImageMatch]:
-        prepared = prediction.prepared
-        found = postprocess(prediction.probability, prepared.scale, prepared.image_size)
-        match = match_image(found.polygons, annotation.polygons, annotation.ignore)
-        return found, match
+        detections = postprocess(prediction.probability, prediction.frame)
+        match = match_image(detections.polygons, annotation.polygons, annotation.ignore)
+        return detections, match
 
     rows = predict(predictor, preprocess, annotations, _image_of, finish, batch_size=batch_size)
-    for annotation, (found, match) in tracked(rows, label, len(annotations)):
-        yield annotation, found, match
+    for annotation, (detections, match) in tracked(rows, label, len(annotations)):
+        yield annotation, detections, match
 
 
 def side_by_side(

@@ -13,7 +13,7 @@ Batch = NDArray[np.float32]
 
 
 class BatchSizes(NamedTuple):
-    """Images a batch that a network takes: at least, at best, at most."""
+    """Numbers of images that a network takes as a batch: the least, the best and the most."""
 
     min: int
     opt: int
@@ -28,8 +28,8 @@ class Predictor(Protocol):
         img_mode: image mode that it was made for, None where it does not say.
         size: (width, height) of the only input it takes, None where any multiple of 32 will do.
         normalisation: of its input, None for TAO's.
-        batch: images a batch that it takes, None where any number will do. Fewer than the least
-            are filled up by the predictor itself.
+        batch: the batch sizes that it takes, None where any will do. The predictor itself fills a
+            smaller batch up.
     """
 
     @property
@@ -63,7 +63,7 @@ class Predictor(Protocol):
 
 
 def filled(images: Batch, least: int) -> Batch:
-    """At least so many images: the last one again where there are fewer."""
+    """The batch, filled up to the least number of images by repeating the last one."""
     lacking = least - len(images)
     return np.concatenate([images, *[images[-1:]] * lacking]) if lacking > 0 else images
 

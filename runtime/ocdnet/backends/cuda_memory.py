@@ -26,20 +26,20 @@ def runtime() -> Any:
 
 
 def select(index: int) -> None:
-    """Work on this GPU from here on.
+    """Make this GPU the one that CUDA works on.
 
     Raises:
         EnvironmentFault: there is no such GPU.
     """
     cuda = runtime()
     status, count = cuda.cudaGetDeviceCount()
-    there = int(count or 0) if status == cuda.cudaError_t.cudaSuccess else 0
-    if index >= there:
+    present = int(count or 0) if status == cuda.cudaError_t.cudaSuccess else 0
+    if index >= present:
         raise EnvironmentFault(
             "no-such-gpu",
             "This machine does not have the GPU that TensorRT is to use",
             got=f"GPU {index}",
-            expected=f"one of {there} CUDA device(s)",
+            expected=f"one of {present} CUDA device(s)",
             hint="An ONNX Runtime engine needs none: gen_trt_engine.backend=onnxruntime.",
         )
     checked(cuda.cudaSetDevice(index))
@@ -74,7 +74,7 @@ class Buffers:
         self._copy(self.addresses[number], array.ctypes.data, array.nbytes, kind)
 
     def read(self, number: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """A buffer's first numbers, once everything before is done."""
+        """A buffer's first numbers, once the stream has done all before."""
         array = np.empty(shape, np.float32)
         kind = self.cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._copy(array.ctypes.data, self.addresses[number], array.nbytes, kind)

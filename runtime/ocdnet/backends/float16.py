@@ -1,4 +1,4 @@
-"""FP16 by the ONNX itself: TensorRT's strongly typed networks know no other way."""
+"""FP16 within the ONNX file: TensorRT's strongly typed networks compute as the file says."""
 
 from __future__ import annotations
 

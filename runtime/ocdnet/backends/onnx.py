@@ -19,8 +19,8 @@ class OnnxPredictor:
 
     Args:
         path: the file.
-        engine: what the file beside an engine says of it; not given: the ONNX file itself, or the
-            file beside it, says how it is fed.
+        engine: of an engine, what the JSON file beside it says; not given: the ONNX file's own
+            metadata, or the JSON file beside it, say how it is fed.
 
     Raises:
         EnvironmentFault: ONNX Runtime is not installed.
@@ -57,7 +57,7 @@ class OnnxPredictor:
         if maps.ndim not in (3, 4) or maps.shape[-2:] != images.shape[-2:]:
             raise DataError(
                 "no-probability-map",
-                f"{self.path} answers with something else than a map of its input's size",
+                f"{self.path} does not return a map of its input's size",
                 got=list(maps.shape),
                 expected=[len(fed), 1, *images.shape[-2:]],
                 hint=f"Name the right output in {beside(self.path)}; see {PAGE}.",
@@ -65,7 +65,7 @@ class OnnxPredictor:
         return probabilities(maps[: len(images)], self.logits)
 
     def feeding(self) -> Feeding:
-        """How its input is made and its output read."""
+        """How its input is made and its output read, for the JSON file of an engine."""
         how = self.normalisation or Normalisation()
         mean, divisor = (tuple(map(float, numbers)) for numbers in (how.mean, how.divisor))
         return Feeding(
@@ -82,7 +82,7 @@ class OnnxPredictor:
         self.output = self._output(feeding.output)
 
     def _feed_as_declared(self) -> None:
-        """By the file's own metadata, else by the file beside it."""
+        """Take from the file's metadata, else from the JSON file beside it, how it is fed."""
         metadata = self.session.get_modelmeta().custom_metadata_map
         foreign = None if Preprocess.is_in(metadata) else read_foreign(self.path)
         if foreign is not None:
@@ -102,7 +102,7 @@ class OnnxPredictor:
             return names[wanted]
         raise DataError(
             "no-such-output",
-            f"{self.path} has no such output as {beside(self.path)} names",
+            f"{self.path} has not the output that {beside(self.path)} names",
             got=wanted,
             expected=names,
         )
@@ -122,10 +122,10 @@ def import_onnxruntime() -> Any:
 
 
 def optimise(source: Path, target: Path) -> None:
-    """Write a graph as ONNX Runtime simplifies it wherever it runs.
+    """Write a graph with the simplifications that help on every machine.
 
-    Only what holds on every machine (constants folded, idle nodes dropped, upsampling at the end):
-    what suits this one's processor is done each time the engine is loaded.
+    These are: constants folded, idle nodes dropped, upsampling at the end. Those for one kind of
+    processor are left to ONNX Runtime, each time it loads the engine.
 
     Raises:
         DataError: ONNX Runtime cannot load it.
@@ -180,7 +180,7 @@ def _providers(ort: Any) -> list[str]:
 
 
 def _fixed(side: Any) -> int | None:
-    """A side of the input's shape where it is a number."""
+    """A side of the input's shape; None where any length will do."""
     return side if isinstance(side, int) and side > 0 else None
 
 

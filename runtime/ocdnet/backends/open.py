@@ -33,7 +33,7 @@ def open_predictor(
         return TorchPredictor(path, model, torch_device(num_gpus, gpu_ids))
     raise DataError(
         "unknown-model-file",
-        f"Cannot tell what kind of model {path} is",
+        f"{path} has not the suffix of a model",
         got=path.suffix,
         expected=".pth or .onnx",
         hint="An engine is given as trt_engine, not as checkpoint.",
@@ -47,8 +47,8 @@ def open_engine(path: Path, gpu_ids: Sequence[int] = (0,)) -> Predictor:
     tools built.
 
     Raises:
-        DataError: absent, damaged, or not of the kind that is said.
-        EnvironmentFault: what runs it is not here.
+        DataError: absent, damaged, or not of the kind that the JSON file names.
+        EnvironmentFault: the package that runs it is not installed.
     """
     if not path.is_file():
         raise DataError(
@@ -80,7 +80,7 @@ def open_engine(path: Path, gpu_ids: Sequence[int] = (0,)) -> Predictor:
 
 
 def engine_predictor(path: Path, engine: Engine, gpu: int = 0) -> Predictor:
-    """The predictor of an engine of which it is known what it is; raises as `open_engine`."""
+    """The predictor of an engine that is described; raises as `open_engine`."""
     if engine.kind == "onnxruntime":
         from ocdnet.backends.onnx import OnnxPredictor
 
@@ -95,7 +95,7 @@ def engine_predictor(path: Path, engine: Engine, gpu: int = 0) -> Predictor:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether the JSON file beside an .onnx is about how it is fed, and not about an engine."""
+    """Whether it is an .onnx that is no engine: its JSON file, if any, says how it is fed."""
     if path.suffix != ".onnx":
         return False
     try:
@@ -107,11 +107,11 @@ def _is_foreign(path: Path) -> bool:
 def check_fit(
     predictor: Predictor, preprocess: Preprocess, path: Path, batch_size: int = 1
 ) -> Preprocess:
-    """Refuse to feed a network other images than it was made for.
+    """Check that the spec's images are those that a network was made for.
 
     Args:
         predictor: the network.
-        preprocess: what the spec says of its input.
+        preprocess: its input, as the spec describes it.
         path: the model's file.
         batch_size: images a batch.
 

@@ -78,7 +78,7 @@ class OpenVinoPredictor:
     def __init__(self, path: Path, engine: Engine) -> None:
         ov = import_openvino()
         core = ov.Core()
-        # By itself OpenVINO computes in bfloat16 where the processor can: FP32 is to mean FP32.
+        # Left to itself OpenVINO computes in bfloat16 where the processor can.
         exact = {} if engine.precision == "FP16" else {"INFERENCE_PRECISION_HINT": "f32"}
         options = {"INFERENCE_NUM_THREADS": cpus(), **exact}
         xml, weights = _read(path)
@@ -112,7 +112,7 @@ def _read(path: Path) -> tuple[bytes, np.ndarray[Any, np.dtype[np.uint8]]]:
 
 
 def _deform_conv() -> Any:
-    """How ONNX's DeformConv, which OpenVINO's reader does not know, is made of its own operator."""
+    """Reads ONNX's DeformConv, which OpenVINO does not know, as OpenVINO's own operator."""
     from openvino import opset8
     from openvino.frontend.onnx import ConversionExtension
 
@@ -146,11 +146,11 @@ def _deform_conv() -> Any:
 
 
 def _unreadable(code: str, message: str, error: BaseException) -> DataError:
-    told = [line for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in str(error).splitlines() if line.strip()]
     return DataError(
         code,
         message,
-        got=told[-1][:200] if told else type(error).__name__,
+        got=lines[-1][:200] if lines else type(error).__name__,
         hint="gen_trt_engine.backend=onnxruntime reads more graphs."
         if code == "bad-onnx"
         else "Build it again with `ocdnet gen_trt_engine`.",

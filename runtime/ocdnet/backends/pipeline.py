@@ -1,4 +1,4 @@
-"""Images through a network, read and finished by threads beside it."""
+"""Images through a network, while threads read the next ones and finish the last ones."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ocdnet.backends.base import Batch, Predictor
 from ocdnet.data.preprocess import Prepared, Preprocess, read_image
 from ocdnet.errors import DataError
+from ocdnet.geometry import Frame
 from ocdnet.ranks import cpus
 
 T = TypeVar("T")
@@ -29,9 +30,10 @@ class Prediction(NamedTuple):
 
     image: NDArray[np.uint8]
     """As read: uint8[H, W, 3]."""
-    prepared: Prepared
+    frame: Frame
+    """What brings polygons of the map back to the image."""
     probability: NDArray[np.float32]
-    """float32[h, w], at the prepared image's size."""
+    """float32[h, w], of the frame's size."""
 
 
 class _Ready(NamedTuple, Generic[T]):
@@ -54,21 +56,21 @@ def predict(
     skipped: Callable[[T, DataError], None] | None = None,
     workers: int | None = None,
 ) -> Iterator[tuple[T, R]]:
-    """Put images through the network; threads read and finish others meanwhile.
+    """Put images through the network, while threads read the next ones and finish the last ones.
 
     Args:
         predictor: the network; it runs in the caller's thread.
         preprocess: how an image becomes its input.
-        items: what is to be predicted; a few batches are held at a time, however many there are.
+        items: one for each image; a few batches are held at a time, however many there are.
         path_of: the image file of an item.
-        finish: what becomes of a prediction; called in threads.
+        finish: makes the result of an item's prediction; called in threads.
         batch_size: images through the network at once.
-        skipped: told of an image that cannot be read, which is then left out; not given: its error
-            ends the work.
-        workers: threads beside the network, not given: one for each CPU, 8 at most.
+        skipped: called for an image that cannot be read, which is then left out; not given: its
+            error is raised.
+        workers: threads beside the network; not given: one for each CPU, 8 at most.
 
     Returns:
-        Each item with what `finish` made of it, in the items' order.
+        Each item with what `finish` returned for it, in the items' order.
 
     Raises:
         DataError: an image that cannot be read.
@@ -95,9 +97,9 @@ def predict(
             maps = predictor(batch.tensor) if batch.items else ()
             rows = zip(batch.items, batch.images, batch.prepared, maps, strict=True)
             for item, image, prepared, probability in rows:
-                height, width = prepared.image.shape[:2]
-                prediction = Prediction(image, prepared, probability[:height, :width])
+                prediction = Prediction(image, prepared.frame, prepared.frame.cut(probability))
                 finishing.append((item, pool.submit(finish, item, prediction)))
+            # Not more than that: results that wait hold their images in memory.
             while len(finishing) > 2 * batch_size:
                 item, future = finishing.popleft()
                 yield item, future.result()

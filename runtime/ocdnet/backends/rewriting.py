@@ -27,9 +27,10 @@ _CHOOSING = ("Resize", "MaxPool")
 def upsample_last(model: onnx.ModelProto) -> None:
     """Transposed convolutions whose kernels do not overlap as 1x1 convolutions and DepthToSpace.
 
-    While only such layers and activations follow, the S x S pixels made of one stay its channels
-    (c, row, column): all of DBNet's head is computed at a quarter of the image's size. The results
-    differ by rounding.
+    The S x S pixels that such a layer makes of one pixel are first computed as its channels (c,
+    row, column), and stay so through the activations and layers of the same kind that follow; one
+    DepthToSpace then puts them in their places. So DBNet's head is computed at a quarter of the
+    image's size. The results differ by rounding.
 
     Args:
         model: ONNX in any precision, with its weights; changed in place.
@@ -37,7 +38,7 @@ def upsample_last(model: onnx.ModelProto) -> None:
     if _branches(model):
         return
     weights = _constants(model)
-    sides: dict[str, int] = {}  # S of each tensor that is held so
+    sides: dict[str, int] = {}  # S of each tensor whose pixels are held as channels
     nodes: list[onnx.NodeProto] = []
 
     def spread(name: str) -> None:
@@ -52,8 +53,10 @@ def upsample_last(model: onnx.ModelProto) -> None:
         step = _step(node, weights)
         if step:
             channels, made = weights[node.input[1]].shape[:2]
+            # Of the 1x1 kernel's S * S rows and columns of blocks only the diagonal is not zero,
+            # but all is computed: for a layer of many outputs it costs less to spread first.
             if made * sides.get(node.input[0], 1) ** 2 > channels:
-                spread(node.input[0])  # its zeros would cost more than the pixels' moving
+                spread(node.input[0])
             source, side = node.input[0], sides.get(node.input[0], 1)
             out = _held(node.output[0])
             inputs = [source if source not in sides else _held(source)]
@@ -79,7 +82,7 @@ def upsample_last(model: onnx.ModelProto) -> None:
 
 
 def _branches(model: onnx.ModelProto) -> bool:
-    """Whether there are any, or loops: they read tensors that their node does not name."""
+    """Whether there are branches or loops: they read tensors that their node does not name."""
     return any(entry.type == _SUBGRAPH for node in model.graph.node for entry in node.attribute)
 
 
@@ -88,7 +91,7 @@ def _held(name: str) -> str:
 
 
 def _step(node: onnx.NodeProto, weights: Weights) -> int:
-    """Stride of a transposed convolution that makes squares of pixels of one each; else 0."""
+    """Stride of a transposed convolution whose kernels do not overlap; of any other node 0."""
     if node.op_type != "ConvTranspose" or any(name not in weights for name in node.input[1:]):
         return 0
     given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
@@ -112,7 +115,8 @@ def _as_1x1(values: Sequence[NDArray[Any]], side: int) -> list[NDArray[Any]]:
     """
     kernel, *bias = values
     channels, made, step = kernel.shape[:3]
-    # [P, (row, row in it), (column, column in it), C, row, column]: other pixels' are zeros.
+    # Axes: P, row of the input's square and row within its pixel, the same of columns; then C, row
+    # and column of the pixel that is read. The weights of the square's other pixels stay zero.
     matrix = np.zeros((made, side, step, side, step, channels, side, side), kernel.dtype)
     for row in range(side):
         for column in range(side):
@@ -123,9 +127,9 @@ def _as_1x1(values: Sequence[NDArray[Any]], side: int) -> list[NDArray[Any]]:
 
 
 def quantize_once(model: onnx.ModelProto) -> None:
-    """No QuantizeLinear and DequantizeLinear of values that already are of their grid.
+    """Drop each QuantizeLinear and DequantizeLinear whose values already lie on its grid.
 
-    Not for ONNX Runtime: by them it knows that a Resize or Concat is to be computed in integers.
+    Not for ONNX Runtime, which computes a Resize or Concat in integers only between such nodes.
 
     Args:
         model: ONNX with its weights; changed in place.
@@ -134,8 +138,8 @@ def quantize_once(model: onnx.ModelProto) -> None:
         return
     weights = _constants(model)
     ends = {entry.name for entry in model.graph.output}
-    grids: dict[str, Grid] = {}  # of the tensors whose values are multiples of a scale
-    same: dict[str, str] = {}  # a tensor that need not be quantized again, for the outcome
+    grids: dict[str, Grid] = {}  # of the tensors whose values are known to lie on one
+    same: dict[str, str] = {}  # outcome of a dropped pair -> the tensor that it equals
     quantized: dict[str, onnx.NodeProto] = {}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
@@ -155,10 +159,11 @@ def quantize_once(model: onnx.ModelProto) -> None:
         elif node.op_type in _CHOOSING or node.op_type == "Concat":
             nearest = node.op_type != "Resize" or _mode(node) == b"nearest"
             sources = node.input if node.op_type == "Concat" else node.input[:1]
-            found = {grids.get(name) for name in sources}
-            if nearest and len(found) == 1 and (grid := found.pop()):
+            source_grids = {grids.get(name) for name in sources}
+            if nearest and len(source_grids) == 1 and (grid := source_grids.pop()):
                 grids[out] = grid
         nodes.append(node)
+    # A QuantizeLinear whose only readers were dropped is left without any.
     read = {name for node in nodes for name in node.input}
     nodes = [n for n in nodes if n.op_type != "QuantizeLinear" or n.output[0] in read | ends]
     _replace(model, nodes)

@@ -47,7 +47,7 @@ class Feeding:
 
 @dataclass(config=STRICT, kw_only=True, frozen=True)
 class Engine:
-    """What `<engine>.json` says of an engine.
+    """The description of an engine: the content of `<engine>.json`.
 
     Attributes:
         kind: what runs it.
@@ -55,7 +55,7 @@ class Engine:
         input: name of the input, float32[batch, 3, height, width].
         width: of the input, in pixels.
         height: of the input, in pixels.
-        batch: images a batch: least, best and most.
+        batch: batch sizes: the least, the best and the most images.
         preprocess: how the input is made, and which output is read.
         source: name and SHA-256 of the ONNX file.
         engine_sha256: of the engine file.
@@ -90,7 +90,7 @@ class Engine:
 
 @dataclass(config=STRICT, kw_only=True, frozen=True)
 class Foreign:
-    """What `<model>.onnx.json` says of an ONNX of another trainer.
+    """How another trainer's ONNX file is fed: the content of `<model>.onnx.json`.
 
     The network's input is `(pixel * scale - mean) / std`.
 
@@ -130,8 +130,8 @@ def read_engine(path: Path) -> Engine | None:
     Raises:
         DataError: it is damaged, or belongs to another engine file.
     """
-    what = "the JSON file that gen_trt_engine wrote beside the engine"
-    engine = _read(beside(path), Engine, what)
+    expected = "the JSON file that gen_trt_engine wrote beside the engine"
+    engine = _read(beside(path), Engine, expected)
     if engine is None:
         return None
     try:
@@ -142,7 +142,7 @@ def read_engine(path: Path) -> Engine | None:
     if not (good and all(engine.preprocess.divisor)):
         raise DataError(
             "bad-sidecar",
-            f"{beside(path)} makes no sense",
+            f"{beside(path)} holds values that cannot be",
             got={"width": engine.width, "height": engine.height, "batch": engine.batch},
             expected=f"sides that are multiples of {STRIDE}, min <= opt <= max, no divisor of 0",
             hint="Build the engine again with `ocdnet gen_trt_engine`.",
@@ -164,7 +164,7 @@ def _check_digest(path: Path, engine: Engine) -> None:
 
 
 def write_engine(path: Path, engine: Engine) -> None:
-    """Write what is to be known of an engine to `path`."""
+    """Write the description of an engine to `path`, its JSON file."""
     text = TypeAdapter(Engine).dump_json(engine, indent=2).decode()
     write_text(path, text + "\n")
 
@@ -200,7 +200,7 @@ def _read(path: Path, kind: type[T], expected: str) -> T | None:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, in one line."""
+    """The first error, in one line."""
     first: Mapping[str, Any] = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
     return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -25,7 +25,7 @@ from ocdnet.files import replacing
 
 LOG = logging.getLogger("ocdnet")
 LEAST = (10, 0)
-"""The first TensorRT with what is used here."""
+"""The first TensorRT that has all that is used here."""
 LEAST_DEFORM = (10, 1)
 """The first whose ONNX parser knows DeformConv."""
 
@@ -34,13 +34,13 @@ _FLOAT32 = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a build is to make.
+    """The engine that a build is to make, and its limits.
 
     Attributes:
-        batch: images a batch.
+        batch: batch sizes of the optimization profile.
         width: of the input, in pixels.
         height: of the input, in pixels.
-        workspace: memory that the builder may use, in MiB; 0: as TensorRT likes.
+        workspace: memory that the builder may use, in MiB; 0: TensorRT's own limit.
         timing_cache: file to read and write; None: none.
         verbose: log the builder's messages.
         gpu: index of the GPU.
@@ -101,7 +101,7 @@ def build(source: Path, target: Path, plan: Plan, operators: Collection[str]) ->
     """
     trt = import_tensorrt(operators)
     select(plan.gpu)
-    log = _log(trt, plan.verbose)
+    log = _log(trt, verbose=plan.verbose)
     builder = trt.Builder(log)
     flag = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flag)
@@ -110,7 +110,7 @@ def build(source: Path, target: Path, plan: Plan, operators: Collection[str]) ->
         errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
         raise DataError("bad-onnx", "TensorRT cannot read the ONNX file", got=errors[:3])
     config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)  # FP32 is to mean FP32
+    config.clear_flag(trt.BuilderFlag.TF32)  # set by default: 10 bits of mantissa, not FP32
     if plan.workspace:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, plan.workspace << 20)
     profile = builder.create_optimization_profile()
@@ -140,8 +140,8 @@ class TensorRTPredictor:
 
     Args:
         path: the engine file.
-        engine: what the file beside it says; None for an engine of TAO's own tools: size and
-            batches are then the engine's, and its input is taken to be made as TAO makes it.
+        engine: what the JSON file beside it says; None for an engine of TAO's own tools: size and
+            batches are then the engine's, and its input is assumed to be made as TAO makes it.
         gpu: index of the GPU.
 
     Raises:
@@ -154,7 +154,7 @@ class TensorRTPredictor:
     def __init__(self, path: Path, engine: Engine | None, gpu: int = 0) -> None:
         self.trt = import_tensorrt()
         select(gpu)
-        log = _log(self.trt, False)
+        log = _log(self.trt, verbose=False)
         self.runtime = self.trt.Runtime(log)  # an engine lives no longer than its runtime
         self.engine = self.runtime.deserialize_cuda_engine(path.read_bytes())
         if self.engine is None:
@@ -174,7 +174,7 @@ class TensorRTPredictor:
         self.logits = False
         if engine is None:
             LOG.warning(
-                "%s has no %s: its input is taken to be made as TAO makes it.", path, beside(path)
+                "%s has no %s: its input is assumed to be made as TAO makes it.", path, beside(path)
             )
         else:
             self.img_mode, self.normalisation = engine.preprocess.img_mode, engine.normalisation
@@ -199,7 +199,7 @@ class TensorRTPredictor:
         return probabilities(self.buffers.read(1, shape)[: len(images)], self.logits)
 
     def _buffers(self, most: tuple[int, ...]) -> Buffers:
-        """Memory for the largest batch; outputs that nobody reads get some, too."""
+        """Memory for the largest batch, also of outputs that are not read: TensorRT writes them."""
         self.context.set_input_shape(self.input, most)
         names = [self.input, self.output, *sorted(self.others)]
         sizes = [_FLOAT32 * prod(self.context.get_tensor_shape(name)) for name in names]
@@ -217,8 +217,8 @@ class TensorRTPredictor:
     ) -> None:
         shapes = {name: tuple(self.engine.get_tensor_shape(name)) for name in (*inputs, *outputs)}
         typed = [self.engine.get_tensor_dtype(name) == self.trt.DataType.FLOAT for name in shapes]
-        images = len(inputs) == 1 and len(shapes[inputs[0]]) == 4
-        if not (images and wanted in outputs and all(typed)):
+        takes_images = len(inputs) == 1 and len(shapes[inputs[0]]) == 4
+        if not (takes_images and wanted in outputs and all(typed)):
             raise DataError(
                 "no-detector",
                 f"{path} is no detector's engine",
@@ -229,20 +229,20 @@ class TensorRTPredictor:
 
 
 def _use_timings(config: Any, path: Path) -> None:
-    """Begin with the timings of earlier builds, where they are this GPU's."""
+    """Start from the timings of earlier builds, if they are of this GPU and TensorRT."""
     known = path.read_bytes() if path.is_file() else b""
     cache = config.create_timing_cache(known)
     if cache is None or not config.set_timing_cache(cache, False):
-        LOG.warning("%s holds timings of another GPU or TensorRT: it is begun anew.", path)
+        LOG.warning("%s holds timings of another GPU or TensorRT: it is started anew.", path)
         config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
-def _log(trt: Any, verbose: bool) -> Any:
+def _log(trt: Any, *, verbose: bool) -> Any:
     """TensorRT's messages in our log: its own logger would print them to stdout."""
     levels = (logging.ERROR, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 
     class Log(trt.ILogger):
-        """Keeps the errors, too."""
+        """Also keeps the errors, for ours."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)

@@ -15,7 +15,7 @@ from ocdnet.weights import load_exactly, read_checkpoint
 
 
 class TorchPredictor:
-    """Predictor of a .pth checkpoint; its network computes, and cannot be trained.
+    """Predictor of a .pth checkpoint; its network cannot be trained any more.
 
     Args:
         path: checkpoint of ours or of TAO.

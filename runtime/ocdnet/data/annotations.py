@@ -8,7 +8,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -80,8 +80,8 @@ class Census:
 class Annotations(Sequence[Annotation]):
     """The annotations of a dataset in a few flat buffers; an Annotation is made when asked for.
 
-    As Python objects, those of 100,000 images would take 400 MB, and in every worker again:
-    counting references to a shared page copies it.
+    As Python objects, those of 100,000 images would take 400 MB, and as much again in each worker:
+    Python counts references inside an object, so even reading it copies its page of shared memory.
 
     Attributes:
         census: of all annotations.
@@ -99,12 +99,12 @@ class Annotations(Sequence[Annotation]):
         """Read a label file and append its annotation.
 
         Raises:
-            DataError: as `parse_label_file`; then nothing is appended.
+            DataError: as `instances`; then nothing is appended.
         """
-        found = list(instances(label))
+        regions = list(instances(label))
         self._add_string(image)
         self._add_string(label)
-        for values, text in found:
+        for values, text in regions:
             self._points.fromlist(values)
             self._point_ends.append(len(self._points))
             self._add_string(text)
@@ -115,7 +115,7 @@ class Annotations(Sequence[Annotation]):
             self.census.flat += flat
         self._region_ends.append(len(self._ignore))
         self.census.images += 1
-        self.census.regions += len(found)
+        self.census.regions += len(regions)
 
     def _add_string(self, text: str) -> None:
         # Surrogates stand for the bytes of a file name that is not UTF-8.
@@ -171,11 +171,12 @@ def index_dataset(data_paths: Sequence[str | Path], ignore_tags: Sequence[str]) 
             expected=_LAYOUT,
             hint="Set dataset.train_dataset.data_path or dataset.validate_dataset.data_path.",
         )
+    # All are listed before a label is read: a wrong path is an error at once.
     listed = [_list_pairs(entry) for entry in data_paths]
-    found, tags = Annotations(), frozenset(ignore_tags)
-    _collect(lambda pair: found.add(*pair, tags), (pair for pairs in listed for pair in pairs))
-    where, census = ", ".join(map(str, data_paths)), found.census
-    if not found:
+    annotations, tags = Annotations(), frozenset(ignore_tags)
+    _collect(lambda pair: annotations.add(*pair, tags), chain.from_iterable(listed))
+    where, census = ", ".join(map(str, data_paths)), annotations.census
+    if not annotations:
         raise DataError(
             "empty-dataset",
             f"No image was found in {where}",
@@ -185,11 +186,11 @@ def index_dataset(data_paths: Sequence[str | Path], ignore_tags: Sequence[str]) 
     if census.regions and not census.cared:
         text = "Every text region is ignored in %s: %s; ignore_tags is %s"
         _LOG.warning(text, where, census, list(ignore_tags))
-    return found
+    return annotations
 
 
 def _collect(read: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
-    """Read all items; of all that fail, raise the first with the number of the others."""
+    """Read all items; where some fail, raise the first error and say how many more there are."""
     results: list[_R] = []
     errors: list[DataError] = []
     for item in items:
@@ -307,14 +308,14 @@ def _list_datalist(path: Path) -> list[tuple[str, str]]:
                 got=line[:120],
                 expected="<image path><tab><label path>, relative to the list",
             )
-        found = path.parent / image.strip(), path.parent / label.strip()
-        for file, what in zip(found, ("image", "label"), strict=True):
+        files = {"image": path.parent / image.strip(), "label": path.parent / label.strip()}
+        for kind, file in files.items():
             if not file.is_file():
                 raise DataError(
-                    f"missing-{what}",
-                    f"{path}:{number}: the {what} {file} does not exist",
+                    f"missing-{kind}",
+                    f"{path}:{number}: the {kind} {file} does not exist",
                     expected="an existing file, relative to the list's folder",
                 )
-        return str(found[0]), str(found[1])
+        return str(files["image"]), str(files["label"])
 
     return _collect(pair, ((number, line) for number, line in lines if line.strip()))

@@ -61,9 +61,9 @@ class Member:
 
 def opened(archive: Path) -> IO[bytes]:
     """The file for reading; raises DataError where it is absent, no plain file or forbidden."""
-    what = "is not a file" if archive.exists() else "does not exist"
     if not archive.is_file():  # a pipe would never end
-        raise DataError("missing-archive", f"{archive} {what}", expected="an archive")
+        problem = "is not a file" if archive.exists() else "does not exist"
+        raise DataError("missing-archive", f"{archive} {problem}", expected="an archive")
     try:
         return archive.open("rb")
     except OSError as error:
@@ -173,7 +173,7 @@ class _Source:
 
     def read(self, size: int) -> bytes:
         """The next bytes, fewer only at the end; `last` keeps them."""
-        if not 0 <= size <= CHUNK:  # nobody else asks for more: a header that is to fill memory
+        if not 0 <= size <= CHUNK:  # only a header that is made to fill memory asks for more
             raise damaged(self._archive, "a header is too long")
         with reading(self._archive):
             self.last = self._stream.read(size)
@@ -229,28 +229,28 @@ def _check_end(source: _Source, archive: Path) -> None:
 
 @contextmanager
 def reading(archive: Path) -> Iterator[None]:
-    """Turns whatever damaged bytes make the standard library raise into a DataError."""
+    """Turn any error that damaged bytes cause in the standard library into a DataError."""
     try:
         yield
     except _DAMAGE as error:
         raise damaged(archive, str(error) or type(error).__name__) from error
 
 
-def damaged(archive: Path, what: str) -> UserError:
+def damaged(archive: Path, problem: str) -> UserError:
     """The error of an archive that cannot be read to its end."""
     return DataError(
         "damaged-archive",
-        f"{archive} is damaged or cut short: {what}",
+        f"{archive} is damaged or cut short: {problem}",
         expected="a whole archive",
         hint="Copy or download it again.",
     )
 
 
-def refused(name: str, archive: Path, what: str) -> UserError:
-    """The error of a member that is not written; `what` continues `a member ...`."""
+def refused(name: str, archive: Path, problem: str) -> UserError:
+    """The error of a member that is not written; `problem` continues `a member ...`."""
     return DataError(
         "unsafe-member",
-        f"{archive} is not unpacked: a member {what}",
+        f"{archive} is not unpacked: a member {problem}",
         got=name[:120],
         expected="files and folders with unique relative paths in UTF-8",
         hint=_REPACK,

@@ -55,8 +55,9 @@ def extract(
     max_files: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Unpack a zip, tar, tar.gz, tar.bz2 or tar.xz file, told by its content, into a new folder.
+    """Unpack a zip, tar, tar.gz, tar.bz2 or tar.xz file into a new folder.
 
+    Its content says which of these it is, not its name.
     Everything is unpacked beside `out` and renamed into place, so `out` is whole or absent. Then,
     as long as a folder is the only thing at the top, it is left out: `train/img` and `train/gt`
     become `out/img` and `out/gt`, and an archive of images alone has them in `out`. What macOS
@@ -152,15 +153,15 @@ def _limits(file: IO[bytes], scratch: Path, max_gb: float | None, max_files: int
 
 def _percents(progress: Progress | None) -> Progress:
     """A callback (bytes done, bytes in all) that passes each per cent on, once."""
-    told = 0
+    percent = 0
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        while progress is not None and told * total < min(done, total) * 100:
-            told += 1
-            progress(told, 100)
+    def pass_on(done: int, total: int) -> None:
+        nonlocal percent
+        while progress is not None and percent * total < min(done, total) * 100:
+            percent += 1
+            progress(percent, 100)
 
-    return tell
+    return pass_on
 
 
 class _Writer:

@@ -17,7 +17,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The canvas that the steps so far would have drawn the image on, without drawing it.
+    """The canvas that the steps so far lead to; nothing is drawn on it yet.
 
     Pixel centres have whole coordinates: a flip maps x to width - 1 - x, and a scaling by s maps
     x to (x + 1/2) s - 1/2, as cv2.resize does. Image and polygons go through the same matrix.

@@ -1,20 +1,90 @@
-"""Random crops that cut no readable text.
+"""Training crops: TAO's, which cut no readable text, and ours around one word.
 
-The idea is that of EAST's training crops (arXiv 1704.03155): cut an image only along rows and
-columns that no text touches.
+The idea of TAO's is that of EAST (arXiv 1704.03155): cut an image only along rows and columns that
+no text touches.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ocdnet.data.augment import View
+from ocdnet.geometry import Polygon
+
+_WORD_AT = (0.15, 0.85)
+"""Where in a WordCrop's window the word's centre may lie, as a share of its sides."""
+
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1: pixel columns x0 .. x1 - 1 and rows y0 .. y1 - 1."""
 _Extents = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RandomCrop:
+    """TAO's EastRandomCropData: a window that cuts no text (`choose_window`), scaled to `size`.
+
+    Attributes:
+        size: (width, height) of the result.
+        max_tries: windows drawn before the whole image is taken.
+        keep_ratio: scale both axes alike and pad right and below; else stretch.
+        min_side_ratio: least part of the image that a window spans, each way.
+    """
+
+    size: tuple[int, int]
+    max_tries: int
+    keep_ratio: bool
+    min_side_ratio: float
+
+    def __call__(
+        self, view: View, cared: Sequence[Polygon], rng: np.random.Generator
+    ) -> tuple[View, bool]:
+        """The view of the window, at most `size` large, and whether a window was found.
+
+        `cared` lies on the view's canvas.
+        """
+        window = choose_window(cared, view.size, self.max_tries, self.min_side_ratio, rng)
+        view = view.cropped(*(window or (0, 0, *view.size)))
+        fx, fy = self.size[0] / view.size[0], self.size[1] / view.size[1]
+        if self.keep_ratio:
+            fx = fy = min(fx, fy)
+        return view.scaled(fx, fy), window is not None
+
+
+@dataclass(frozen=True, slots=True)
+class WordCrop:
+    """A window around a random readable word, at the canvas's own scale; ours, not TAO's.
+
+    EastRandomCropData scales windows of any extent to its size, which makes most words too small to
+    learn from on few images; this one keeps the scale that IaaAugment's Resize gave.
+
+    Attributes:
+        size: (width, height) of the result, in pixels of the canvas.
+    """
+
+    size: tuple[int, int]
+
+    def __call__(
+        self, view: View, cared: Sequence[Polygon], rng: np.random.Generator
+    ) -> tuple[View, bool]:
+        """The view of the window, and whether there was a word to put into it.
+
+        `cared` lies on the view's canvas.
+        """
+        centres = [(polygon.min(axis=0) + polygon.max(axis=0)) / 2 for polygon in cared]
+        inside = [c for c in centres if 0 <= c[0] < view.size[0] and 0 <= c[1] < view.size[1]]
+        centre = inside[rng.integers(len(inside))] if inside else rng.uniform((0, 0), view.size)
+        corner = []
+        for axis, side in enumerate(self.size):
+            length = min(side, view.size[axis])
+            start = round(float(centre[axis]) - length * rng.uniform(*_WORD_AT))
+            corner.append((min(max(start, 0), view.size[axis] - length), length))
+        (left, width), (top, height) = corner
+        return view.cropped(left, top, left + width, top + height), bool(inside)
 
 
 def choose_window(

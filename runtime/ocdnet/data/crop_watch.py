@@ -1,25 +1,26 @@
-"""Tells when training crops hold nothing to learn: a wrong crop is otherwise a silent loss."""
+"""Warns where training crops hold nothing to learn from: nothing else would show it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 
-from ocdnet.data.transforms import CropResult, TrainTransform, WordCrop
+from ocdnet.data.crop import WordCrop
+from ocdnet.data.transforms import CropResult, TrainTransform
 
 FIRST = 200
-"""Crops that are looked at, at most."""
+"""Crops that are counted, at most."""
 
 _LOG = logging.getLogger("ocdnet")
 
 
 class CropWatch:
-    """Counts the first crops of a run, and warns once where half of them are of no use.
+    """Counts the first crops of a run, and warns if more than half of them are of no use.
 
-    Crops of images without text are left out: these are meant to be empty.
+    Crops of images without text are not counted: they are meant to be empty.
 
     Args:
-        transform: what made the crops; its settings are named.
+        transform: what makes the crops; the warning names its settings.
     """
 
     def __init__(self, transform: TrainTransform) -> None:
@@ -33,14 +34,14 @@ class CropWatch:
         if self._done:
             return
         self._seen += len(results)
-        self._results += [result for result in results if result.has_text]
+        self._results += [result for result in results if result.image_has_text]
         if self._seen >= min(FIRST, epoch_length):
             self._done = True
             self._judge(len(self._results))
 
     def _judge(self, total: int) -> None:
         crop, shrink = self._transform.crop, self._transform.shrink
-        useless = sum(not result.teaches for result in self._results)
+        useless = sum(not result.crop_has_text for result in self._results)
         whole = sum(not result.found_window for result in self._results)
         if isinstance(crop, WordCrop) or max(useless, whole) * 2 <= total:
             return  # a WordCrop has a word in it wherever there is one

@@ -23,13 +23,13 @@ from ocdnet.data.dataset import (
     worker_context,
     worker_count,
 )
-from ocdnet.data.from_config import eval_preprocess, train_transform
 from ocdnet.data.sampler import EpochSampler, ShardBatches
+from ocdnet.data.steps import eval_preprocess, train_transform
 from ocdnet.errors import DataError
 
 
 class DetectionData(pl.LightningDataModule):
-    """Training and validation batches; every label is read, and refused, when this is made.
+    """Training and validation batches; all labels are read when this is made.
 
     Args:
         config: the `dataset` section.
@@ -54,11 +54,11 @@ class DetectionData(pl.LightningDataModule):
         self.train_set = TrainDataset(annotations, transform, train.args.img_mode, seed)
         self.eval_set: EvalDataset | None = None
         if validate.data_path:
-            held_back = index_dataset(validate.data_path, validate.args.ignore_tags)
-            self.eval_set = EvalDataset(held_back, eval_preprocess(validate.args))
+            labelled = index_dataset(validate.data_path, validate.args.ignore_tags)
+            self.eval_set = EvalDataset(labelled, eval_preprocess(validate.args))
 
     def reseed(self, seed: int) -> None:
-        """Order and augmentation by another seed: the one that all processes have agreed on."""
+        """Take the seed that all processes have agreed on."""
         self.seed = self.train_set.seed = seed
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -75,7 +75,7 @@ class DetectionData(pl.LightningDataModule):
         loader = self._loader(
             self.train_set, config, collate_train, sampler=sampler, batch_size=config.batch_size
         )
-        # Workers read ahead as soon as Lightning has the loader, before it tells the epoch.
+        # Workers read ahead as soon as Lightning has the loader, before it sets the epoch.
         sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
         # "Processed": a checkpoint is written before its own batch counts as completed.
         batches = trainer.fit_loop.epoch_loop.batch_progress
@@ -93,11 +93,11 @@ class DetectionData(pl.LightningDataModule):
 
     def batches(self, ranks: int) -> tuple[int, int]:
         """Training and validation batches of an epoch on each of several ranks."""
-        held_back = len(self.eval_set) if self.eval_set is not None else 0
+        images = len(self.eval_set) if self.eval_set is not None else 0
         train, validate = self._train_loader.batch_size, self._eval_loader.batch_size
         return (
             math.ceil(len(self.train_set) / (train * ranks)),
-            math.ceil(held_back / (validate * ranks)),
+            math.ceil(images / (validate * ranks)),
         )
 
     def _loader(
@@ -118,7 +118,7 @@ class DetectionData(pl.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """Move the tensors; raise here what a worker could not read, warn of useless crops."""
+        """Move the tensors; raise a worker's error, and warn of useless crops."""
         batch = check_batch(batch)
         if isinstance(batch, TrainBatch) and self.trainer.is_global_zero:
             self._crops.see(batch.crops, len(self.train_set) // self.trainer.world_size)

@@ -21,6 +21,7 @@ from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
 from ocdnet.data.transforms import CropResult, TrainSample, TrainTransform
 from ocdnet.errors import UserError
+from ocdnet.geometry import Frame
 from ocdnet.ranks import cpus, launched
 
 MAX_AUTO_WORKERS = 8
@@ -127,20 +128,16 @@ class TrainBatch(_Batch):
 
 @dataclass(frozen=True, slots=True)
 class EvalBatch(_Batch):
-    """Prepared images and what maps their boxes back.
+    """Prepared images and what brings their boxes back.
 
     Attributes:
         images: torch uint8[B, h, w, 3], padded right and below to the batch's largest. Only as
-            many are counted as there are sizes.
-        sizes: (width, height) of each image without that padding.
-        scales: (sx, sy) of each: network pixel * scale = pixel of the original image.
-        image_sizes: (width, height) of each original image.
+            many count as there are annotations.
+        frames: of each image: its part of the batch's pixels, and the way to the original image.
         annotations: of each image.
     """
 
-    sizes: list[tuple[int, int]]
-    scales: list[tuple[float, float]]
-    image_sizes: list[tuple[int, int]]
+    frames: list[Frame]
     annotations: list[Annotation]
 
 
@@ -175,9 +172,7 @@ def collate_eval(items: Sequence[EvalItem | UserError]) -> EvalBatch | UserError
     width = max(image.shape[1] for image in images)
     return EvalBatch(
         images=_stacked([pad_to(image, height, width) for image in images]),
-        sizes=[prepared.image.shape[1::-1] for prepared, _ in pairs],
-        scales=[prepared.scale for prepared, _ in pairs],
-        image_sizes=[prepared.image_size for prepared, _ in pairs],
+        frames=[prepared.frame for prepared, _ in pairs],
         annotations=[annotation for _, annotation in pairs],
     )
 
@@ -189,8 +184,8 @@ def _stacked(arrays: Sequence[NDArray[Any]]) -> Tensor:
 def check_batch(batch: _T | UserError) -> _T:
     """The batch; raises the UserError that a worker met in its place.
 
-    torch rebuilds an exception raised in a worker from one string, which would lose what was
-    found, what was expected and the exit code; so workers return the error as their batch.
+    torch rebuilds an exception raised in a worker from one string, which would lose the error's
+    fields and its exit code; so workers return the error as their batch.
     """
     if isinstance(batch, UserError):
         raise batch
@@ -200,10 +195,13 @@ def check_batch(batch: _T | UserError) -> _T:
 def worker_count(requested: int, local_world_size: int = 1) -> int:
     """Number of DataLoader workers of one process; -1 chooses.
 
-    The automatic number shares the CPUs that this process may use among the machine's training
-    processes, unless srun has given each its own, and leaves one to each of these: at least 1, at
-    most MAX_AUTO_WORKERS. (On two CPUs that train too, a second worker measured no faster: a sample
-    takes 10 ms.)
+    The automatic number is one less than this process's CPUs (those that srun gave it, else its
+    share of the machine's), as one trains: at least 1, at most MAX_AUTO_WORKERS. On two CPUs a
+    second worker was measured to be no faster: a sample takes 10 ms.
+
+    Args:
+        requested: of the spec.
+        local_world_size: training processes that share this machine.
     """
     if requested >= 0:
         return requested
@@ -214,9 +212,9 @@ def worker_count(requested: int, local_world_size: int = 1) -> int:
 
 
 class _Flag:
-    """What torch uses of multiprocessing's Event, without a lock.
+    """The part of multiprocessing's Event that torch uses, without a lock.
 
-    A worker may be killed at any time, with the lock in its hands: who asks then waits for ever.
+    A worker may be killed while it holds the lock; whoever asks the Event then waits for ever.
     """
 
     def __init__(self, context: BaseContext) -> None:
@@ -230,7 +228,7 @@ class _Flag:
 
 
 def worker_context() -> BaseContext:
-    """The DataLoader's `multiprocessing_context`: the system's own, but for its events."""
+    """The DataLoader's `multiprocessing_context`: the system's own, except for its events."""
 
     def event(own: BaseContext) -> _Flag:
         return _Flag(own)
@@ -243,10 +241,10 @@ def worker_context() -> BaseContext:
 def init_worker(worker_id: int) -> None:
     """The DataLoader's `worker_init_fn`: OpenCV keeps to the worker's own thread.
 
-    A main process that ends while a sample is handed over says why itself: the worker is silent.
+    A worker whose main process ends prints no traceback: the main process has said why it ended.
     """
     cv2.setNumThreads(0)
-    sys.excepthook = _unless_hung_up  # multiprocessing's thread that hands over calls it
+    sys.excepthook = _unless_hung_up  # also of the thread that sends samples
 
 
 def _unless_hung_up(

@@ -7,11 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ocdnet.errors import DataError
-from ocdnet.geometry import Polygon
 
 _COORDINATE_LIMIT = 1e7
 """Sum of absolute coordinates that no image reaches: beyond it float32 loses pixels."""
@@ -21,29 +17,8 @@ _TOTAL_TEXT = re.compile(
 )
 _TOTAL_TEXT_LINE = re.compile(r"^x:.*?(?=^x:|\Z)", re.MULTILINE | re.DOTALL)
 
-Labels = tuple[list[Polygon], list[str], NDArray[np.bool_]]
 Instance = tuple[list[float], str]
 """Coordinates x1, y1, ... (an even count, 8 or more) and the transcription."""
-
-
-def parse_label_file(path: str | Path, ignore_tags: Sequence[str]) -> Labels:
-    """Read a label file; see `instances` for what it may hold.
-
-    An instance is ignored when its transcription equals one of `ignore_tags` or when its polygon
-    has no area.
-
-    Returns:
-        Polygons (float32[N, 2] each, pixels of the original image), texts and ignore (bool[K]).
-
-    Raises:
-        DataError: the file is absent, not UTF-8, or a line can't be read (`file:line` is named).
-    """
-    polygons, texts, ignore = [], [], []
-    for values, text in instances(path):
-        polygons.append(np.array(values, dtype=np.float32).reshape(-1, 2))
-        texts.append(text)
-        ignore.append(text in ignore_tags or not has_area(values))
-    return polygons, texts, np.array(ignore, dtype=np.bool_)
 
 
 def instances(path: str | Path) -> Iterator[Instance]:
@@ -66,13 +41,13 @@ def instances(path: str | Path) -> Iterator[Instance]:
     A byte order mark, CRLF ends and blank lines are accepted.
 
     Raises:
-        DataError: as `parse_label_file`.
+        DataError: the file is absent, not UTF-8, or a line can't be read (`file:line` is named).
     """
     text = read_text(path, "label file")
     if text.lstrip().startswith("x:"):
-        for found in _TOTAL_TEXT_LINE.finditer(text):
-            number = text.count("\n", 0, found.start()) + 1
-            yield _total_text(found[0]) or _refuse(found[0], path, number)
+        for entry in _TOTAL_TEXT_LINE.finditer(text):
+            number = text.count("\n", 0, entry.start()) + 1
+            yield _total_text(entry[0]) or _refuse(entry[0], path, number)
         return
     for number, line in enumerate(text.split("\n"), start=1):
         fields = line.split(",", 8)
@@ -92,7 +67,10 @@ def instances(path: str | Path) -> Iterator[Instance]:
 
 
 def _extend(values: list[float], rest: str) -> Instance:
-    """Move leading numbers of the transcription to the points where they continue the outline."""
+    """Take the numbers that a transcription begins with for points while they lie near the others.
+
+    `instances` says how near, and why.
+    """
     fields = rest.split(",")
     extra: list[float] = []
     for field in fields:
@@ -106,6 +84,7 @@ def _extend(values: list[float], rest: str) -> Instance:
     xs, ys = values[0::2], values[1::2]
     left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
     taken = 0
+    # From the near end on: each point that is taken moves the box along the word's outline.
     for x, y in zip(extra[0::2], extra[1::2], strict=False):
         growth = 1.5 * max(right - left, bottom - top)
         near_x = left - growth <= x <= right + growth
@@ -127,12 +106,12 @@ def _uber_text(line: str) -> Instance | None:
 
 def _total_text(entry: str) -> Instance | None:
     """The instance of an entry in Total-Text's style; None where it is none."""
-    found = _TOTAL_TEXT.match(entry)
-    if found is None:
+    match = _TOTAL_TEXT.match(entry)
+    if match is None:
         return None
-    xs, ys = _numbers(found[1]), _numbers(found[2])
+    xs, ys = _numbers(match[1]), _numbers(match[2])
     values = [value for point in zip(xs, ys, strict=False) for value in point]
-    text = "###" if found[4] == "#" else found[4]
+    text = "###" if match[4] == "#" else match[4]
     return (values, text) if len(xs) == len(ys) and _is_polygon(values) else None
 
 
@@ -184,15 +163,19 @@ def _refuse(line: str, path: str | Path, number: int) -> NoReturn:
         got=line.strip()[:120],
         expected="x1,y1,x2,y2,x3,y3,x4,y4,transcription: four points or more, finite numbers "
         "(or a line of Uber-Text or Total-Text)",
-        hint=f"Mend line {number} of {path}, or remove it.",
+        hint=f"Correct line {number} of {path}, or remove it.",
     )
 
 
-def read_text(path: str | Path, what: str) -> str:
+def read_text(path: str | Path, kind: str) -> str:
     """A file's text without byte order mark, every line end a single line feed.
 
+    Args:
+        path: the file.
+        kind: what it is, in errors: `label file`.
+
     Raises:
-        DataError: it cannot be read or is not UTF-8; `what` names its kind.
+        DataError: it cannot be read or is not UTF-8.
     """
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (half of Path's time)
@@ -200,7 +183,7 @@ def read_text(path: str | Path, what: str) -> str:
     except OSError as error:
         raise DataError(
             "unreadable-file",
-            f"Cannot read the {what} {path}: {error.strerror}",
+            f"Cannot read the {kind} {path}: {error.strerror}",
             expected="a readable text file",
         ) from error
     try:
@@ -209,7 +192,7 @@ def read_text(path: str | Path, what: str) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
             "not-utf8",
-            f"{path}:{line}: the {what} is not UTF-8",
+            f"{path}:{line}: the {kind} is not UTF-8",
             got=f"byte 0x{raw[error.start]:02x}",
             expected="UTF-8 text",
             hint=f"Convert it, e.g. iconv -f latin1 -t utf-8 {path}",

@@ -1,4 +1,4 @@
-"""What data looks like on disk, told by names and first bytes alone: light enough for a plan."""
+"""What data looks like on disk, by names and first bytes alone: light enough for a plan."""
 
 from __future__ import annotations
 

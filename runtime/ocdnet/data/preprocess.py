@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet.errors import DataError, SpecError
+from ocdnet.geometry import Frame
 
 MEAN = (122.67891434, 116.66876762, 104.00698793)
 """Subtracted in channel order, whatever the image mode (as TAO OCDNet does)."""
@@ -92,42 +93,26 @@ class Normalisation:
 TAO = Normalisation()
 
 
-def normalise(images: Image) -> NDArray[np.float32]:
-    """`(x - MEAN) / 255` of uint8[..., 3], as float32 of the same shape."""
-    out = np.subtract(images, np.array(MEAN, np.float32), dtype=np.float32)
-    out /= np.float32(_DIVISOR)
-    return out
-
-
-def resize2d(
-    image: NDArray[Any],
-    polygons: Sequence[NDArray[np.float32]],
-    short_size: Size,
-    resize_text_polys: bool = True,
-) -> tuple[NDArray[Any], list[NDArray[np.float32]]]:
+def resize2d(image: Image, short_size: Size) -> tuple[Image, tuple[float, float]]:
     """TAO's Resize2D, bilinear.
 
     Args:
         image: [H, W, 3] of any dtype OpenCV resizes.
-        polygons: float32[N, 2] each, in pixels of `image`.
         short_size: (width, height) to stretch to; or one number, which enlarges, aspect kept,
             only where the shorter side is below it.
-        resize_text_polys: whether the polygons follow the image.
+
+    Returns:
+        The image, itself where its size is right, and the factors of its width and height.
     """
-    fx, fy = _factors(image.shape[:2], short_size)
-    resized = cv2.resize(image, None, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR)
-    factor = np.array([fx, fy], dtype=np.float32)
-    if not resize_text_polys:
-        return resized, [polygon.copy() for polygon in polygons]
-    return resized, [np.multiply(polygon, factor) for polygon in polygons]
-
-
-def _factors(height_width: tuple[int, ...], short_size: Size) -> tuple[float, float]:
-    height, width = height_width
+    height, width = image.shape[:2]
     if isinstance(short_size, tuple):
-        return short_size[0] / width, short_size[1] / height
-    factor = max(1.0, short_size / min(height, width))
-    return factor, factor
+        fx, fy = short_size[0] / width, short_size[1] / height
+    else:
+        fx = fy = max(1.0, short_size / min(height, width))
+    if (fx, fy) == (1.0, 1.0):
+        return image, (fx, fy)
+    resized = cv2.resize(image, None, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=image.dtype), (fx, fy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +121,11 @@ class Prepared:
 
     Attributes:
         image: uint8[h, w, 3], h and w multiples of 32.
-        scale: (sx, sy): network pixel * scale = pixel of the original image, exactly.
-        image_size: (width, height) of the original image.
+        frame: what brings polygons back to the original image; as large as `image`.
     """
 
     image: Image
-    scale: tuple[float, float]
-    image_size: tuple[int, int]
+    frame: Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +162,11 @@ class Preprocess:
     def prepare(self, image: Image) -> Prepared:
         """Resize (and pad) one image uint8[H, W, 3] read with `img_mode`."""
         height, width = image.shape[:2]
-        fx, fy = _factors((height, width), self.size)
-        if (fx, fy) != (1.0, 1.0):
-            image, _ = resize2d(image, [], self.size)
+        image, (fx, fy) = resize2d(image, self.size)
         # Black, as outside the image in training: the network has learnt that it holds no text.
-        return Prepared(pad_to(image, *_padded(image.shape)), (1 / fx, 1 / fy), (width, height))
+        image = pad_to(image, *_padded(image.shape))
+        size = image.shape[1], image.shape[0]
+        return Prepared(image, Frame(size, (1 / fx, 1 / fy), (width, height)))
 
     def to_tensor(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Normalised float32[B, 3, h, w] of prepared images; smaller ones are padded."""
@@ -192,7 +175,7 @@ class Preprocess:
         batch = np.empty((len(images), 3, height, width), dtype=np.float32)
         mean, divisor = self.normalisation.columns()
         for out, image in zip(batch, images, strict=True):
-            # As `normalise`, written straight into the channels-first batch: a third of the time.
+            # Straight into the channels-first batch: a third of the time of a copy turned over.
             planes = pad_to(image, height, width).transpose(2, 0, 1)
             np.subtract(planes, mean, out=out, dtype=np.float32)
         batch /= divisor
@@ -228,12 +211,12 @@ class Preprocess:
 
     @staticmethod
     def is_in(metadata: Mapping[str, Any]) -> bool:
-        """Whether an artifact says anything of its preprocessing."""
+        """Whether an artifact's metadata describe its preprocessing."""
         return any(key.startswith(_PREFIX) for key in metadata)
 
 
 def _listed(numbers: tuple[float, ...]) -> str:
-    """One number where all are the same."""
+    """The numbers as text; a single one where all are the same."""
     kept = numbers[:1] if len(set(numbers)) == 1 else numbers
     return ",".join(str(number).removesuffix(".0") for number in kept)
 

@@ -11,8 +11,8 @@ import numpy as np
 class EpochSampler:
     """Training order: (epoch, index) pairs, a function of (seed, epoch) alone.
 
-    The ranks' shards are equally long and disjoint, but for the first samples of the order that
-    fill the last round up. Nothing depends on the number of workers.
+    The ranks' shards are equally long. They are disjoint, except that the first samples of the
+    order come again where the last round would be too short. The number of workers plays no part.
 
     Args:
         length: number of samples of the dataset.
@@ -54,10 +54,10 @@ class EpochSampler:
 
 
 class ShardBatches:
-    """Evaluation order: every index once over all ranks, in as many batches on each.
+    """Evaluation order: every index once over all ranks, in the same number of batches on each.
 
-    Shards differ by one sample at most; where one has no sample left its batch is empty, so that
-    all ranks do as often what they must do together.
+    Shards differ by one sample at most. Where one has no sample left its batch is empty: all ranks
+    must take part in each step that they do together.
 
     Args:
         length: number of samples of the dataset.

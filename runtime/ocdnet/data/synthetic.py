@@ -182,7 +182,7 @@ def _lines(most: int, rng: np.random.Generator) -> list[list[str]]:
 def _find_room(
     sign: Sign, taken: Image, style: SceneStyle, rng: np.random.Generator
 ) -> Homography | None:
-    """The way from the sign to a free place of the image, marked in `taken`; None if it is full."""
+    """The homography from the sign to a free place, marked in `taken`; None if there is no room."""
     height, width = taken.shape
     flat = _corners(sign)
     seen = _turned(flat, style, rng)
@@ -243,7 +243,7 @@ def _paint(
 def _backdrop(
     region: Image, quad: Quads, style: SceneStyle, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Put a plate where style or clutter ask for one; the range of grey that ink will lie on."""
+    """Draw a plate where style or clutter ask for one; returns the range of grey below the ink."""
     shape = np.round(quad * 16).astype(np.int32)  # Four fractional bits: smooth edges.
     inside: Image = np.zeros(region.shape[:2], np.uint8)
     cv2.fillConvexPoly(inside, shape, (255,), cv2.LINE_AA, shift=4)

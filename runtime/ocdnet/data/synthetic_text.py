@@ -39,7 +39,7 @@ _SYSTEM_FONT_FOLDERS = (
     "/System/Library/Fonts",
     "C:/Windows/Fonts",
 )
-_MAX_FONT_FILES = 400  # Opening one costs about a millisecond, and variety is had long before.
+_MAX_FONT_FILES = 400  # Opening one takes about a millisecond, and more add no variety.
 _NOT_FOR_SIGNS = ("display", "symbol", "emoji", "dingbat", "icon", "lastresort", "nonuni")
 
 _WORDS = """
@@ -118,9 +118,9 @@ def font_paths(fonts: Fonts) -> tuple[Path, ...]:
 
 
 def _system_fonts() -> list[Path]:
-    found = sorted(path for root in _SYSTEM_FONT_FOLDERS for path in _font_files(root))
-    # Evenly spaced, so that a cap does not keep one foundry's fonts alone.
-    return found[:: max(1, -(-len(found) // _MAX_FONT_FILES))]
+    paths = sorted(path for root in _SYSTEM_FONT_FOLDERS for path in _font_files(root))
+    # Evenly spaced: the first of them might all be of one foundry.
+    return paths[:: max(1, -(-len(paths) // _MAX_FONT_FILES))]
 
 
 def _font_files(root: str) -> Iterator[Path]:

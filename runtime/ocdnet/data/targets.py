@@ -31,6 +31,7 @@ def make_targets(
     polygons: Sequence[Polygon],
     ignore: Sequence[bool] | NDArray[np.bool_],
     size: tuple[int, int],
+    *,
     shrink_ratio: float = 0.4,
     min_text_size: float = 8,
     thresh_min: float = 0.3,
@@ -65,6 +66,7 @@ def _draw_kernel(
 ) -> None:
     """Fill the shrunk polygon in the shrink map, or mask the polygon where it can't be learned."""
     height, width = targets.shrink_map.shape
+    # Clipped first, as in TAO: a text at the edge is judged and shrunk by the part that is there.
     inside = np.clip(polygon, 0, (width - 1, height - 1)).astype(np.float32)
     too_small = min(np.ptp(inside, axis=0)) < min_text_size or area(inside) < 1
     kernels = [] if ignored or too_small else offset(inside, -shrink_distance(inside, shrink_ratio))
@@ -78,6 +80,7 @@ def _draw_border(
     targets: Targets, polygon: Polygon, shrink_ratio: float, thresh_min: float, thresh_max: float
 ) -> None:
     """Raise the threshold map along a polygon's border, open its mask over the grown polygon."""
+    # Not clipped, as in TAO: a text's border does not run along the edge that cuts it.
     distance = shrink_distance(polygon, shrink_ratio)
     grown = offset(polygon, distance) if distance > 0 else []
     if not grown:
@@ -112,6 +115,7 @@ def _nearness(polygon: Polygon, size: tuple[int, int], distance: float) -> NDArr
         distance: pixels.
     """
     height, width = size
+    # Squared distances, in units of the distance and so at most 1, with one root at the end.
     squared = np.ones(size, np.float32)
     xs = np.arange(width, dtype=np.float32) / np.float32(distance)
     ys = np.arange(height, dtype=np.float32)[:, None] / np.float32(distance)

@@ -13,7 +13,7 @@ _LEAST_SIDE = 64
 
 
 class ChannelMismatch(ValueError):
-    """Weights that are not those of the network with fewer channels."""
+    """The weights do not belong to this network, not even with fewer channels."""
 
 
 def fit_channels(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
@@ -40,9 +40,9 @@ def fit_channels(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
             _check(full, given, own)
             _replace(module, key, own.new_empty(given.shape))
             changed.append(full)
-        tell(module)
+        sync_sizes(module)
     if changed:
-        _try(model)
+        _run_once(model)
     return changed
 
 
@@ -59,8 +59,8 @@ def _replace(module: nn.Module, key: str, value: Tensor) -> None:
         setattr(module, key, value)
 
 
-def tell(module: nn.Module) -> None:
-    """Let a layer's own numbers agree with its weight: it checks its input against them."""
+def sync_sizes(module: nn.Module) -> None:
+    """Take a layer's channel counts from its weight: it checks its input against them."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         return
@@ -80,12 +80,12 @@ def tell(module: nn.Module) -> None:
         module.out_features, module.in_features = weight.shape
 
 
-def _try(model: nn.Module) -> None:
-    """One image through the layers, as shapes alone."""
+def _run_once(model: nn.Module) -> None:
+    """Put one image through the network; raises ChannelMismatch where two layers do not fit."""
     training = model.training
     try:
         with torch.no_grad():
-            # A copy without values would lack the CPU form of deformable convolutions.
+            # Not on the meta device: deformable convolutions have a form of their own on the CPU.
             model.eval()(torch.zeros(1, 3, _LEAST_SIDE, _LEAST_SIDE))
     except RuntimeError as error:
         raise ChannelMismatch(str(error).splitlines()[0]) from error

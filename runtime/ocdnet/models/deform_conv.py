@@ -40,13 +40,10 @@ class ModulatedDeformConv2d(nn.Module):
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """Convolve; see the class for shapes."""
+        geometry = {"stride": self.stride, "padding": self.padding}
         if x.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return deform_conv2d(
-                x, offset, self.weight, self.bias, self.stride, self.padding, mask=mask
-            )
-        return deform_conv2d_cpu(
-            x, offset, mask, self.weight, self.stride, self.padding, bias=self.bias
-        )
+            return deform_conv2d(x, offset, self.weight, self.bias, mask=mask, **geometry)
+        return deform_conv2d_cpu(x, offset, mask, self.weight, self.bias, **geometry)
 
 
 def deform_conv2d_cpu(
@@ -54,9 +51,10 @@ def deform_conv2d_cpu(
     offset: Tensor,
     mask: Tensor,
     weight: Tensor,
+    bias: Tensor | None = None,
+    *,
     stride: int,
     padding: int,
-    bias: Tensor | None = None,
 ) -> Tensor:
     """Deformable convolution as an `embedding_bag` lookup and a matrix product.
 
@@ -69,7 +67,7 @@ def deform_conv2d_cpu(
     out_height, out_width = offset.shape[2:]
     with torch.autocast("cpu", enabled=False):
         index, share = _bilinear_corners(
-            offset.float(), mask.float(), (height, width), kernel, stride, padding
+            offset.float(), mask.float(), (height, width), kernel, stride=stride, padding=padding
         )
     # A frame of zeros, which every corner outside the input reads.
     rows = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1).reshape(-1, channels)
@@ -87,7 +85,7 @@ def deform_conv2d_cpu(
 
 
 def _bilinear_corners(
-    offset: Tensor, mask: Tensor, size: tuple[int, int], kernel: int, stride: int, padding: int
+    offset: Tensor, mask: Tensor, size: tuple[int, int], kernel: int, *, stride: int, padding: int
 ) -> tuple[Tensor, Tensor]:
     """The bilinear corners of every kernel point, N = B * Ho * Wo * k * k of them.
 

@@ -35,7 +35,7 @@ BACKBONES: dict[str, Callable[[ModelConfig], Backbone]] = {
 def build_model(config: ModelConfig) -> DBNet:
     """The untrained network that `model` describes.
 
-    The neck follows from the backbone's strides, whatever `model.neck` says, as in TAO.
+    As in TAO, the backbone's strides decide which neck it gets, whatever `model.neck` says.
     """
     backbone = BACKBONES[config.backbone](config)
     backbone.activation_checkpoint = config.activation_checkpoint

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +23,7 @@ def fold_batch_norms(model: nn.Module) -> int:
     """
     if model.training:
         raise ValueError("batch norms are folded in evaluation mode only")
-    pairs = list(_pairs(model))
+    pairs = _pairs(model)
     for convolution, norm in pairs:
         _fold(convolution, norm)
     folded = {id(norm) for _, norm in pairs}
@@ -37,38 +35,41 @@ def fold_batch_norms(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.BatchNorm2d]]:
-    """Each convolution and the batch norm that takes its output, as one image goes through."""
+def _pairs(model: nn.Module) -> list[tuple[nn.Module, nn.BatchNorm2d]]:
+    """Each convolution and the batch norm that takes its output, seen as one image passes through.
+
+    The order of the modules would not do: it need not be that of the forward pass.
+    """
     made_by: dict[int, nn.Module] = {}
     outputs: list[Tensor] = []  # held, so that no other tensor gets its id
-    found: list[tuple[nn.Module, nn.BatchNorm2d]] = []
+    pairs: list[tuple[nn.Module, nn.BatchNorm2d]] = []
 
-    def made(module: nn.Module, _: object, output: Tensor) -> None:
+    def note_output(module: nn.Module, _: object, output: Tensor) -> None:
         outputs.append(output)
         made_by[id(output)] = module
 
-    def taken(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def note_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         convolution = made_by.get(id(inputs[0]))
         if convolution is not None and isinstance(module, nn.BatchNorm2d):
-            found.append((convolution, module))
+            pairs.append((convolution, module))
 
     hooks = []
     for module in model.modules():
         if isinstance(module, _KINDS):
-            hooks.append(module.register_forward_hook(made))
+            hooks.append(module.register_forward_hook(note_output))
         elif isinstance(module, nn.BatchNorm2d):
-            hooks.append(module.register_forward_pre_hook(taken))
+            hooks.append(module.register_forward_pre_hook(note_input))
     try:
         model(torch.zeros(1, 3, _LEAST_SIDE, _LEAST_SIDE))
     finally:
         for hook in hooks:
             hook.remove()
-    return iter(found)
+    return pairs
 
 
 @torch.no_grad()
 def _fold(convolution: nn.Module, norm: nn.BatchNorm2d) -> None:
-    """One convolution for g (Wx + b - m) / s + c: weights W g / s, bias (b - m) g / s + c."""
+    """Make g (Wx + b - m) / s + c one convolution: of weight W g / s and bias (b - m) g / s + c."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         raise ValueError("a batch norm without running statistics cannot be folded")

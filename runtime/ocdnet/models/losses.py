@@ -45,6 +45,7 @@ class DBLoss(nn.Module):
         threshold_mask: Tensor,
     ) -> LossTerms:
         """Loss of the head's training output float32[B, 3, H, W]; the targets are [B, H, W]."""
+        # float32: sums over all pixels of a batch are too large for float16.
         logits, threshold, binary = prediction.float().unbind(1)
         shrink_map, shrink_mask = shrink_map.float(), shrink_mask.float()
         shrink = balanced_bce(logits, shrink_map, shrink_mask, self.ohem_ratio)
@@ -62,6 +63,7 @@ def balanced_bce(logits: Tensor, target: Tensor, mask: Tensor, ohem_ratio: float
     positive = target * mask
     negative = (1 - target) * mask
     n_positive = int(positive.sum())
+    # Text is a few per cent of an image: all its negatives would drown the positives.
     n_negative = min(int(negative.sum()), int(n_positive * ohem_ratio))
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     hardest = torch.topk((loss * negative).flatten(), n_negative, sorted=False).values

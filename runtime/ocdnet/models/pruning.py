@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ocdnet.models.backbones.fan import ChannelAttention, TokenAttention
 from ocdnet.models.backbones.resnet import SpatialConv
-from ocdnet.models.channels import tell
+from ocdnet.models.channels import sync_sizes
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.deform_conv import ModulatedDeformConv2d
 from ocdnet.models.fan_neck import FANNeck
@@ -77,7 +77,7 @@ def prune_channels(model: DBNet, ch_sparsity: float, round_to: int, p: int) -> l
         for attention in fused:
             attention.join()
     for module in model.modules():
-        tell(module)
+        sync_sizes(module)
     return cuts
 
 
@@ -88,17 +88,18 @@ def _prune(model: DBNet, ch_sparsity: float, round_to: int, p: int) -> list[Cut]
     with _traceable(model):
         graph = _graph(model)
         groups = [group[0].dep.layer for group in graph.get_all_groups(_kept(model), _ROOTS)]
-        found = {root: len(root.weight) for root in groups}
-        for root, channels in sorted(found.items(), key=lambda item: item[1]):
+        widths = {root: len(root.weight) for root in groups}
+        # The narrowest first: it is the one that an error names.
+        for root, channels in sorted(widths.items(), key=lambda item: item[1]):
             _check(names[root], channels, ch_sparsity, round_to)
         for root in groups:
             whole = graph.get_pruning_group(root, _out(graph, root), list(range(len(root.weight))))
             parts = max((heads.get(item.dep.layer, 1) for item in whole), default=1)
-            after = _left(found[root], ch_sparsity, math.lcm(round_to, parts))
-            if after < found[root]:
-                weakest = _weakest(graph, whole, found[root] - after, parts, p)
+            after = _left(widths[root], ch_sparsity, math.lcm(round_to, parts))
+            if after < widths[root]:
+                weakest = _weakest(graph, whole, widths[root] - after, parts, p)
                 graph.get_pruning_group(root, _out(graph, root), weakest).prune()
-                cuts.append(Cut(names[root], found[root], after))
+                cuts.append(Cut(names[root], widths[root], after))
     return cuts
 
 
@@ -110,14 +111,15 @@ def _check(layer: str, channels: int, ch_sparsity: float, round_to: int) -> None
 
 
 def _left(channels: int, ch_sparsity: float, step: int) -> int:
-    wanted = channels * (1 - ch_sparsity)
-    return min(channels, math.ceil(round(wanted, 6) / step) * step)
+    # Rounded first: 10 * (1 - 0.7) is a little more than 3.
+    wanted = round(channels * (1 - ch_sparsity), 6)
+    return min(channels, math.ceil(wanted / step) * step)
 
 
 def _weakest(
     graph: tp.DependencyGraph, group: tp.Group, number: int, parts: int, p: int
 ) -> list[int]:
-    """Indices of the channels to remove, as many of each part (attention head)."""
+    """Indices of the channels to remove, the same number from each part (attention head)."""
     strength = _strength(graph, group, p).view(parts, -1)
     order = strength.argsort(dim=1)[:, : number // parts]
     start = torch.arange(parts)[:, None] * strength.shape[1]
@@ -134,6 +136,8 @@ def _strength(graph: tp.DependencyGraph, group: tp.Group, p: int) -> Tensor:
             continue
         kernel = weight.detach().abs().pow(p)
         if kernel.ndim > 1:
+            # All but the axis of the shared channels is summed: 0 where the layer makes them, 1
+            # where it reads them; the other way round in transposed convolutions.
             makes = graph.is_out_channel_pruning_fn(item.dep.pruning_fn)
             grouped = getattr(item.dep.layer, "groups", 1) > 1
             axis = 0 if grouped else int(makes == isinstance(item.dep.layer, nn.ConvTranspose2d))
@@ -149,14 +153,14 @@ def _out(graph: tp.DependencyGraph, module: nn.Module) -> object:
 
 
 def _heads(model: nn.Module) -> dict[nn.Module, int]:
-    """Layers whose output is split among attention heads, which lose as many channels each."""
-    found: dict[nn.Module, int] = {}
+    """Layers whose output is split among attention heads: each loses as many channels."""
+    heads: dict[nn.Module, int] = {}
     for module in model.modules():
         if isinstance(module, TokenAttention):
-            found |= dict.fromkeys((module.q, module.k, module.v), module.heads)
+            heads |= dict.fromkeys((module.q, module.k, module.v), module.heads)
         elif isinstance(module, ChannelAttention):
-            found[module.q] = module.heads
-    return found
+            heads[module.q] = module.heads
+    return heads
 
 
 def _kept(model: DBNet) -> list[nn.Module]:
@@ -216,15 +220,15 @@ def _without(weight: Tensor, idxs: Sequence[int], axis: int) -> nn.Parameter:
 
 @contextmanager
 def _traceable(model: DBNet) -> Iterator[None]:
-    """Let every layer compute by itself, in a form that shows which channels meet.
+    """Call every layer by itself while tracing, so that the graph shows which channels meet.
 
     A deformable convolution is traced as a plain one: its offsets carry no channel of its input.
     """
     training, frozen, replaced = model.training, [], []
     for module in model.modules():
-        shown = _SHOWN.get(type(module))
-        if shown is not None:
-            module.forward = MethodType(shown, module)
+        forward = _TRACED.get(type(module))
+        if forward is not None:
+            module.forward = MethodType(forward, module)
             replaced.append(module)
         for name, parameter in module.named_parameters(recurse=False):
             # A temperature belongs to a head: it has no channels.
@@ -258,7 +262,7 @@ def _layer_by_layer(self: FANNeck, features: Sequence[Tensor]) -> Tensor:
     return F.relu(self.linear_fuse["norm"](fused))
 
 
-_SHOWN: dict[type, Callable[..., Tensor]] = {
+_TRACED: dict[type, Callable[..., Tensor]] = {
     ModulatedDeformConv2d: _as_plain,
     FANNeck: _layer_by_layer,
 }

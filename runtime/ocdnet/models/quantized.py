@@ -1,4 +1,4 @@
-"""Layers whose weights are int8 and are multiplied out when the layer computes."""
+"""Layers whose weights are int8 and are dequantized each time the layer computes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Int8(NamedTuple):
     scale: Tensor
     input_scale: Tensor | None = None
 
-    def multiplied(self) -> Tensor:
+    def dequantized(self) -> Tensor:
         """The weight as float32."""
         return self.values.float() * self.scale
 
 
-class _Multiply(nn.Module):
+class _Dequantize(nn.Module):
     """The parametrization: int8 in, float32 out."""
 
     def __init__(self, scale: Tensor) -> None:
@@ -57,11 +57,10 @@ def layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def install(model: nn.Module, weights: Mapping[str, Int8]) -> None:
-    """Let layers keep int8 weights, and multiply them out each time they compute.
+    """Let layers keep int8 weights, and dequantize them each time they compute.
 
-    Inputs are rounded to int8 where the weight says so: what an integer kernel would be given.
-
-    The network can be evaluated, not trained.
+    Inputs are rounded to int8 where the weight says so, as an integer kernel would get them. The
+    network can be evaluated, not trained.
 
     Args:
         model: network whose shapes the weights have; changed in place.
@@ -71,8 +70,9 @@ def install(model: nn.Module, weights: Mapping[str, Int8]) -> None:
     for name, weight in weights.items():
         module = modules[name]
         module.weight = nn.Parameter(weight.values, requires_grad=False)
-        # unsafe: what comes out has another type than what is kept.
-        parametrize.register_parametrization(module, "weight", _Multiply(weight.scale), unsafe=True)
+        # unsafe: the weight that comes out has another type than the one that is kept.
+        dequantize = _Dequantize(weight.scale)
+        parametrize.register_parametrization(module, "weight", dequantize, unsafe=True)
         if weight.input_scale is not None:
             module.register_buffer("input_scale", weight.input_scale.clone(), persistent=False)
             module.register_forward_pre_hook(_round_input)

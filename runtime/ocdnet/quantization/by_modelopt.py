@@ -1,4 +1,4 @@
-"""NVIDIA's modelopt, where it is installed: it changes other packages, and so is no requirement."""
+"""Quantization by NVIDIA's modelopt, which is optional: it asks for other releases of ONNX."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def quantize_onnx(
 def quantize_network(
     model: Any, batches: Iterable[NDArray[np.float32]] | None, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Int8 weights, and scales of the layers' inputs, by modelopt's quantizers for torch.
+    """Int8 weights, and the scales of the layers' inputs, by modelopt's quantizers for torch.
 
     Args:
         model: network in float32 on the CPU; left as it is.
@@ -98,9 +98,10 @@ def quantize_network(
     for name, module in calibrated.named_modules():
         if name not in names or not hasattr(module, "weight_quantizer"):
             continue
+        # Symmetric int8: -127..127, so that the largest magnitude becomes 127.
         scale = (module.weight_quantizer.amax.detach() / 127).clamp(min=1e-12)
         values = (module.weight.detach() / scale).round().clamp(-127, 127).to(torch.int8)
-        reached = module.input_quantizer.amax if module.input_quantizer.is_enabled else None
-        inputs = None if reached is None else reached.detach().reshape(1) / 127
-        weights[name] = Int8(values, scale, inputs)
+        largest = module.input_quantizer.amax if module.input_quantizer.is_enabled else None
+        input_scale = None if largest is None else largest.detach().reshape(1) / 127
+        weights[name] = Int8(values, scale, input_scale)
     return weights

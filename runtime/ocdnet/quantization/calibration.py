@@ -16,14 +16,15 @@ from ocdnet.progress_bar import tracked
 
 
 def calibration_images(folders: Sequence[Path], at_most: int) -> list[Path]:
-    """Images of some folders, in their order, and spread over all of it where there are more.
+    """Images of some folders, in their order; where there are more than `at_most`, evenly spaced.
 
-    Photographs that follow each other are often of one place. Subfolders are not searched.
+    Not the first ones: photographs that follow each other are often of one place. Subfolders are
+    not searched.
 
     Raises:
         DataError: a folder is absent, an archive, or holds no images.
     """
-    found = []
+    images: list[Path] = []
     for folder in folders:
         if not folder.is_dir():
             raise DataError(
@@ -33,23 +34,23 @@ def calibration_images(folders: Sequence[Path], at_most: int) -> list[Path]:
                 expected="a folder of images",
                 hint="Unpack an archive with `ocdnet data extract`, and give the folder.",
             )
-        images = list_images(folder)
-        if not images:
+        of_folder = list_images(folder)
+        if not of_folder:
             raise DataError(
                 "no-images",
                 f"There are no calibration images in {folder}",
                 expected=".jpg, .jpeg, .png, .bmp, .webp, .tif or .tiff files",
                 hint="Subfolders are not searched: give the folder that holds the images.",
             )
-        found += images
-    number = min(at_most, len(found))
-    return [found[place * len(found) // number] for place in range(number)]
+        images += of_folder
+    number = min(at_most, len(images))
+    return [images[place * len(images) // number] for place in range(number)]
 
 
 def calibration_batches(
     images: Sequence[Path], preprocess: Preprocess, batch_size: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Images as the network's input, float32[B, 3, h, w] each, with a progress on stderr.
+    """Images as batches of the network's input, float32[B, 3, h, w]; progress goes to stderr.
 
     Args:
         images: files.

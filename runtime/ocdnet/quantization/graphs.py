@@ -1,4 +1,4 @@
-"""ONNX graphs before quantization: prepared for it, and what in them is to stay in float."""
+"""ONNX graphs before quantization: how they are prepared, and which nodes stay in float."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from ocdnet.errors import DataError
 
 OPERATORS = ("Conv", "MatMul", "Gemm", "Add", "Mul", "Relu", "MaxPool", "Concat", "Resize")
-"""What is computed in int8. Transposed convolutions, the head's last layers, are not: they feed the
-sigmoid, and in int8 they double the maps' error."""
+"""Operators computed in int8. Transposed convolutions, the head's last layers, are not: they feed
+the sigmoid, and in int8 they double the maps' error."""
 WEIGHTED = ("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm")
-"""What has weights."""
+"""Operators with weights."""
 _CLASSES = {
     "Conv": "Conv2d",
     "ConvTranspose": "ConvTranspose2d",
@@ -92,8 +92,9 @@ def offset_convolutions(model: onnx.ModelProto) -> set[str]:
         for place, name in enumerate(node.input)
         if place in (2, 4) and name
     ]
-    found: set[str] = set()
+    convolutions: set[str] = set()
     seen: set[str] = set()
+    # From each offset and modulation back through what lies between (split, sigmoid, batch norm).
     while waiting:
         name = waiting.pop()
         node = made_by.get(name)
@@ -101,14 +102,14 @@ def offset_convolutions(model: onnx.ModelProto) -> set[str]:
             continue
         seen.add(name)
         if node.op_type == "Conv":
-            found.add(node.name)
+            convolutions.add(node.name)
         else:
             waiting += node.input
-    return found
+    return convolutions
 
 
 def layers_of(model: onnx.ModelProto) -> dict[str, str]:
-    """Nodes with weights, in the order of the graph, and what people call them."""
+    """Nodes with weights, in the order of the graph, and their names for people."""
     return {node.name: shown(node) for node in model.graph.node if node.op_type in WEIGHTED}
 
 
@@ -120,12 +121,12 @@ def left_out(model: onnx.ModelProto, skip: Sequence[str], only: Sequence[str] | 
         skip: names of layers, with wildcards; see `names_of`.
         only: where given, the names of the layers with weights to quantize.
     """
-    found = offset_convolutions(model) | named(model, skip)
-    return found if only is None else found | (layers_of(model).keys() - named(model, only))
+    kept = offset_convolutions(model) | named(model, skip)
+    return kept if only is None else kept | (layers_of(model).keys() - named(model, only))
 
 
 def names_of(node: onnx.NodeProto) -> Iterator[str]:
-    """What a user may call a node: its name, its class in torch, the module of its weights."""
+    """Names that a user may give a node: its own, its class in torch, the module of its weights."""
     yield node.name
     yield _CLASSES.get(node.op_type, node.op_type)
     for name in node.input:
@@ -135,7 +136,7 @@ def names_of(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def named(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:
-    """Names of the nodes that the patterns mean; see `names_of`."""
+    """Names of the nodes that the patterns match; see `names_of`."""
     return {
         node.name
         for node in model.graph.node
@@ -144,5 +145,5 @@ def named(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:
 
 
 def shown(node: onnx.NodeProto) -> str:
-    """A node's name for people: that of its module, where the file tells it."""
+    """A node's name for people: that of its module, where the file has it."""
     return list(names_of(node))[-1]

@@ -26,10 +26,10 @@ Activations = Literal["int8", "uint8"]
 
 @dataclass(frozen=True)
 class QdqReport:
-    """What became of the layers with weights; both lists in the order of the graph.
+    """Which layers with weights are in int8 now; both lists in the order of the graph.
 
     Attributes:
-        quantized: layers computed in int8, by the name of their module where the file tells it.
+        quantized: layers computed in int8, by the name of their module where the file has it.
         left: layers that stay in float.
     """
 
@@ -49,7 +49,7 @@ def insert_qdq(
     """Write a network with int8 weights (per channel, symmetric) and int8 activations.
 
     Deformable convolutions, the convolutions of their offsets and the head's transposed
-    convolutions stay in float. What the source says of itself (metadata) is carried over.
+    convolutions stay in float. The source's metadata are carried over.
 
     Args:
         source: ONNX file.
@@ -96,7 +96,7 @@ def insert_qdq(
 def finish(
     model: onnx.ModelProto, source: Path, target: Path, layers: Mapping[str, str]
 ) -> QdqReport:
-    """Write a quantized graph with what its source says of itself.
+    """Write a quantized graph with its source's metadata.
 
     Args:
         model: the graph; changed in place.
@@ -118,26 +118,27 @@ def finish(
 def _joined(
     model: onnx.ModelProto, values: Mapping[str, tuple[float, float]], excluded: set[str]
 ) -> dict[str, tuple[float, float]]:
-    """Ranges with one for all that a concatenation joins: its readers know a single scale anyway.
+    """Ranges in which all inputs of a concatenation have the range of its output.
 
-    So its inputs are rounded once, not before by a scale of their own.
+    Its readers know a single scale anyway: so its inputs are rounded by it at once, not by a scale
+    of their own before.
     """
-    found = dict(values)
+    joined = dict(values)
     made_by = {output: node for node in model.graph.node for output in node.output}
     uses = Counter(name for node in model.graph.node for name in node.input)
     uses.update(entry.name for entry in model.graph.output)
-    for node in reversed(model.graph.node):  # of concatenations in each other the outer first
-        if node.op_type != "Concat" or node.name in excluded or node.output[0] not in found:
+    for node in reversed(model.graph.node):  # of nested concatenations the outer one first
+        if node.op_type != "Concat" or node.name in excluded or node.output[0] not in joined:
             continue
         waiting = list(node.input)
         while waiting:
             name = waiting.pop()
-            if name not in found or uses[name] > 1:
+            if name not in joined or uses[name] > 1:  # another reader would lose precision
                 continue
-            found[name] = found[node.output[0]]
+            joined[name] = joined[node.output[0]]
             if name in made_by and made_by[name].op_type in ("Resize", "MaxPool"):
                 waiting.append(made_by[name].input[0])
-    return found
+    return joined
 
 
 def _data(values: Mapping[str, tuple[float, float]]) -> Any:
@@ -168,7 +169,7 @@ def _smoothed(ranges: Ranges, model: onnx.ModelProto, source: Path) -> None:
 
 
 def _quantized(model: onnx.ModelProto) -> set[str]:
-    """Nodes whose weights are integers, in the file or by a QuantizeLinear of theirs."""
+    """Nodes whose weights are integers: stored so, or through a QuantizeLinear of a constant."""
     constants = {constant.name for constant in model.graph.initializer}
     constants |= _outputs(model, "QuantizeLinear", constants)
     scaled = _outputs(model, "DequantizeLinear", constants)

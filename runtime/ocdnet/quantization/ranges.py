@@ -1,4 +1,4 @@
-"""What calibration finds: the range of every tensor of a graph, by ONNX Runtime's calibrators."""
+"""Calibration: the range of every tensor of a graph, by ONNX Runtime's calibrators."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ocdnet.quantization.graphs import OPERATORS, Graph, prepared
 from ocdnet.quantization.smoothing import Factors, smooth, smoothing_factors
 
 _SMOOTHED_ON = 8
-"""Batches that are held for it."""
+"""Batches that the smoothing factors are computed from; they are held in memory."""
 
 ALGORITHMS: Mapping[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "minmax": (CalibrationMethod.MinMax, {}),
@@ -30,7 +30,7 @@ ALGORITHMS: Mapping[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "entropy": (CalibrationMethod.Entropy, {}),
     "percentile": (CalibrationMethod.Percentile, {"percentile": 99.999, "num_bins": 8192}),
 }
-"""Those of the spec's algorithms that find ranges of activations, and the engines' own."""
+"""Algorithms that find ranges of activations: the spec's of quantize, and the engines' own."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Ranges:
         """The inverse of `to_json`.
 
         Raises:
-            DataError: it is none of ours.
+            DataError: the content is not what `to_json` makes.
         """
         try:
             values = {
@@ -67,12 +67,12 @@ class Ranges:
             factors = {str(k): [float(f) for f in v] for k, v in content["factors"].items()}
             finite = np.isfinite(np.array(list(values.values()))).all()
             positive = all(0 < factor < np.inf for row in factors.values() for factor in row)
-            found = cls(str(content["algorithm"]), values, factors)
+            ranges = cls(str(content["algorithm"]), values, factors)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise _no_ranges(content) from error
         if not values or not finite or not positive:
             raise _no_ranges(content)
-        return found
+        return ranges
 
 
 def _no_ranges(content: Any) -> DataError:
@@ -102,7 +102,7 @@ class Reader(CalibrationDataReader):
 
 
 def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: str) -> Ranges:
-    """Run images through a network and keep what its tensors reach.
+    """Run images through a network and keep the ranges of its tensors.
 
     Args:
         source: ONNX file of one input.
@@ -124,19 +124,19 @@ def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: s
             extra_options=options,
         )
         for batch in every:
-            # Histograms are taken batch by batch: whole activations are large.
-            with redirect_stdout(StringIO()):  # a line for each, that says nothing
+            # One batch a call: the calibrator holds the activations of all that it is given.
+            with redirect_stdout(StringIO()):  # it prints a line for each
                 calibrator.collect_data(Reader(graph.input, [batch]))
         with redirect_stdout(StringIO()):
             data = calibrator.compute_data().data
-    values = {name: _range(found) for name, found in sorted(data.items())}
+    values = {name: _range(collected) for name, collected in sorted(data.items())}
     return Ranges(algorithm, values, factors)
 
 
 def smoothed(
     graph: Graph, batches: Iterable[NDArray[np.float32]]
 ) -> tuple[Factors, Iterator[NDArray[np.float32]]]:
-    """Smooth a prepared graph, in its file, by the first batches.
+    """Smooth a prepared graph in place, by factors computed from the first batches.
 
     Returns:
         The factors, and all batches again.
@@ -155,6 +155,6 @@ def smoothed(
     return factors, chain(first, waiting)
 
 
-def _range(found: Any) -> tuple[float, float]:
-    low, high = found.range_value
+def _range(collected: Any) -> tuple[float, float]:
+    low, high = collected.range_value
     return float(np.min(low)), float(np.max(high))

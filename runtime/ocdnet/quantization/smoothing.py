@@ -1,10 +1,10 @@
-"""Channels brought to like ranges before one int8 scale is laid over all of a tensor.
+"""Channels brought to similar ranges, before a whole tensor gets one int8 scale.
 
 The levels of DBNet's pyramid differ by a factor of ten and more, and their channels by as much
-again: one scale over them leaves most channels a few steps. So a channel is divided by a factor
-where convolutions make it and multiplied where others read it, which changes nothing in float
-(SmoothQuant, arXiv 2211.10438). What lies between must be indifferent to a positive factor; sums
-need the same one on both sides.
+again: one scale for all leaves most channels a few steps. So a channel is divided by a factor where
+convolutions make it and multiplied by it where others read it, which changes nothing in float
+(SmoothQuant, arXiv 2211.10438). The operators between must commute with a positive factor, and the
+two sides of a sum must have the same one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Factors = Mapping[str, Sequence[float]]
 _KERNELS = {"Conv": 1, "DeformConv": 1, "ConvTranspose": 0}
 """Convolutions, and the axis of the input channels in their weights."""
 _SHARE = 0.75
-"""SmoothQuant's alpha: how much of a channel's range the weights take over. Of 0.3, 0.5, 0.7 and
+"""SmoothQuant's alpha: how much of a channel's range moves into the weights. Of 0.3, 0.5, 0.7 and
 0.85 the last two left the least noise on a trained detector: 0.6 of what no smoothing left."""
 _TRANSPARENT = ("Relu", "Resize", "MaxPool", "Identity")
 
@@ -47,24 +47,24 @@ class _Channels:
     _held: set[int] = field(default_factory=set)
 
     def new(self, number: int) -> list[int]:
-        """So many channels, each a class of its own."""
+        """Add this number of channels, each a class of its own."""
         start = len(self._parents)
         self._parents += range(start, start + number)
         return list(range(start, start + number))
 
     def root(self, channel: int) -> int:
-        """The representative of a channel's class."""
+        """The representative of a channel's class (union-find, with path halving)."""
         while self._parents[channel] != channel:
             self._parents[channel] = channel = self._parents[self._parents[channel]]
         return channel
 
     def join(self, first: Sequence[int], second: Sequence[int]) -> None:
-        """Let channels have the same factor, one by one."""
+        """Give channels of two tensors, pair by pair, the same factor."""
         for one, other in zip(first, second, strict=True):
             self._parents[self.root(one)] = self.root(other)
 
     def hold(self, names: Iterable[str]) -> None:
-        """Let the channels of some tensors stay as they are."""
+        """Leave the channels of some tensors without a factor."""
         self._held.update(channel for name in names for channel in self.of.get(name, ()))
 
     def free(self) -> set[int]:
@@ -74,7 +74,7 @@ class _Channels:
 
 
 def _channels(model: onnx.ModelProto, weights: Mapping[str, Array]) -> _Channels:
-    found = _Channels()
+    channels = _Channels()
     uses: dict[str, int] = {}
     for node in model.graph.node:
         for name in node.input:
@@ -82,42 +82,42 @@ def _channels(model: onnx.ModelProto, weights: Mapping[str, Array]) -> _Channels
     for node in model.graph.node:
         own = all(uses[name] == 1 for name in node.input if name in weights)
         if node.op_type in _KERNELS and own and node.input[1] in weights:
-            _pass_kernel(found, node, weights)
-        elif node.op_type in _TRANSPARENT and node.input[0] in found.of:
-            found.of[node.output[0]] = found.of[node.input[0]]
-        elif node.op_type == "Add" and _alike(found, node.input):
-            first, second = (found.of[name] for name in node.input)
-            found.join(first, second)
-            found.of[node.output[0]] = first
-        elif node.op_type == "Concat" and all(name in found.of for name in node.input):
-            found.of[node.output[0]] = [c for name in node.input for c in found.of[name]]
+            _pass_kernel(channels, node, weights)
+        elif node.op_type in _TRANSPARENT and node.input[0] in channels.of:
+            channels.of[node.output[0]] = channels.of[node.input[0]]
+        elif node.op_type == "Add" and _alike(channels, node.input):
+            first, second = (channels.of[name] for name in node.input)
+            channels.join(first, second)
+            channels.of[node.output[0]] = first
+        elif node.op_type == "Concat" and all(name in channels.of for name in node.input):
+            channels.of[node.output[0]] = [c for name in node.input for c in channels.of[name]]
         else:
-            found.hold(node.input)
-    found.hold(entry.name for entry in model.graph.output)
-    return found
+            channels.hold(node.input)
+    channels.hold(entry.name for entry in model.graph.output)
+    return channels
 
 
-def _pass_kernel(found: _Channels, node: onnx.NodeProto, weights: Mapping[str, Array]) -> None:
+def _pass_kernel(channels: _Channels, node: onnx.NodeProto, weights: Mapping[str, Array]) -> None:
     weight, axis = weights[node.input[1]], _KERNELS[node.op_type]
-    found.hold(node.input[2:])  # a deformable one's offsets and modulation
-    given = found.of.get(node.input[0])
+    channels.hold(node.input[2:])  # a deformable one's offsets and modulation
+    given = channels.of.get(node.input[0])
     if given is not None and len(given) == weight.shape[axis]:
-        found.readers[node.name] = node, given
+        channels.readers[node.name] = node, given
     else:  # grouped
-        found.hold(node.input[:1])
+        channels.hold(node.input[:1])
     if axis:
-        made = found.new(len(weight))
-        found.makers[node.name] = node, made
-        found.of[node.output[0]] = made
+        made = channels.new(len(weight))
+        channels.makers[node.name] = node, made
+        channels.of[node.output[0]] = made
 
 
-def _alike(found: _Channels, names: Sequence[str]) -> bool:
-    lengths = {len(found.of[name]) if name in found.of else -1 for name in names}
+def _alike(channels: _Channels, names: Sequence[str]) -> bool:
+    lengths = {len(channels.of[name]) if name in channels.of else -1 for name in names}
     return len(lengths) == 1 and -1 not in lengths
 
 
 def smoothing_factors(model: onnx.ModelProto, batches: Iterable[Array]) -> Factors:
-    """The factors for a graph, from what its channels reach.
+    """The factors for a graph, from the largest magnitudes of its channels.
 
     Args:
         model: as `graphs.prepared` made it.
@@ -127,19 +127,21 @@ def smoothing_factors(model: onnx.ModelProto, batches: Iterable[Array]) -> Facto
     channels = _channels(model, weights)
     if not channels.readers:
         return {}
-    reached = _maxima(model, {node.input[0] for node, _ in channels.readers.values()}, batches)
+    maxima = _maxima(model, {node.input[0] for node, _ in channels.readers.values()}, batches)
     made: dict[int, float] = {}
     read: dict[int, float] = {}
     for node, given in channels.readers.values():
         weight = np.abs(weights[node.input[1]])
         large = weight.max(axis=(1 - _KERNELS[node.op_type], 2, 3)).tolist()
-        for channel, top, kernel in zip(given, reached[node.input[0]].tolist(), large, strict=True):
+        for channel, top, kernel in zip(given, maxima[node.input[0]].tolist(), large, strict=True):
             root = channels.root(channel)
             made[root] = max(made.get(root, 0.0), top)
             if node.op_type == "Conv":
                 read[root] = max(read.get(root, 0.0), kernel)
     factor = {}
     for root in channels.free() & made.keys():
+        # SmoothQuant's formula: max|X| ** alpha / max|W| ** (1 - alpha). Where all that read the
+        # channel stay in float (no Conv), their weights can take over all of its range.
         kernel = read.get(root)
         shared = made[root] ** _SHARE * kernel ** (_SHARE - 1) if kernel else made[root]
         factor[root] = shared or 1.0
@@ -150,7 +152,7 @@ def smoothing_factors(model: onnx.ModelProto, batches: Iterable[Array]) -> Facto
 
 
 def smooth(model: onnx.ModelProto, factors: Factors) -> None:
-    """Divide and multiply the weights of a graph; changed in place.
+    """Apply the factors to the weights of a graph; changed in place.
 
     Raises:
         ValueError: the factors are another graph's.
@@ -182,20 +184,20 @@ def smooth(model: onnx.ModelProto, factors: Factors) -> None:
 
 
 def _by_class(channels: _Channels, factors: Factors) -> dict[int, float]:
-    """The factor of each class; those of another graph do not fit, or hold what must stay."""
+    """The factor of each class; raises ValueError where they are not this graph's."""
     if factors.keys() != channels.makers.keys():
         raise ValueError("they are for other convolutions")
     free = channels.free()
-    found: dict[int, float] = {}
+    factor: dict[int, float] = {}
     for name, values in factors.items():
         own = channels.makers[name][1]
         if len(values) != len(own):
             raise ValueError(f"{name} makes {len(own)} channels")
         for channel, value in zip(own, values, strict=True):
             root = channels.root(channel)
-            if found.setdefault(root, value) != value or (root not in free and value != 1):
+            if factor.setdefault(root, value) != value or (root not in free and value != 1):
                 raise ValueError(f"a channel of {name} has no such factor")
-    return found
+    return factor
 
 
 def _weights(model: onnx.ModelProto) -> dict[str, Array]:
@@ -230,6 +232,6 @@ def _maxima(
         watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     image = session.get_inputs()[0].name
-    found = [session.run(None, {image: batch}) for batch in batches]
-    maxima = [np.max(values, axis=0) for values in zip(*found, strict=True)]
+    of_batches = [session.run(None, {image: batch}) for batch in batches]
+    maxima = [np.max(values, axis=0) for values in zip(*of_batches, strict=True)]
     return dict(zip(names, maxima, strict=True))

@@ -20,7 +20,7 @@ from ocdnet.models.quantized import Int8, channel_axis, layers
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """What became of the layers with weights; both lists in the order of the network."""
+    """Which layers with weights are in int8 now; both lists in the order of the network."""
 
     quantized: list[str]
     left: list[str]
@@ -31,8 +31,8 @@ def quantize_weights(
 ) -> tuple[Mapping[str, Int8], WeightsReport]:
     """The int8 weights of a network: symmetric, a scale for each output channel.
 
-    torchao's configuration for weights alone is its own for linear layers; convolutions (for which
-    torchao 0.18 has no such kernel) are rounded by the primitives that it is made of.
+    Linear layers get torchao's own configuration for weights; torchao 0.18 has none for
+    convolutions, so these are rounded by the primitives that it is made of.
 
     Args:
         model: network in float32; left as it is.

@@ -104,8 +104,7 @@ class MapPictures(Callback):
             return
         self._hook.remove()
         # Maps are as large as the batch's largest image, this one's part at the top left.
-        width, height = batch.sizes[0]
-        maps = [one[:height, :width] for one in _maps(pl_module.model.head, *self._seen)]
+        maps = [batch.frames[0].cut(one) for one in _maps(pl_module.model.head, *self._seen)]
         self._hook = self._seen = None
         mode = trainer.datamodule.eval_set.preprocess.img_mode
         overlay = _overlay(batch, outputs["found"][0], outputs["matches"][0], mode)
@@ -146,11 +145,11 @@ def _overlay(
     batch: EvalBatch, polygons: list[Points], match: ImageMatch, img_mode: str
 ) -> NDArray[np.uint8]:
     """The first image at the network's size or below, BGR, with its labels and detections."""
-    width, height = batch.sizes[0]
-    image = batch.images[0, :height, :width].cpu().numpy()
+    frame = batch.frames[0]
+    image = frame.cut(batch.images[0].cpu().numpy())
     image = np.ascontiguousarray(image[:, :, ::-1]) if img_mode == "RGB" else image
     image, factor = fitted(image, _TILE)
-    scale = factor / np.array(batch.scales[0])
+    scale = factor / np.array(frame.scale)
     roles = by_role(batch.annotations[0], polygons, match)
     scaled = {role: [polygon * scale for polygon in group] for role, group in roles.items()}
     return draw_roles(image, scaled, thickness=1)

@@ -1,4 +1,4 @@
-"""What the neck, the head and the trainer may ask of a backbone."""
+"""What every backbone offers to the neck, the head and the trainer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Backbone(nn.Module):
     Attributes:
         out_channels: channels of the four maps.
         strides: image pixels for one step of each map.
-        activation_checkpoint: keep no activations inside blocks while training, but compute them
+        activation_checkpoint: in training, keep no activations inside blocks, but compute them
             again in the backward pass: less memory, the same numbers.
     """
 
@@ -42,9 +42,10 @@ class Backbone(nn.Module):
 
 @contextlib.contextmanager
 def _statistics_held(block: nn.Module) -> Iterator[None]:
-    """Let batch norms use a batch's statistics without counting it once more.
+    """Batch norms use a batch's statistics, but do not add it to their running ones once more.
 
-    With a momentum of zero they do the same work, so the recomputation keeps the same tensors.
+    With a momentum of zero they do the same work: checkpoint demands that the recomputation saves
+    the same tensors as the first pass.
     """
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     held = [(norm.momentum, norm.num_batches_tracked) for norm in norms]

@@ -57,7 +57,7 @@ class PointwiseMlp(nn.Module):
 
 
 class ConvNeXtBlock(nn.Module):
-    """7x7 depthwise convolution, layer norm and an MLP beside a shortcut."""
+    """7x7 depthwise convolution, layer norm and an MLP, with a shortcut around them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class ConvNeXtBlock(nn.Module):
 class ConvNeXtStage(nn.Module):
     """Blocks at one resolution, after halving the one before where the channels change.
 
-    A holder of layers: FAN runs them one by one.
+    It only holds the layers; FAN runs them one by one.
     """
 
     def __init__(self, in_channels: int, channels: int, depth: int) -> None:
@@ -89,7 +89,7 @@ class ConvNeXtStage(nn.Module):
 
 
 class ConvNeXtStem(nn.Module):
-    """Patches of the image and two stages over them; a holder of layers, too.
+    """Patches of the image and two stages over them; it only holds the layers, too.
 
     Args:
         patch: side of a patch in pixels, the stride of the first stage.

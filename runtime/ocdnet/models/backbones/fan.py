@@ -96,7 +96,7 @@ class TokenAttention(nn.Module):
 
 
 class LocalPatchInteraction(nn.Module):
-    """Two 3x3 depthwise convolutions that let neighbouring tokens speak, as in XCiT."""
+    """Two 3x3 depthwise convolutions that mix neighbouring tokens, as in XCiT."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class LocalPatchInteraction(nn.Module):
 
 
 class SpatialMlp(nn.Module):
-    """Two layers at every token, with the neighbours heard between them."""
+    """Two layers at every token, with neighbouring tokens mixed in between them."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class SpatialMlp(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Weighs every channel by what it has in common with the mean of its head's channels.
+    """Weights every channel by its likeness to the mean of its head's channels.
 
     The FAN paper's efficient channel self-attention: linear in the number of channels.
     """
@@ -169,7 +169,7 @@ class FANBlock(nn.Module):
 
 
 class ClassAttention(nn.Module):
-    """The weights of a class token's attention to all others, which a detector never asks."""
+    """Weights of a class token's attention: in TAO's checkpoints, but of no use to a detector."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class ClassAttention(nn.Module):
 
 
 class ClassMlp(nn.Module):
-    """The weights of a class token's MLP, which a detector never asks."""
+    """Weights of a class token's MLP: in TAO's checkpoints, but of no use to a detector."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -189,10 +189,10 @@ class ClassMlp(nn.Module):
 
 
 class ClassAttentionBlock(nn.Module):
-    """What XCiT's class attention block does to the tokens that are no class token.
+    """XCiT's class attention block, as far as it changes the tokens of the image.
 
-    They only pass two layer norms: the class token reads them, they never read it. Its weights
-    are in TAO's checkpoints, so they are kept; frozen, since no gradient can reach them.
+    These pass two layer norms alone: the class token reads them, they never read it. The block's
+    other weights are in TAO's checkpoints, so they are kept; frozen, as no gradient reaches them.
     """
 
     def __init__(self, dim: int) -> None:
@@ -268,7 +268,7 @@ def fan_tiny_8_p4_hybrid(config: ModelConfig) -> FAN:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Narrow normals for what mixes channels; other convolutions start as PyTorch's do."""
+    """Linear layers start from a narrow normal distribution, convolutions as in PyTorch."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
