@@ -1,0 +1,102 @@
+"""Records: frozen dataclasses that say what a JSON document holds, and how they are written.
+
+`ocdnet.runs.parsing` reads them.
+
+A field is a line as in the config: annotation, default, docstring. The schema is generated from the
+same lines. What types do not say stands in `Annotated[...]`: Bounds, Pattern, Size, With, Version.
+
+A field without a default is always there, and a document that lacks it is none. One whose default
+is None is left out while it is None, and null may not stand for it. Any other default is written
+as well, and taken where a document of an earlier release lacks the field. A field that is always
+there and may be null is `X | None` without a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What every record has."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the document holds beside the fields, of a newer release or another writer; also what
+    did not fit its field. It is written again as it is."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Least and greatest value of a number, both allowed."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A regular expression that a text matches as we write it; other writers may differ."""
+
+    regex: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """Least and greatest length of a text or a list, or number of keys of a mapping."""
+
+    least: int | None = None
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class With:
+    """Fields that are there where this one is."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Version:
+    """The newest version of a document that this release knows; newer ones are read, too."""
+
+    newest: int
+
+
+SCHEMA_VERSION = 1
+SchemaVersion = Annotated[int, Bounds(minimum=1), Version(SCHEMA_VERSION)]
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """A record as JSON-ready data in the order of its fields, without what is unset."""
+    document = {}
+    for item in fields(record):
+        value = getattr(record, item.name)
+        if item.name != "extra" and not (value is None and item.default is None):
+            document[item.name] = _plain(value)
+    return document | {key: value for key, value in record.extra.items() if key not in document}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return to_json(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def tagged(members: tuple[Any, ...]) -> tuple[str, dict[Any, Any]] | None:
+    """The field that tells the records of a union apart, and whose it is by value; None: none."""
+    if not all(is_dataclass(member) for member in members):
+        return None
+    hints = [get_type_hints(member) for member in members]
+    for name in hints[0]:
+        choices = [get_args(hint.get(name)) for hint in hints]
+        pairs = {value: kind for kind, own in zip(members, choices, strict=True) for value in own}
+        literal = all(get_origin(hint.get(name)) is Literal for hint in hints)
+        if literal and len(pairs) == sum(map(len, choices)):
+            return name, pairs
+    return None
