@@ -17,7 +17,8 @@ from ocdnet.config.spec import Loaded
 from ocdnet.errors import DataError, RunError, UserError
 from ocdnet.files import os_fault, write_text
 from ocdnet.ranks import is_rank_zero
-from ocdnet.runs.status import StatusWriter, WarningLines, last_state
+from ocdnet.runs.files import EXPERIMENT, STATUS
+from ocdnet.runs.status import STARTING, StatusWriter, WarningLines, last_state
 
 LOG = logging.getLogger("ocdnet")
 
@@ -79,9 +80,9 @@ def session(loaded: Loaded, shared: Shared = _alone) -> Iterator[Session]:
     """
     folder = spec.results_dir(loaded.experiment, loaded.action)
     if is_rank_zero():
-        write_text(folder / "experiment.yaml", spec.to_yaml(spec.dump(loaded)))
-    status = StatusWriter(folder / "status.json", enabled=is_rank_zero())
-    status.write("STARTED", f"Starting OCDNet {loaded.action}.")
+        write_text(folder / EXPERIMENT, spec.to_yaml(spec.dump(loaded)))
+    status = StatusWriter(folder / STATUS, enabled=is_rank_zero())
+    status.write("STARTED", f"{STARTING} {loaded.action}.")
     warnings = WarningLines(status)
     LOG.addHandler(warnings)
     try:

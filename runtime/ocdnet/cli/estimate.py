@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from typing import Any
 
 import click
 
+from ocdnet.runs.parsing import loads, parse
+from ocdnet.runs.printed import DryRunResult, Timing, failure
 from ocdnet.tree.yaml_io import inline_yaml
 
 _SECONDS = 600.0
@@ -29,9 +30,9 @@ def with_estimate(document: dict[str, Any], template: Path) -> dict[str, Any]:
     if why_not is None:
         click.echo("Timing a few steps of training ...", err=True)
         timing = _timed(document, template)
-        if "error" not in timing:
+        if isinstance(timing, Timing):
             return document | {"estimate": _estimate(document["route"], timing)}
-        why_not = timing["error"]
+        why_not = timing
     return document | {"warnings": [*document["warnings"], f"No estimate of time: {why_not}"]}
 
 
@@ -45,8 +46,8 @@ def _why_not(document: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _timed(document: Mapping[str, Any], template: Path) -> dict[str, Any]:
-    """`timing` of a dry run of the spec; `error` where that failed."""
+def _timed(document: Mapping[str, Any], template: Path) -> Timing | str:
+    """The timing of a dry run of the spec; where that failed, why."""
     spec = document["spec_file"] or str(template)
     changes = {} if document["spec_file"] else dict(document["spec_overrides"])
     with tempfile.TemporaryDirectory(prefix="ocdnet-estimate-") as folder:
@@ -58,24 +59,29 @@ def _timed(document: Mapping[str, Any], template: Path) -> dict[str, Any]:
                 command, capture_output=True, text=True, check=False, timeout=_SECONDS
             )
         except subprocess.TimeoutExpired:
-            return {"error": f"a few steps took over {_SECONDS / 60:.0f} minutes."}
-    try:
-        printed = json.loads(done.stdout)
-    except ValueError:
-        return {"error": f"`train` ended with exit code {done.returncode}."}
-    if "error" in printed:
-        return {"error": printed["error"]["message"] + ". " + (printed["error"]["hint"] or "")}
-    return dict(printed["timing"])
+            return f"a few steps took over {_SECONDS / 60:.0f} minutes."
+    if done.returncode == 0:
+        result: DryRunResult = parse(DryRunResult, loads(done.stdout), "what train printed")
+        return result.timing
+    error = failure(done.stdout, done.returncode)
+    if error is None:
+        return f"`train` ended with exit code {done.returncode}."
+    return f"{error.message}. {error.hint or ''}"
 
 
-def _estimate(route: Mapping[str, Any], timing: Mapping[str, float]) -> dict[str, Any]:
+def _estimate(route: Mapping[str, Any], timing: Timing) -> dict[str, Any]:
     """Seconds of a step, an epoch, a run and all of it, and the last in words."""
     trials = route["budget"]["automl_max_recommendations"] if route["kind"] == "automl" else 1
-    seconds = trials * timing["run_seconds"]
-    told = {name: timing[name] for name in ("step_seconds", "epoch_seconds", "run_seconds")}
+    seconds = trials * timing.run_seconds
     minutes = math.ceil(seconds / 60)
     text = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
     words = f"About {text} on this machine"
     if trials > 1:
         words += f" for {trials} trials one after the other; trials that are behind end early"
-    return told | {"total_seconds": round(seconds, 1), "in_words": f"{words}."}
+    return {
+        "step_seconds": timing.step_seconds,
+        "epoch_seconds": timing.epoch_seconds,
+        "run_seconds": timing.run_seconds,
+        "total_seconds": round(seconds, 1),
+        "in_words": f"{words}.",
+    }

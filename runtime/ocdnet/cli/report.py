@@ -34,5 +34,5 @@ def report(results_dir: Path, out: Path | None) -> None:
     """
     from ocdnet.report.page import REPORT, write_report
 
-    told = write_report(results_dir, out or results_dir / REPORT, program())
-    click.echo(json.dumps(told, indent=2))
+    written = write_report(results_dir, out or results_dir / REPORT, program())
+    click.echo(json.dumps(written, indent=2))

@@ -10,9 +10,9 @@ from ocdnet.launch.job import Launch, PlannedJob, gpu_overrides
 from ocdnet.launch.mounts import has_relative
 from ocdnet.launch.template import fill
 from ocdnet.notes import Notes
+from ocdnet.runs.files import LATEST
 from ocdnet.tree.yaml_io import inline_yaml
 
-_LATEST = "ocd_model_latest.pth"
 _RESUME = "train.resume_training_checkpoint_path"
 _CPUS = 8
 """For each process, where the spec leaves the number of workers open."""
@@ -55,7 +55,7 @@ def _latest(job: PlannedJob) -> str | None:
     if job.command != "train" or job.search or job.section.get("is_dry_run"):
         return None  # a search goes on by itself
     folder = job.section.get("results_dir") or f"{job.results_dir}/train"
-    return os.path.abspath(f"{folder}/{_LATEST}")  # noqa: PTH100 - Path.absolute keeps ..
+    return os.path.abspath(f"{folder}/{LATEST}")  # noqa: PTH100 - Path.absolute keeps ..
 
 
 def _cpus(job: PlannedJob) -> int:

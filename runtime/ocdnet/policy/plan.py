@@ -31,6 +31,7 @@ from ocdnet.policy.request import Request
 from ocdnet.policy.summary import free_results_dir, promised_files, section_of, summary
 from ocdnet.runs import jobs as results
 from ocdnet.runs.files import epoch_of
+from ocdnet.runs.metric_names import DEFAULT_METRIC
 from ocdnet.tree import nodes, yaml_io
 
 _RESULTS = "results"
@@ -114,7 +115,7 @@ def build(request: Request, skill: Skill, program: str) -> dict[str, Any]:
 def _search_flags(route: dict[str, Any], tree: dict[str, Any], notes: Notes) -> tuple[str, ...]:
     """What `ocdnet automl` is told beside the spec."""
     flags = ["--trials", str(route["budget"]["automl_max_recommendations"])]
-    if route["metric"] != routing.METRIC:
+    if route["metric"] != DEFAULT_METRIC:
         flags += ["--metric", route["metric"]]
     count = tree["train"]["num_gpus"]
     if isinstance(count, int) and count > 1:

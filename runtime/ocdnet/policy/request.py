@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ocdnet import catalogue
 from ocdnet.errors import UsageError
 from ocdnet.policy.checks import SAME_AS, choice, nearest, one_line, said_once, short
-from ocdnet.runs.searches import METRICS
+from ocdnet.runs.metric_names import METRICS
 
 Policy = Literal["on", "off"]
 

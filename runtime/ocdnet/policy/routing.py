@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
+from ocdnet.runs.metric_names import DEFAULT_METRIC, DIRECTIONS, LOG_ALIASES, MONITOR
 from ocdnet.tree import nodes
 
 Policy = Literal["on", "off"]
@@ -15,11 +16,8 @@ Kind = Literal["automl", "direct"]
 
 AUTOML_SKILL = "tao-skill-bank:tao-run-automl"
 INSTALL = "npx skills add https://github.com/NVIDIA/skills --skill tao-run-automl"
-METRIC, LOG_ALIAS, MONITOR = "train_loss", "train_loss_epoch", "hmean"
 RECOMMENDATIONS = 10
 """Trials of a search whose budget the user does not name."""
-DIRECTIONS = {METRIC: "minimize", MONITOR: "maximize"}
-_ALIASES = {METRIC: LOG_ALIAS, MONITOR: MONITOR}
 HERE, BY_SKILL = "ocdnet automl", "skill"
 """What runs a search: the plan's commands, or another skill."""
 
@@ -109,7 +107,7 @@ def automl_route(
         skill: whose schema says what is searched in which range.
         by: HERE or BY_SKILL.
         trials: how many; None: RECOMMENDATIONS.
-        metric: what judges them; None: METRIC.
+        metric: what judges them; None: DEFAULT_METRIC.
 
     Returns:
         The plan's `route`.
@@ -117,14 +115,14 @@ def automl_route(
     schema = skill.schema("retrain" if action == "retrain" else "train")
     found = _installed()
     absent = {"install": INSTALL, "or_direct": "add --automl-policy off"}
-    metric = metric or METRIC
+    metric = metric or DEFAULT_METRIC
     return {
         "kind": "automl",
         "runner": by,
         "skill": AUTOML_SKILL,
         "skill_dir": str(skill.root),
         "metric": metric,
-        "log_alias": _ALIASES[metric],
+        "log_alias": LOG_ALIASES[metric],
         "direction": DIRECTIONS[metric],
         "monitor": MONITOR,
         "budget": {
