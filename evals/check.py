@@ -48,10 +48,15 @@ def make_places(root: Path) -> dict[str, str]:
     )
     (run / "ocd_model_latest.pth").symlink_to(f"model_epoch_003_step_{_EPOCHS:05d}.pth")
     result = {
+        "schema_version": 1,
         "action": "train",
+        "results_dir": str(run),
+        "epochs": _EPOCHS,
         "best_epoch": 2,
         "best_metric": {"name": "hmean", "value": 0.8},
         "best_checkpoint": str(run / "model_best.pth"),
+        "checkpoints": [],
+        "last_metrics": {"hmean": 0.7},
     }
     (run / "results.json").write_text(json.dumps(result))
     exported = _job(root / "exported" / "export", "export", {}, "detector.onnx")

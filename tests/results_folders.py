@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from ocdnet.runs.records import BestMetric, Kpi, Metrics, TrainResult, write_results
+from ocdnet.runs.searches import SearchOptions, SearchResult, TrialStates
 from ocdnet.runs.status import StatusWriter
 
 EXPERIMENT = """\
@@ -55,22 +57,51 @@ def train(
     status.write("STARTED", "Starting OCDNet train.")
     last = (epochs or len(scores)) - 1
     for epoch, hmean in enumerate(scores):
-        kpi = {"hmean": hmean, "precision": hmean, "recall": hmean}
+        kpi = Kpi(hmean=hmean, precision=hmean, recall=hmean)
         status.write("RUNNING", "Eval metrics generated.", kpi)
         progress = {"epoch": epoch, "max_epoch": last, "time_per_epoch": "0:10:00"}
         eta = f"{(last - epoch) // 6}:{(last - epoch) % 6}0:00"
         status.write("RUNNING", "Training loop in progress", **progress, eta=eta)
-        status.write("RUNNING", "Train metrics generated.", {"train_loss": 9.0 - epoch})
+        status.write("RUNNING", "Train metrics generated.", Kpi(train_loss=9.0 - epoch))
         checkpoint(folder, epoch)
         (folder / "model_best.pth").touch()
     if end == "SUCCESS":
         best = max(range(len(scores)), key=scores.__getitem__)
-        metric = {"name": "hmean", "value": scores[best]}
-        write_json(folder / "results.json", action="train", best_epoch=best, best_metric=metric)
+        write_results(folder, trained(folder, best, scores[best]))
         status.write("SUCCESS", "train finished successfully.")
     elif end is not None:
         status.write("FAILURE", end)
     return folder
+
+
+def trained(folder: Path, best: int, hmean: float) -> TrainResult:
+    """What a training of ours came to."""
+    return TrainResult(
+        action="train",
+        results_dir=str(folder),
+        epochs=best + 1,
+        best_epoch=best,
+        best_metric=BestMetric(name="hmean", value=hmean),
+        best_checkpoint=str(folder / "model_best.pth"),
+        checkpoints=(),
+        last_metrics=Metrics(hmean=hmean),
+    )
+
+
+def searched(folder: Path, **changes: Any) -> SearchResult:
+    """What a search by hmean came to before its first trial."""
+    nothing = {
+        "results_dir": str(folder),
+        "metric": "hmean",
+        "direction": "maximize",
+        "states": TrialStates(),
+        "best": None,
+        "baseline": None,
+        "importance": {},
+        "search": SearchOptions(),
+        "trials": (),
+    }
+    return SearchResult(**nothing | changes)
 
 
 def tao(folder: Path, ended: bool = True) -> Path:

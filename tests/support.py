@@ -17,6 +17,7 @@ from ocdnet.models import factory
 from ocdnet.models.backbones.base import Backbone
 from ocdnet.models.backbones.resnet import BasicBlock
 from ocdnet.models.fpn import FPN
+from ocdnet.runs.typed import to_json
 
 WIDTHS = (16, 24, 32, 48)
 CROP = 128
@@ -103,7 +104,7 @@ def train(scenes: Path, out: Path, *more: str) -> dict[str, Any]:
     """Train in this process; the run's folder is `out/train`."""
     from ocdnet.actions import train as action
 
-    return action.run(spec.load("train", None, train_overrides(scenes, out, *more)))
+    return to_json(action.run(spec.load("train", None, train_overrides(scenes, out, *more))))
 
 
 def train_detector(scenes: Path, out: Path) -> Path:
@@ -124,7 +125,7 @@ def evaluate(data: Path, checkpoint: Path, out: Path, *more: str) -> dict[str, A
         f"dataset.validate_dataset.args.pre_processes.0.args.short_size=[{SIDE},{SIDE}]",
         *more,
     ]
-    return action.run(spec.load("evaluate", None, overrides))
+    return to_json(action.run(spec.load("evaluate", None, overrides)))
 
 
 def export(checkpoint: Path, onnx_file: Path, *more: str) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def export(checkpoint: Path, onnx_file: Path, *more: str) -> dict[str, Any]:
         f"export.height={SIDE}",
         *more,
     ]
-    return action.run(spec.load("export", None, overrides))
+    return to_json(action.run(spec.load("export", None, overrides)))
 
 
 def infer(images: Path, checkpoint: Path, out: Path, *more: str) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def infer(images: Path, checkpoint: Path, out: Path, *more: str) -> dict[str, An
         f"inference.height={SIDE}",
         *more,
     ]
-    return action.run(spec.load("inference", None, overrides))
+    return to_json(action.run(spec.load("inference", None, overrides)))
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -209,7 +210,7 @@ def build_engine(onnx_file: Path, engine: Path, *more: str) -> dict[str, Any]:
         f"gen_trt_engine.height={SIDE}",
         *more,
     ]
-    return action.run(spec.load("gen_trt_engine", None, overrides))
+    return to_json(action.run(spec.load("gen_trt_engine", None, overrides)))
 
 
 def evaluate_engine(data: Path, engine: Path, out: Path, *more: str) -> dict[str, Any]:

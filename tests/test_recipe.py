@@ -22,7 +22,7 @@ def test_it_trains(scenes, tmp_path, small_network):
         "train.num_epochs=1",
     ]
     result = train.run(spec.load("train", RECIPE, overrides))
-    assert Path(result["best_checkpoint"]).is_file()
+    assert Path(result.best_checkpoint).is_file()
 
 
 def test_a_plan_for_few_images_names_it_and_starts_from_it(tmp_path):

@@ -1,287 +1,184 @@
-"""Schemas of what a run writes: a line of status.json, and results.json."""
+"""Schemas of what the program writes, generated from the records that it writes them with."""
 
 from __future__ import annotations
 
-from typing import Any
+import ast
+import inspect
+import textwrap
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ocdnet.catalogue import ACTIONS, SEARCH
-from ocdnet.runs.searches import METRICS, STATES
+from ocdnet.runs.records import Results, StatusLine
+from ocdnet.runs.typed import Bounds, Pattern, Size, Version, With, tagged
 from ocdnet_generator.schemas import DIALECT
 
 Node = dict[str, Any]
 
-_UNIT = {"type": "number", "minimum": 0, "maximum": 1}
-_COUNT = {"type": "integer", "minimum": 0}
-_TEXT = {"type": "string"}
-_DURATION = {"type": "string", "pattern": "^(\\d+ days?, )?\\d+:\\d\\d:\\d\\d(\\.\\d+)?$"}
-_SCORES = {
-    "hmean": _UNIT | {"description": "Harmonic mean of precision and recall."},
-    "precision": _UNIT | {"description": "Share of the detections that are right."},
-    "recall": _UNIT | {"description": "Share of the text regions that are found."},
+_SCALARS = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_SIZES = {
+    "string": ("minLength", "maxLength"),
+    "array": ("minItems", "maxItems"),
+    "object": ("minProperties", "maxProperties"),
 }
-_KPI = {
-    "train_loss": {"type": "number", "description": "Mean loss of the epoch just ended."},
-    **_SCORES,
-}
-_TERMS = {
-    "shrink_loss": {"type": "number", "description": "Its cross-entropy, not weighted."},
-    "threshold_loss": {"type": "number", "description": "Its L1, not weighted."},
-    "binary_loss": {"type": "number", "description": "Its dice loss, not weighted."},
-    "lr": {"type": "number", "minimum": 0, "description": "Learning rate of its last step."},
-}
-"""What an epoch tells beside its loss."""
-_PROGRESS = ("epoch", "step", "max_epoch", "max_step", "time_per_epoch", "time_per_step", "eta")
+
+
+def schema(kind: Any, title: str, description: str) -> Node:
+    """The schema of a document, whole in itself.
+
+    A field's description is the docstring below it. Objects are closed; what is required is said
+    in `ocdnet.runs.typed`. A union of records that differ in a field of literal choices becomes an
+    object whose further rules go by that field, so that a validator names the rule that is broken.
+
+    Args:
+        kind: a record's class, or a union of such.
+        title: of the document.
+        description: what it says, in a sentence.
+    """
+    return {"$schema": DIALECT, "title": title, "description": description, **_node(kind)}
 
 
 def status() -> Node:
     """Schema of one line of status.json."""
-    return {
-        "$schema": DIALECT,
-        "title": "status.json, one line",
-        "description": "A run's life as JSON lines; the last one says SUCCESS or FAILURE.",
-        **_closed(
-            {
-                "date": {"type": "string", "pattern": "^\\d\\d/\\d\\d/\\d{4}$"},
-                "time": {"type": "string", "pattern": "^\\d\\d:\\d\\d:\\d\\d$"},
-                "status": {"type": "string", "enum": ["STARTED", "RUNNING", "SUCCESS", "FAILURE"]},
-                "verbosity": {"type": "string", "enum": ["INFO", "WARNING", "ERROR"]},
-                "message": _TEXT | {"description": "One sentence for people."},
-                "kpi": {"description": "Numbers measured just now.", **_closed(_KPI | _TERMS, ())},
-                "epoch": _COUNT | {"description": "Epoch just ended, counted from 0."},
-                "step": _COUNT | {"description": "Optimiser steps so far."},
-                "max_epoch": _COUNT | {"description": "num_epochs - 1."},
-                "max_step": _COUNT,
-                "time_per_epoch": _DURATION,
-                "time_per_step": _DURATION,
-                "eta": _DURATION | {"description": "Time left, at the pace of the last epoch."},
-                "trial": _COUNT | {"description": "Trial of a search just ended, from 0."},
-                "trials": _COUNT | {"description": "Trials of the search in all."},
-            },
-            ("date", "time", "status", "verbosity", "message"),
-        ),
-        # The numbers of an epoch come together.
-        "allOf": [{"if": {"required": ["epoch"]}, "then": {"required": list(_PROGRESS)}}],
-    }
+    says = "A run's life as JSON lines; the last one says SUCCESS or FAILURE."
+    return schema(StatusLine, "status.json, one line", says)
 
 
 def results() -> Node:
-    """Schema of results.json, which train, evaluate and automl write."""
+    """Schema of results.json."""
+    says = "What a finished run reached, and the files that hold it."
+    return schema(Results, "results.json", says)
+
+
+def _node(kind: Any) -> Node:
+    """The schema of a type: a record, Literal, Annotated, a union, tuple, mapping or scalar."""
+    if kind is Any:
+        return {}
+    if kind in _SCALARS:
+        return {"type": _SCALARS[kind]}
+    if is_dataclass(kind):
+        return _object(kind)
+    return _BY_ORIGIN[get_origin(kind)](get_args(kind))
+
+
+def _choice(choices: tuple[Any, ...]) -> Node:
+    return {"type": _SCALARS[type(choices[0])], "enum": list(choices)}
+
+
+def _array(arguments: tuple[Any, ...]) -> Node:
+    items = _node(arguments[0])
+    return {"type": "array", **({"items": items} if items else {})}
+
+
+def _annotated(arguments: tuple[Any, ...]) -> Node:
+    node = _node(arguments[0])
+    for marker in arguments[1:]:
+        pairs: Node = {}
+        if isinstance(marker, Bounds):
+            pairs = {"minimum": marker.minimum, "maximum": marker.maximum}
+        elif isinstance(marker, Pattern):
+            pairs = {"pattern": marker.regex}
+        elif isinstance(marker, Size):
+            pairs = dict(zip(_SIZES[node["type"]], (marker.least, marker.most), strict=True))
+        elif isinstance(marker, Version):
+            pairs = {"maximum": marker.newest}
+        node = node | {key: value for key, value in pairs.items() if value is not None}
+    return node
+
+
+def _union(arguments: tuple[Any, ...]) -> Node:
+    members = tuple(member for member in arguments if member is not types.NoneType)
+    tag = tagged(members) if len(members) > 1 else None
+    nodes = [_by_tag(*tag)] if tag else [_node(member) for member in members]
+    if len(members) < len(arguments):
+        nodes.append({"type": "null"})
+    return nodes[0] if len(nodes) == 1 else {"anyOf": nodes}
+
+
+def _by_tag(name: str, kinds: Mapping[Any, Any]) -> Node:
+    """An object that is one of several records, by the value of a field."""
+    values: dict[Any, list[Any]] = {}
+    for value, kind in kinds.items():
+        values.setdefault(kind, []).append(value)
     return {
-        "$schema": DIALECT,
-        "title": "results.json",
-        "description": "What a finished run reached, and the files that hold it.",
-        **_closed(
-            _TRAIN
-            | _EVALUATE
-            | _AUTOML
-            | _QUANTIZE
-            | _PRUNE
-            | {"action": {"type": "string", "enum": sorted(_WRITERS)}},
-            (),
-        ),
-        "required": ["action"],
+        "type": "object",
+        "required": [name],
+        "properties": {name: {"type": "string", "enum": sorted(kinds)}},
         "allOf": [
             {
-                "if": {"properties": {"action": {"type": "string", "enum": [action]}}},
-                "then": {
-                    "properties": dict.fromkeys(fields, True),
-                    "required": [name for name in fields if name not in _OPTIONAL.get(action, ())],
-                    "additionalProperties": False,
-                },
+                "if": {"properties": {name: {"type": "string", "enum": those}}},
+                "then": _object(kind),
             }
-            for action, fields in sorted(_WRITERS.items())
+            for kind, those in values.items()
         ],
     }
 
 
-def _closed(properties: Node, required: tuple[str, ...] | None = None) -> Node:
-    """An object with these properties and no other; all are required unless told."""
-    needed = list(properties) if required is None else list(required)
-    node: Node = {"type": "object", "additionalProperties": False, "properties": properties}
-    return node | ({"required": needed} if needed else {})
+def _mapping(arguments: tuple[Any, ...]) -> Node:
+    names, values = map(_node, arguments)
+    node: Node = {"type": "object"}
+    if names != {"type": "string"}:
+        node["propertyNames"] = {word: fact for word, fact in names.items() if word != "type"}
+    return node | ({"additionalProperties": values} if values else {})
 
 
-_COUNTS = {
-    "matched": _COUNT | {"description": "Detections that match a text region."},
-    "gt_care": _COUNT | {"description": "Text regions that count."},
-    "det_care": _COUNT | {"description": "Detections that count."},
+_BY_ORIGIN: dict[Any, Callable[[tuple[Any, ...]], Node]] = {
+    Annotated: _annotated,
+    Literal: _choice,
+    Union: _union,
+    types.UnionType: _union,
+    tuple: _array,
+    Mapping: _mapping,
 }
 
-_TRAIN: Node = {
-    "action": _TEXT,
-    "results_dir": _TEXT | {"description": "Folder of the run."},
-    "epochs": _COUNT | {"description": "Epochs trained, those before a resumption included."},
-    "best_epoch": _COUNT | {"description": "Epoch of model_best.pth, counted from 0."},
-    "best_metric": {
-        "description": "The metric that chose it.",
-        **_closed(
-            {
-                "name": {"type": "string", "enum": ["hmean", "train_loss"]},
-                "value": {"anyOf": [{"type": "number"}, {"type": "null"}]},
-            }
-        ),
-    },
-    "best_checkpoint": _TEXT | {"description": "Path of model_best.pth."},
-    "checkpoints": {
-        "type": "array",
-        "items": {"type": "string", "pattern": "^model_epoch_\\d{3,}_step_\\d{5,}\\.pth$"},
-        "description": "Names of the epochs' checkpoints.",
-    },
-    "last_metrics": {"description": "Metrics of the last epoch.", **_closed(_KPI, ())},
-}
 
-_EVALUATE: Node = {
-    "action": _TEXT,
-    **_SCORES,
-    "counts": {"description": "Counts over all images.", **_closed(_COUNTS)},
-    "images": _COUNT | {"description": "How many images were scored."},
-    "checkpoint": _TEXT | {"description": "Model that was scored."},
-    "backend": _TEXT | {"description": "What ran it: torch, onnxruntime, openvino or tensorrt."},
-    "thresholds": {
-        "description": "Thresholds of the post-processing.",
-        **_closed({"thresh": _UNIT, "box_thresh": _UNIT}),
-    },
-    "results": _TEXT | {"description": "Path of this file."},
-    "per_image": {
-        "type": "array",
-        "items": _closed({"image": _TEXT, **_SCORES, **_COUNTS}),
-        "description": "The same of each image.",
-    },
-}
-
-_VALUE = {"type": "number", "description": "Of the metric."}
-_SETTINGS = {"type": "object", "description": "Dotted key and value of what is searched."}
-_NAMES = {"type": "array", "items": {"type": "string"}}
-_TRIAL: Node = {
-    "trial": _COUNT | {"description": "Counted from 0."},
-    "state": {"type": "string", "enum": list(STATES)},
-    "value": _VALUE,
-    "settings": _SETTINGS,
-    "folder": _TEXT | {"description": "Its training's results."},
-    **_KPI,
-}
-_BRIEF = {
-    "anyOf": [
-        _closed(
-            {k: v for k, v in _TRIAL.items() if k not in ("precision", "recall")},
-            ("trial", "state", "settings"),
-        ),
-        {"type": "null"},
-    ]
-}
-_AUTOML: Node = {
-    "action": _TEXT,
-    "results_dir": _TEXT,
-    "metric": {"type": "string", "enum": list(METRICS), "description": "What judges trials."},
-    "direction": {"type": "string", "enum": ["minimize", "maximize"]},
-    "states": {
-        "description": "How many trials are in which state.",
-        **_closed(dict.fromkeys(STATES, _COUNT)),
-    },
-    "best": {"description": "The whole trial with the best value.", **_BRIEF},
-    "baseline": {"description": "The trial of the spec as it was.", **_BRIEF},
-    "importance": {
+def _object(kind: Any) -> Node:
+    """A record: closed, each field with its docstring."""
+    hints, texts = get_type_hints(kind, include_extras=True), _docstrings(kind)
+    own = [item for item in fields(kind) if item.name != "extra"]
+    properties: dict[str, Node] = {}
+    for item in own:
+        said = {"description": texts[item.name]} if item.name in texts else {}
+        properties[item.name] = said | _node(_written(hints[item.name], item.default))
+    required = [item.name for item in own if item.default is not None]
+    together = {name: list(names) for name, names in _together(hints)}
+    return {
         "type": "object",
-        "additionalProperties": _UNIT,
-        "description": "Share of each parameter in what tells good trials from others.",
-    },
-    "search": {
-        "description": "What was asked for.",
-        **_closed(
-            {
-                "searched": _NAMES,
-                "asked": _NAMES,
-                "fixed": _NAMES,
-                "trials": _COUNT,
-                "epochs": _COUNT,
-                "minutes": {"type": "number", "minimum": 0},
-                "sampler": {"type": "string", "enum": ["tpe", "random"]},
-                "pruner": {"type": "string", "enum": ["asha", "hyperband", "none"]},
-                "storage": _TEXT,
-                "study": _TEXT,
-            },
-            ("searched", "sampler", "pruner"),
-        ),
-    },
-    "trials": {
-        "type": "array",
-        "description": "Every trial that has begun; not in what the command prints.",
-        "items": _closed(
-            _TRIAL
-            | {
-                "baseline": {"type": "boolean"},
-                "epochs": _COUNT,
-                "seconds": {"type": "number", "minimum": 0},
-                "host": _TEXT,
-                "error": _TEXT,
-                "stopped": {"type": "string", "enum": ["pruned", "budget"]},
-            },
-            ("trial", "state", "baseline", "settings", "epochs"),
-        ),
-    },
-    "best_spec": _TEXT | {"description": "The best trial's spec, ready to train with."},
-    "best_checkpoint": _TRAIN["best_checkpoint"],
-}
-_OPTIONAL = {
-    SEARCH: ("best_spec", "best_checkpoint", "trials"),
-    "prune": ("layers",),
-    "evaluate": ("backend",),
-    "deploy_evaluate": ("backend",),
-}
-"""What a search has once it has found something, and what stands in a file alone."""
+        "additionalProperties": False,
+        "properties": properties,
+        **({"required": required} if required else {}),
+        **({"dependentRequired": together} if together else {}),
+    }
 
-_MEASURED: Node = {
-    "description": "The model given, and the one written; measured side by side.",
-    **_closed(
-        {
-            "megabytes": {"type": "number", "minimum": 0, "description": "Of weights or file."},
-            "milliseconds": {"type": "number", "minimum": 0, "description": "An image, here."},
-            "parameters": _COUNT,
-            "gflops": {"type": "number", "minimum": 0, "description": "Of a 1280x736 image."},
-            **_SCORES,
-            "images": _COUNT | {"description": "How many images were scored."},
-        },
-        ("megabytes", "milliseconds"),
-    ),
-}
-_QUANTIZE: Node = {
-    "action": _TEXT,
-    "backend": _TEXT,
-    "mode": {"type": "string", "enum": ["static_ptq", "weight_only_ptq"]},
-    "algorithm": _TEXT,
-    "model_path": _TEXT | {"description": "What was quantized."},
-    "quantized_model": _TEXT | {"description": "The file written."},
-    "layers": {
-        "description": "Layers with weights.",
-        **_closed({"quantized": _COUNT, "left": _NAMES}),
-    },
-    **dict.fromkeys(("before", "after"), _MEASURED),
-    "note": _TEXT,
-    "results": _TEXT | {"description": "Path of this file."},
-}
-_PRUNE: Node = {
-    "action": _TEXT,
-    "checkpoint": _EVALUATE["checkpoint"],
-    "pruned_model": _TEXT | {"description": "The file written."},
-    "ch_sparsity": _UNIT,
-    "round_to": _COUNT,
-    "p": _COUNT,
-    "thinned_layers": _COUNT | {"description": "Layers that lost channels."},
-    **dict.fromkeys(("before", "after"), _MEASURED),
-    "results": _TEXT,
-    "layers": {
-        "type": "array",
-        "items": _closed({"layer": _TEXT, "before": _COUNT, "after": _COUNT}),
-        "description": "Channels of the layers that lost some; not in what the command prints.",
-    },
-}
-_BY_SECTION = {"prune": _PRUNE, "train": _TRAIN, "evaluate": _EVALUATE, "quantize": _QUANTIZE}
 
-_WRITERS = {
-    SEARCH: _AUTOML,
-} | {
-    name: _BY_SECTION[action.section]
-    for name, action in ACTIONS.items()
-    if action.section in _BY_SECTION
-}
-_ACTION: Node = {"type": "string", "enum": sorted(_WRITERS)}
+def _written(kind: Any, default: Any) -> Any:
+    """A field's type as it is written: one that is None is left out where that is its default."""
+    if default is not None or get_origin(kind) not in (Union, types.UnionType):
+        return kind
+    return Union[tuple(arg for arg in get_args(kind) if arg is not types.NoneType)]  # noqa: UP007
+
+
+def _together(hints: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for name, hint in hints.items():
+        for part in (hint, *get_args(hint)):
+            for marker in get_args(part)[1:] if get_origin(part) is Annotated else ():
+                if isinstance(marker, With):
+                    yield name, marker.names
+
+
+@cache
+def _docstrings(kind: Any) -> Mapping[str, str]:
+    """The docstring below each field, those of its bases included, in one line each."""
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if not is_dataclass(base):
+            continue
+        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(base)))  # type: ignore[arg-type]
+        for statement, after in pairwise(tree.body[0].body):
+            if isinstance(statement, ast.AnnAssign) and isinstance(after, ast.Expr):
+                text = ast.literal_eval(after.value)
+                texts[ast.unparse(statement.target)] = " ".join(text.split())
+    return texts

@@ -15,6 +15,7 @@ from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config import spec
 from ocdnet.config.model import ModelConfig
 from ocdnet.errors import DataError, SpecError
+from ocdnet.runs.typed import to_json
 from ocdnet.weights import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -34,7 +35,7 @@ def prune(checkpoint, out, *more, data=None):
         *given,
         *more,
     ]
-    return action.run(spec.load("prune", None, overrides))
+    return to_json(action.run(spec.load("prune", None, overrides)))
 
 
 @pytest.fixture(scope="module")

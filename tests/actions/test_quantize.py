@@ -18,6 +18,7 @@ from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config import spec
 from ocdnet.config.model import ModelConfig
 from ocdnet.errors import DataError, EnvironmentFault, UserError
+from ocdnet.runs.typed import to_json
 from ocdnet.weights import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -33,7 +34,7 @@ def quantize(model, out, *more):
     from ocdnet.actions import quantize as action
 
     given = [f"results_dir={out}", f"quantize.model_path={model}", SIZE, *more]
-    return action.run(spec.load("quantize", None, given))
+    return to_json(action.run(spec.load("quantize", None, given)))
 
 
 def through_onnx(model, scenes, out, *more):

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from ocdnet.runs.records import Kpi
 from ocdnet.runs.status import StatusWriter, read_status
 from ocdnet.tree import yaml_io
 
@@ -50,10 +51,10 @@ def main() -> None:
         first = int(Path(given["train.resume_training_checkpoint_path"]).read_text())
     for epoch in range(first, total):
         time.sleep(how.get("seconds", 0))
-        status.write("RUNNING", "Eval metrics generated.", {"hmean": 1 / loss(rate, epoch + 1)})
+        status.write("RUNNING", "Eval metrics generated.", Kpi(hmean=1 / loss(rate, epoch + 1)))
         status.write("RUNNING", "Training loop in progress", epoch=epoch, max_epoch=total - 1)
-        told = {"train_loss": loss(rate, epoch + 1)}
-        status.write("RUNNING", "Train metrics generated.", told)
+        kpi = Kpi(train_loss=loss(rate, epoch + 1))
+        status.write("RUNNING", "Train metrics generated.", kpi)
         (folder / "model_best.pth").write_text(str(epoch))
         (folder / LATEST).write_text(str(epoch + 1))
     status.write("SUCCESS", "train finished successfully.")
@@ -69,7 +70,8 @@ def fail(status: StatusWriter, code: str, exit_code: int) -> None:
 
 def epochs_in(folder: Path) -> list[int]:
     """The epochs that were trained in a folder, in order."""
-    return [line["epoch"] for line in read_status(folder / "status.json").lines if "epoch" in line]
+    lines = read_status(folder / "status.json").lines
+    return [line.epoch for line in lines if line.epoch is not None]
 
 
 if __name__ == "__main__":

@@ -323,7 +323,7 @@ def test_the_first_error_of_a_worker_ends_the_others(tmp_path, how, monkeypatch)
             made.wait_until(lambda: made.runs(folder))
             raise DataError("broken", "The record is broken")
 
-    monkeypatch.setattr(module.Record, "starts", starts)
+    monkeypatch.setattr(module.Recorder, "starts", starts)
     with pytest.raises(DataError, match="broken"):
         made.ran(made.search(tmp_path, 4, workers=2))
     assert not alive(made.runs(folder)[0]["pid"])
@@ -364,7 +364,7 @@ def test_the_jobs_of_a_results_folder_know_it(tmp_path):
     for root in (tmp_path, tmp_path / "automl"):
         (job,) = run_folders(root)
         assert (job.action, job.progress.state) == ("automl", "SUCCESS")
-        assert job.search.best.number in range(3)
+        assert job.search.best.trial in range(3)
         assert job.files.best == tmp_path / "automl" / "model_best.pth"
 
 

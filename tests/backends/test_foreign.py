@@ -199,4 +199,4 @@ def test_ppocr_on_icdar2015(ppocr, tmp_path):
         f"dataset.validate_dataset.data_path=[{tmp_path}/data]",
     ]
     # The wheel's own pre- and post-processing around the same file: 0.359 on these 20 images.
-    assert evaluate.run(spec.load("evaluate", None, overrides))["hmean"] > 0.359
+    assert evaluate.run(spec.load("evaluate", None, overrides)).hmean > 0.359

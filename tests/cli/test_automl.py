@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import results_folders as folders
 import support
 from automl import searching as made
 from ocdnet.automl.study import masked
@@ -19,7 +20,10 @@ from ocdnet.cli.automl import automl
 from ocdnet.cli.results import next_, status
 from ocdnet.config import spec
 from ocdnet.report.page import write_report
-from ocdnet.runs.searches import searched
+from ocdnet.runs.jobs import run_folders
+from ocdnet.runs.parsing import parse
+from ocdnet.runs.searches import SearchResult
+from ocdnet.runs.typed import to_json
 
 BLOCKED = "import sys; sys.modules['optuna'] = None; from ocdnet.cli.main import main; main()"
 SQL = ("--study", "words", "--storage")
@@ -236,12 +240,12 @@ def test_what_a_spoilt_results_json_asks_for_is_passed_over(tmp_path, asked):
     (folder / "status.json").write_text(
         "".join(json.dumps({"status": state, "message": text}) + "\n" for state, text in lines)
     )
-    told_of = {"asked": asked, "fixed": asked, "trials": 4}
-    result = {"action": "automl", "metric": "hmean", "trials": [], "search": told_of}
+    result = to_json(folders.searched(folder))
+    result["search"] |= {"asked": asked, "fixed": asked, "trials": 4}
     (folder / "results.json").write_text(json.dumps(result))
     resume = told(status, tmp_path)["resume"]
     assert "--search" not in resume
-    assert resume.endswith("--metric hmean --trials 4")
+    assert resume.endswith("--metric hmean --trials 4 --sampler tpe --pruner asha")
 
 
 def test_the_report_shows_history_importance_slices_and_trials(found):
@@ -261,33 +265,32 @@ def test_the_report_shows_history_importance_slices_and_trials(found):
 
 
 @pytest.mark.parametrize(
-    "result",
-    [
-        {"action": "automl"},
-        {"action": "automl", "metric": "train_loss", "trials": {"0": 1}},
-        {"action": "automl", "metric": "loss", "trials": []},
-        {"action": "train", "metric": "train_loss", "trials": []},
-    ],
+    "changes", [{"metric": "loss"}, {"action": "train"}, {"best": 3}, {"states": None}]
 )
-def test_what_is_no_search_is_none(result):
-    assert searched(result) is None
+def test_what_is_no_search_is_noted_and_is_none(tmp_path, changes):
+    folder = folders.job(tmp_path / "automl", "automl")
+    result = to_json(folders.searched(folder)) | changes
+    (folder / "results.json").write_text(json.dumps(result))
+    (job,) = run_folders(tmp_path)
+    assert (job.action, job.search) == ("automl", None)
+    assert "results.json" in job.notes[0]
 
 
-def test_rows_that_are_none_are_passed_over():
+def test_rows_that_are_none_are_passed_over(tmp_path):
     rows = [
         *(None, [], {}, {"trial": -1, "state": "complete"}, {"trial": True, "state": "complete"}),
         {"trial": 1, "state": "complete", "value": "nan", "settings": [], "error": 3},
         {"trial": 2, "state": "complete", "value": 0.5, "settings": {"a": "<b>"}},
     ]
-    found = searched(
-        {
-            "action": "automl",
-            "metric": "hmean",
-            "trials": rows,
-            "importance": {"a": "x", "b": 2},
-            "search": {"trials": True},
-        }
-    )
-    assert [trial.number for trial in found.trials] == [1, 2]
-    assert (found.best.number, found.total) == (2, None)
-    assert found.importance == {"b": 2.0}
+    document = to_json(folders.searched(tmp_path)) | {
+        "trials": rows,
+        "importance": {"a": "x", "b": 2, "c": 0.5},
+        "search": {"trials": True},
+        "best": rows[-1],
+    }
+    notes = []
+    search = parse(SearchResult, document, "results.json", notes)
+    assert [trial.trial for trial in search.trials] == [1, 2]
+    assert (search.best.trial, search.search.trials) == (2, None)
+    assert search.importance == {"c": 0.5}
+    assert any("trials.3.trial is -1, not a number 0 or more" in note for note in notes)

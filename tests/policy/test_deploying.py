@@ -11,6 +11,7 @@ import support
 from ocdnet.config import spec
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.request import Request
+from ocdnet.runs.typed import to_json
 from plans import build
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -29,7 +30,7 @@ def run(document):
     program, action, flag, file = shlex.split(command)
     assert (program, flag, document["missing"]) == ("ocdnet", "-e", [])
     actions = {"evaluate": evaluate, "inference": inference, "gen_trt_engine": gen_trt_engine}
-    return actions[action].run(spec.load(action, Path(file), []))
+    return to_json(actions[action].run(spec.load(action, Path(file), [])))
 
 
 def test_each_plan_fits_the_job_before_it(detector, scenes, tmp_path):

@@ -8,11 +8,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+import results_folders as made
 from ocdnet.cli.automl import automl
 from ocdnet.config import spec
 from ocdnet.errors import DataError, SpecError, UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.request import ACTIONS, Request
+from ocdnet.runs.records import write_results
 from ocdnet.tree import yaml_io
 from plans import build
 
@@ -60,9 +62,7 @@ def run(tmp_path, split, test_split):
     names = [f"model_epoch_{n:03d}_step_{100 * n + 100:05d}.pth" for n in range(4)]
     touch(root / "train", "model_best.pth", *names)
     (root / "train/ocd_model_latest.pth").symlink_to(names[-1])
-    result = {"action": "train", "best_epoch": 2, "best_metric": {"name": "hmean", "value": 0.5}}
-    result |= {"best_checkpoint": str(root / "train/model_best.pth"), "checkpoints": names}
-    (root / "train/results.json").write_text(json.dumps(result))
+    write_results(root / "train", made.trained(root / "train", 2, 0.5))
     line = {"date": "11/22/2026", "time": "10:00:00", "status": "SUCCESS", "message": "train"}
     (root / "train/status.json").write_text(json.dumps(line) + "\n")
     given = [

@@ -20,6 +20,13 @@ from ocdnet.data.annotations import Annotation
 from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.metrics import match_image
 from ocdnet.report.page import write_report
+from ocdnet.runs.records import (
+    EvaluateResult,
+    ImageScores,
+    MatchCounts,
+    Thresholds,
+    write_results,
+)
 from ocdnet.runs.samples import Showcase
 from ocdnet.runs.status import StatusWriter
 
@@ -72,16 +79,25 @@ def evaluation(folder, images):
     """An evaluation that missed the one text of every image."""
     made.job(folder, "evaluate")
     showcase, rows = Showcase(), []
+    nothing = {"hmean": 0.0, "precision": 0.0, "recall": 0.0}
     text = np.float32([[20, 20], [90, 20], [90, 50], [20, 50]])
     for image in images:
         annotation = Annotation(Path(image), Path("l"), [text], np.array([False]), [""])
         showcase.add(annotation, [text + 100], match_image([text + 100], [text], [False]))
-        scores = {"hmean": 0.0, "precision": 0.0, "recall": 0.0}
-        rows.append({"image": str(image), **scores, "matched": 0, "gt_care": 1, "det_care": 1})
+        counts = {"matched": 0, "gt_care": 1, "det_care": 1}
+        rows.append(ImageScores(image=str(image), **nothing, **counts))
     showcase.write(folder, 0.0)
-    counts = {"matched": 0, "gt_care": len(rows), "det_care": len(rows)}
-    result = {"action": "evaluate", "hmean": 0.0, "counts": counts, "images": len(rows)}
-    made.write_json(folder / "results.json", **result, per_image=rows)
+    result = EvaluateResult(
+        action="evaluate",
+        **nothing,
+        counts=MatchCounts(matched=0, gt_care=len(rows), det_care=len(rows)),
+        images=len(rows),
+        checkpoint="/runs/train/model_best.pth",
+        thresholds=Thresholds(thresh=0.3, box_thresh=0.6),
+        results=str(folder / "results.json"),
+        per_image=tuple(rows),
+    )
+    write_results(folder, result)
     return folder
 
 

@@ -8,16 +8,17 @@ import pytest
 
 import results_folders as made
 from ocdnet.runs.history import history
+from ocdnet.runs.records import Kpi
 from ocdnet.runs.status import StatusWriter
 
 
 def write_epoch(status, epoch, loss, hmean=None, last=9):
     if hmean is not None:
-        kpi = {"hmean": hmean, "precision": hmean, "recall": hmean}
+        kpi = Kpi(hmean=hmean, precision=hmean, recall=hmean)
         status.write("RUNNING", "Eval metrics generated.", kpi)
     progress = {"epoch": epoch, "max_epoch": last, "time_per_epoch": "0:00:10"}
     status.write("RUNNING", "Training loop in progress", **progress)
-    kpi = {"train_loss": loss, "lr": 0.5, "shrink_loss": loss / 5}
+    kpi = Kpi(train_loss=loss, lr=0.5, shrink_loss=loss / 5)
     status.write("RUNNING", "Train metrics generated.", kpi)
 
 

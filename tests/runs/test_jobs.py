@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 import results_folders as made
 from ocdnet.errors import DataError
 from ocdnet.runs.jobs import run_folders, total_epochs
+from ocdnet.runs.parsing import loads, parse
 from ocdnet.runs.progress import progress
+from ocdnet.runs.records import Kpi, StatusLine
 from ocdnet.runs.status import StatusLines, StatusWriter
 
 
@@ -76,7 +78,7 @@ def test_a_resumed_run_may_get_further_than_the_one_that_ended(tmp_path):
     folder = made.train(tmp_path / "train")
     status = StatusWriter(folder / "status.json")
     status.write("STARTED", "Starting OCDNet train.")
-    status.write("RUNNING", "Eval metrics generated.", {"hmean": 0.9})
+    status.write("RUNNING", "Eval metrics generated.", Kpi(hmean=0.9))
     status.write("RUNNING", "Training loop in progress", epoch=3, max_epoch=9)
     assert (only(tmp_path).best.epoch, only(tmp_path).best.value) == (4, 0.9)
 
@@ -272,6 +274,7 @@ KPI = st.dictionaries(st.sampled_from(["hmean", "Hmean", "train_loss"]), JSON)
     )
 )
 def test_whatever_the_lines_hold_what_is_told_is_strict_json(lines):
+    lines = [parse(StatusLine, loads(json.dumps(line)), "a line") for line in lines]
     told = progress(StatusLines(lines, whole=True, changed=0.0))
     best = vars(told.best) if told.best else None
     json.dumps([dict(told.kpis), told.epoch, told.epochs, best, told.message], allow_nan=False)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from ocdnet.errors import EnvironmentFault
+from ocdnet.runs.records import Kpi
 from ocdnet.runs.status import StatusWriter, WarningLines, last_state, read_status
 
 
@@ -29,7 +30,7 @@ def test_lines_are_appended_in_taos_format(tmp_path):
     begun = datetime.now().replace(microsecond=0)
     StatusWriter(path).write("STARTED", "Starting OCDNet train.")
     StatusWriter(path).write(  # a resumed run goes on in the same file
-        "RUNNING", 'Größe "a"\nand b', kpi={"hmean": 0.5}, epoch=0, max_epoch=9, eta="0:01:02"
+        "RUNNING", 'Größe "a"\nand b', kpi=Kpi(hmean=0.5), epoch=0, max_epoch=9, eta="0:01:02"
     )
     StatusWriter(path).write("FAILURE", "Out of memory.")
     started, running, failed = lines(path)
@@ -53,9 +54,9 @@ def test_lines_are_appended_in_taos_format(tmp_path):
 
 def test_a_number_that_json_lacks_never_reaches_the_file(tmp_path):
     writer = StatusWriter(tmp_path / "status.json")
-    writer.write("RUNNING", "fine", kpi={"train_loss": 1.5})
+    writer.write("RUNNING", "fine", kpi=Kpi(train_loss=1.5))
     with pytest.raises(ValueError, match="JSON compliant"):
-        writer.write("RUNNING", "diverged", kpi={"train_loss": float("nan")})
+        writer.write("RUNNING", "diverged", kpi=Kpi(train_loss=float("nan")))
     assert [line["message"] for line in lines(tmp_path / "status.json")] == ["fine"]
 
 
@@ -95,5 +96,5 @@ def test_what_is_warned_of_is_a_line(tmp_path):
     finally:
         logger.removeHandler(handler)
     (line,) = read_status(tmp_path / "status.json").lines
-    told = (line["status"], line["verbosity"], line["message"])
+    told = (line.status, line.verbosity, line.message)
     assert told == ("RUNNING", "WARNING", "3 labels are odd")

@@ -7,6 +7,7 @@ from typing import Any
 
 from ocdnet.config import schema, spec
 from ocdnet.files import write_text
+from ocdnet.runs.files import EXPERIMENT
 
 
 def run(results_dir: Path) -> dict[str, Any]:
@@ -15,6 +16,6 @@ def run(results_dir: Path) -> dict[str, Any]:
     Returns:
         `{"spec": path}` of the file.
     """
-    path = results_dir / "experiment.yaml"
+    path = results_dir / EXPERIMENT
     write_text(path, spec.to_yaml(spec.without_extras(schema.defaults(), schema.experiment())))
     return {"spec": str(path)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ocdnet.backends.base import Predictor
 from ocdnet.backends.open import check_fit, open_engine, open_predictor
@@ -29,11 +28,6 @@ class Opened:
     predictor: Predictor
     preprocess: Preprocess
     batch_size: int
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """What results say of it."""
-        return {"checkpoint": str(self.path), "backend": self.predictor.backend}
 
 
 def open_model(

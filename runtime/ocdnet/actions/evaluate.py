@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ocdnet.actions.detection import open_model
@@ -10,20 +11,28 @@ from ocdnet.actions.session import session
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.steps import eval_preprocess
-from ocdnet.files import write_json
 from ocdnet.metrics import Counts, ImageMatch
 from ocdnet.postprocess import DBPostprocessor
+from ocdnet.runs.files import RESULTS
+from ocdnet.runs.records import (
+    EvaluateResult,
+    ImageScores,
+    Kpi,
+    MatchCounts,
+    Thresholds,
+    write_results,
+)
 from ocdnet.runs.samples import Showcase
 
 
-def run(loaded: Loaded) -> dict[str, Any]:
+def run(loaded: Loaded) -> EvaluateResult:
     """Score a checkpoint, an ONNX file or an engine.
 
     Args:
         loaded: a spec checked for `evaluate`.
 
     Returns:
-        hmean, precision, recall and counts; results.json also holds every image's.
+        What results.json holds, without the images' scores.
 
     Raises:
         UserError: bad data or model, or a model made for other images than the spec's.
@@ -43,35 +52,30 @@ def run(loaded: Loaded) -> dict[str, Any]:
             postprocess,
             batch_size=opened.batch_size,
         )
-        for annotation, found, match in rows:
+        for annotation, detections, match in rows:
             counts += match.counts
             images.append(_image_row(annotation, match))
-            showcase.add(annotation, found.polygons, match)
-        told = scores(counts)
-        here.status.write("RUNNING", "Test metrics generated.", told)
-        summary = {
-            "action": "evaluate",
-            **told,
-            "counts": _counts(counts),
-            "images": len(images),
-            **opened.told,
-            "thresholds": {"thresh": postprocess.thresh, "box_thresh": postprocess.box_thresh},
-            "results": str(here.folder / "results.json"),
-        }
+            showcase.add(annotation, detections.polygons, match)
+        here.status.write("RUNNING", "Test metrics generated.", Kpi(**scores(counts)))
+        result = EvaluateResult(
+            action="evaluate",
+            **scores(counts),
+            counts=MatchCounts(**_counts(counts)),
+            images=len(images),
+            checkpoint=str(opened.path),
+            backend=opened.predictor.backend,
+            thresholds=Thresholds(thresh=postprocess.thresh, box_thresh=postprocess.box_thresh),
+            results=str(here.folder / RESULTS),
+            per_image=tuple(images),
+        )
         showcase.write(here.folder, counts.hmean)
-        write_json(here.folder / "results.json", summary | {"per_image": images})
-        return summary
+        write_results(here.folder, result)
+        return replace(result, per_image=None)
 
 
-def _counts(counts: Counts) -> dict[str, int]:
+def _counts(counts: Counts) -> dict[str, Any]:
     return {"matched": counts.matched, "gt_care": counts.gt_care, "det_care": counts.det_care}
 
 
-def _image_row(annotation: Annotation, match: ImageMatch) -> dict[str, Any]:
-    return {
-        "image": str(annotation.image),
-        "hmean": match.hmean,
-        "precision": match.precision,
-        "recall": match.recall,
-        **_counts(match.counts),
-    }
+def _image_row(annotation: Annotation, match: ImageMatch) -> ImageScores:
+    return ImageScores(image=str(annotation.image), **scores(match), **_counts(match.counts))

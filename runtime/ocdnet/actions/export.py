@@ -24,6 +24,8 @@ from ocdnet.errors import EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing
 from ocdnet.models.quantized import to_float
 from ocdnet.runs.files import onnx_beside
+from ocdnet.runs.printed import ExportResult, Tensor
+from ocdnet.runs.records import Kpi
 
 LOG = logging.getLogger("ocdnet")
 LEAST_OPSET = 19
@@ -32,7 +34,7 @@ TOLERANCE = 1e-3
 """Largest difference of a probability between torch and the exported file."""
 
 
-def run(loaded: Loaded) -> dict[str, Any]:
+def run(loaded: Loaded) -> ExportResult:
     """Write an ONNX file: input `input` float32[batch, 3, H, W], output `pred` [batch, 1, H, W].
 
     The batch size is dynamic, the image size fixed; `metadata_props` holds the preprocessing.
@@ -64,16 +66,15 @@ def run(loaded: Loaded) -> dict[str, Any]:
             _describe(temporary, preprocess, checkpoint, loaded.experiment.model.backbone)
             LOG.info("Comparing the exported network with the checkpoint's.")
             difference = _parity(predictor, temporary, preprocess)
-        here.status.write("RUNNING", f"Exported {target}.", {"max_difference": difference})
-        return {
-            "action": "export",
-            "onnx_file": str(target),
-            "input": {"name": "input", "shape": ["batch", 3, config.height, config.width]},
-            "output": {"name": "pred", "shape": ["batch", 1, config.height, config.width]},
-            "opset": opset,
-            "img_mode": mode,
-            "max_difference": difference,
-        }
+        here.status.write("RUNNING", f"Exported {target}.", Kpi(max_difference=difference))
+        return ExportResult(
+            onnx_file=str(target),
+            input=Tensor(name="input", shape=("batch", 3, config.height, config.width)),
+            output=Tensor(name="pred", shape=("batch", 1, config.height, config.width)),
+            opset=opset,
+            img_mode=mode,
+            max_difference=difference,
+        )
 
 
 def _write(model: torch.nn.Module, path: Path, config: ExportConfig, opset: int) -> None:

@@ -21,6 +21,8 @@ from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import read_image
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing
+from ocdnet.runs.printed import BatchRange, EngineResult, Tensor
+from ocdnet.runs.records import Kpi
 
 LOG = logging.getLogger("ocdnet")
 TOLERANCE = 5e-3
@@ -36,7 +38,7 @@ class Precise:
 
     Attributes:
         path: the file.
-        report: what the result says of it.
+        report: fields of the result that tell of it.
         calibration: digest of an INT8 engine's calibration.
         image: one that it was calibrated on.
     """
@@ -47,7 +49,7 @@ class Precise:
     image: Path | None = None
 
 
-def run(loaded: Loaded) -> dict[str, Any]:
+def run(loaded: Loaded) -> EngineResult:
     """Write an engine and `<engine>.json`, which describes it and its input.
 
     Args:
@@ -78,21 +80,22 @@ def run(loaded: Loaded) -> dict[str, Any]:
                 LOG.info("Comparing the engine with the ONNX file.")
                 differences = _compared(source, engine, file, precise.image, config.gpu_id)
                 write_engine(sidecar, engine)
-        here.status.write("RUNNING", f"Built {target}.", differences)
-        return {
-            "action": "gen_trt_engine",
-            "trt_engine": str(target),
-            "sidecar": str(beside(target)),
-            "backend": choice.kind,
-            "why": choice.why,
-            "note": NOTES[choice.kind],
-            "precision": config.tensorrt.data_type,
-            "input": {"name": source.predictor.input, "shape": _shape(config)},
-            "batch": source.batch._asdict(),
-            "without_effect": idle,
+        here.status.write("RUNNING", f"Built {target}.", Kpi(**differences))
+        return EngineResult(
+            trt_engine=str(target),
+            sidecar=str(beside(target)),
+            backend=choice.kind,
+            why=choice.why,
+            note=NOTES[choice.kind],
+            precision=config.tensorrt.data_type,
+            input=Tensor(
+                name=source.predictor.input, shape=("batch", 3, config.height, config.width)
+            ),
+            batch=BatchRange(**source.batch._asdict()),
+            without_effect=tuple(idle),
             **precise.report,
             **differences,
-        }
+        )
 
 
 def _precise(
@@ -104,25 +107,25 @@ def _precise(
         from ocdnet.actions.calibration_cache import calibrated
         from ocdnet.quantization.qdq import insert_qdq
 
-        found = calibrated(source, config.tensorrt.calibration)
+        calibration = calibrated(source, config.tensorrt.calibration)
         # OpenVINO accepts signed activations, too, but 2026.4 computes wrong values with them.
         signed = kind == "tensorrt"
         report = insert_qdq(
             source.path,
             path,
-            found.ranges,
+            calibration.ranges,
             activations="int8" if signed else "uint8",
             skip=sorted(kept),
         )
-        told = {
+        fields = {
             "cal_cache_file": config.tensorrt.calibration.cal_cache_file,
-            "calibration_images": len(found.images),
-            "calibration_reused": found.reused,
+            "calibration_images": len(calibration.images),
+            "calibration_reused": calibration.reused,
             "layers_quantized": len(report.quantized),
-            "layers_left": report.left,
+            "layers_left": tuple(report.left),
         }
-        image = found.images[0] if found.images else None
-        return Precise(path=path, report=told, calibration=found.digest, image=image)
+        image = calibration.images[0] if calibration.images else None
+        return Precise(path=path, report=fields, calibration=calibration.digest, image=image)
     if wanted == "FP16" or kept:
         from ocdnet.backends.float16 import cast
 
@@ -151,7 +154,7 @@ def _described(
 
 def _compared(
     source: Source, engine: Engine, file: Path, image: Path | None, gpu: int
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The largest and the mean difference of the engine's probabilities from the ONNX file's.
 
     On an image of noise; an INT8 engine on a calibration image, as noise is beyond its ranges.
@@ -196,10 +199,6 @@ def _close(predictor: Predictor) -> None:
     close = getattr(getattr(predictor, "buffers", None), "close", None)
     if close is not None:
         close()
-
-
-def _shape(config: GenTrtEngineConfig) -> list[Any]:
-    return ["batch", 3, config.height, config.width]
 
 
 def _refuse_existing(target: Path) -> None:

@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,13 +21,14 @@ from ocdnet.errors import DataError
 from ocdnet.files import write_text
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress_bar import tracked
+from ocdnet.runs.printed import InferenceResult
 from ocdnet.visualize import RED, draw_polygons, probability_image, write_image
 
 LOG = logging.getLogger("ocdnet")
 _SHOWN = 10
 
 
-def run(loaded: Loaded) -> dict[str, Any]:
+def run(loaded: Loaded) -> InferenceResult:
     """Write `<stem>.txt`, `<stem>_result.jpg` and `<stem>_pred.jpg` for every image of a folder.
 
     A line of the text file is `x1,y1,...,score`, in pixels of the original image.
@@ -71,16 +71,16 @@ def run(loaded: Loaded) -> dict[str, Any]:
         boxes = [found for _, found in done]
         if not boxes:
             raise _none_readable(images)
-        return {
-            "action": "inference",
-            "images": len(boxes),
-            "boxes": sum(boxes),
-            "skipped": [str(image) for image in sorted(skipped)[:_SHOWN]],
-            "skipped_images": len(skipped),
-            **opened.told,
-            "results_dir": str(here.folder),
-            "overlays": str(here.folder / "*_result.jpg"),
-        }
+        return InferenceResult(
+            images=len(boxes),
+            boxes=sum(boxes),
+            skipped=tuple(str(image) for image in sorted(skipped)[:_SHOWN]),
+            skipped_images=len(skipped),
+            checkpoint=str(opened.path),
+            backend=opened.predictor.backend,
+            results_dir=str(here.folder),
+            overlays=str(here.folder / "*_result.jpg"),
+        )
 
 
 def _write(stem: Path, prediction: Prediction, postprocess: DBPostprocessor, img_mode: str) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from ocdnet.config.spec import Loaded
 from ocdnet.data.steps import eval_preprocess
 from ocdnet.devices import torch_device
 from ocdnet.errors import DataError, SpecError
-from ocdnet.files import replacing, write_json
+from ocdnet.files import replacing
 from ocdnet.models.factory import build_model
+from ocdnet.runs.files import RESULTS
+from ocdnet.runs.records import Measured, PruneResult, ThinnedLayer, write_results
 from ocdnet.weights import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_checkpoint
 
 LOG = logging.getLogger("ocdnet")
@@ -30,7 +34,7 @@ _IMAGE = (1, 3, 736, 1280)
 """Input for which operations are counted: TAO's default size."""
 
 
-def run(loaded: Loaded) -> dict[str, Any]:
+def run(loaded: Loaded) -> PruneResult:
     """Write `pruned_<ch_sparsity>.pth`: the smaller weights, and the spec.
 
     Args:
@@ -66,22 +70,24 @@ def run(loaded: Loaded) -> dict[str, Any]:
         with replacing(target) as temporary:
             torch.save(content, temporary)
             # While the file has its temporary name: bad validation data leave no file behind.
-            old, new = _measured(loaded, (source.path, temporary))
-        before, after = before | old, after | new
-        here.status.write("RUNNING", f"Pruned into {target}.", kpi(after))
-        summary = {
-            "action": "prune",
-            "checkpoint": str(source.path),
-            "pruned_model": str(target),
-            **how,
-            "thinned_layers": len(cuts),
-            "before": before,
-            "after": after,
-            "results": str(here.folder / "results.json"),
-        }
-        layers = [{"layer": c.layer, "before": c.before, "after": c.after} for c in cuts]
-        write_json(here.folder / "results.json", summary | {"layers": layers})
-        return summary
+            old, new = _measured(loaded, {source.path: before, temporary: after})
+        here.status.write("RUNNING", f"Pruned into {target}.", kpi(new))
+        result = PruneResult(
+            checkpoint=str(source.path),
+            pruned_model=str(target),
+            ch_sparsity=config.ch_sparsity,
+            round_to=config.round_to,
+            p=config.p,
+            thinned_layers=len(cuts),
+            before=old,
+            after=new,
+            results=str(here.folder / RESULTS),
+            layers=tuple(
+                ThinnedLayer(layer=cut.layer, before=cut.before, after=cut.after) for cut in cuts
+            ),
+        )
+        write_results(here.folder, result)
+        return replace(result, layers=None)
 
 
 def _source(config: PruneConfig) -> Checkpoint:
@@ -150,10 +156,15 @@ def _cost(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def _measured(loaded: Loaded, models: tuple[Path, Path]) -> list[dict[str, Any]]:
-    """Latency and scores of both networks."""
+def _measured(loaded: Loaded, costs: Mapping[Path, dict[str, Any]]) -> list[Measured]:
+    """What both networks cost, and how they score, as evaluate runs them."""
     experiment = loaded.experiment
     data = experiment.dataset.validate_dataset
     device = torch_device(1, [experiment.prune.gpu_id])
-    predictors = [TorchPredictor(path, experiment.model, device) for path in models]
-    return side_by_side(predictors, eval_preprocess(data.args), data, "pruning")
+    predictors = [TorchPredictor(path, experiment.model, device) for path in costs]
+    sizes = [cost["megabytes"] for cost in costs.values()]
+    models = side_by_side(predictors, sizes, eval_preprocess(data.args), data, "pruning")
+    return [
+        replace(model, parameters=cost["parameters"], gflops=cost["gflops"])
+        for model, cost in zip(models, costs.values(), strict=True)
+    ]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from ocdnet.actions.quantize_backends import BACKENDS, Quantized
 from ocdnet.actions.scoring import kpi, side_by_side
 from ocdnet.actions.session import session
 from ocdnet.config.experiment import Experiment
 from ocdnet.config.spec import Loaded
-from ocdnet.files import write_json
+from ocdnet.runs.files import RESULTS
+from ocdnet.runs.records import Measured, QuantizedLayers, QuantizeResult, write_results
 
 LOG = logging.getLogger("ocdnet")
 
 
-def run(loaded: Loaded) -> dict[str, Any]:
+def run(loaded: Loaded) -> QuantizeResult:
     """Quantize a checkpoint (torchao, modelopt.pytorch) or an ONNX file (modelopt.onnx).
 
     Args:
@@ -40,25 +40,23 @@ def run(loaded: Loaded) -> dict[str, Any]:
             raise
         LOG.info("%s", made.note)
         here.status.write("RUNNING", f"Quantized into {made.path}.", kpi(after))
-        summary = {
-            "action": "quantize",
-            "backend": config.backend,
-            "mode": made.mode,
-            "algorithm": config.algorithm,
-            "model_path": config.model_path,
-            "quantized_model": str(made.path),
-            "layers": {"quantized": len(made.quantized), "left": list(made.left)},
-            "before": before,
-            "after": after,
-            "note": made.note,
-            "results": str(here.folder / "results.json"),
-        }
-        write_json(here.folder / "results.json", summary)
-        return summary
+        result = QuantizeResult(
+            backend=config.backend,
+            mode=made.mode,
+            algorithm=config.algorithm,
+            model_path=config.model_path,
+            quantized_model=str(made.path),
+            layers=QuantizedLayers(quantized=len(made.quantized), left=tuple(made.left)),
+            before=before,
+            after=after,
+            note=made.note,
+            results=str(here.folder / RESULTS),
+        )
+        write_results(here.folder, result)
+        return result
 
 
-def _measured(made: Quantized, experiment: Experiment) -> list[dict[str, Any]]:
+def _measured(made: Quantized, experiment: Experiment) -> list[Measured]:
     data = experiment.dataset.validate_dataset
-    told = side_by_side([made.before, made.after], made.preprocess, data, "quantization")
-    sizes = ({"megabytes": round(size, 3)} for size in made.megabytes)
-    return [size | row for size, row in zip(sizes, told, strict=True)]
+    models = [made.before, made.after]
+    return side_by_side(models, made.megabytes, made.preprocess, data, "quantization")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class Quantized:
     quantized: Sequence[str]
     left: Sequence[str]
     megabytes: tuple[float, float]
-    mode: str
+    mode: Literal["static_ptq", "weight_only_ptq"]
     note: str
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from ocdnet.data.preprocess import Preprocess
 from ocdnet.metrics import Counts, ImageMatch, match_image
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress_bar import tracked
+from ocdnet.runs.metric_names import SCORES
+from ocdnet.runs.records import Kpi, Measured
 
 _ROUNDS = 5
-SCORES = ("hmean", "precision", "recall")
 
 
 def scored(
@@ -49,41 +51,49 @@ def scored(
 
 
 def side_by_side(
-    predictors: Sequence[Predictor], preprocess: Preprocess, data: ValidateData, change: str
-) -> list[dict[str, Any]]:
-    """Latency and scores of a model before and after a change.
+    predictors: Sequence[Predictor],
+    megabytes: Sequence[float],
+    preprocess: Preprocess,
+    data: ValidateData,
+    change: str,
+) -> list[Measured]:
+    """Size, latency and scores of a model before and after a change.
 
     Args:
         predictors: before and after.
+        megabytes: of each.
         preprocess: of both.
         data: the validation data; without paths there are no scores.
         change: what was done to the model, for the progress line.
 
     Returns:
-        `milliseconds` an image, and with validation data `hmean`, `precision`, `recall`, `images`.
+        Size and time, and with validation data the scores and the number of images.
 
     Raises:
         DataError: validation data that cannot be read.
     """
     times = seconds_side_by_side(predictors, preprocess)
-    told: list[dict[str, Any]] = [{"milliseconds": round(1000 * time, 2)} for time in times]
+    models = [
+        Measured(megabytes=round(size, 3), milliseconds=round(1000 * time, 2))
+        for size, time in zip(megabytes, times, strict=True)
+    ]
     if not data.data_path:
-        return told
+        return models
     annotations = index_dataset(data.data_path, data.args.ignore_tags)
-    for row, predictor, when in zip(told, predictors, ("before", "after"), strict=True):
-        counts = counts_of(predictor, preprocess, annotations, f"evaluating {when} {change}")
-        row.update(scores(counts), images=len(annotations))
-    return told
+    for at, when in enumerate(("before", "after")):
+        counts = counts_of(predictors[at], preprocess, annotations, f"evaluating {when} {change}")
+        models[at] = replace(models[at], **scores(counts), images=len(annotations))
+    return models
 
 
-def scores(counts: Counts) -> dict[str, float]:
-    """The three scores, by their names in results and status.json."""
-    return {"hmean": counts.hmean, "precision": counts.precision, "recall": counts.recall}
+def scores(counted: Counts | ImageMatch | Measured) -> dict[str, Any]:
+    """The three scores, by their names in records."""
+    return {name: getattr(counted, name) for name in SCORES}
 
 
-def kpi(row: Mapping[str, Any]) -> dict[str, float] | None:
-    """The scores in a row of `side_by_side`; None if it has none."""
-    return {name: row[name] for name in SCORES} if SCORES[0] in row else None
+def kpi(model: Measured) -> Kpi | None:
+    """A model's scores for a status line; None where it was not scored."""
+    return None if model.hmean is None else Kpi(**scores(model))
 
 
 def counts_of(

@@ -18,7 +18,8 @@ from ocdnet.config.spec import Loaded
 from ocdnet.errors import DataError, RunError, UserError
 from ocdnet.files import os_fault, write_text
 from ocdnet.ranks import is_rank_zero
-from ocdnet.runs.status import StatusWriter, WarningLines, last_state
+from ocdnet.runs.files import EXPERIMENT, STATUS
+from ocdnet.runs.status import STARTING, StatusWriter, WarningLines, last_state
 from ocdnet.spec_keys import TRAIN_WORKERS
 
 LOG = logging.getLogger("ocdnet")
@@ -63,9 +64,9 @@ def session(loaded: Loaded, first_error: FirstError = _own_error) -> Iterator[Se
     """
     folder = spec.results_dir(loaded.experiment, loaded.action)
     if is_rank_zero():
-        write_text(folder / "experiment.yaml", spec.to_yaml(spec.dump(loaded)))
-    status = StatusWriter(folder / "status.json", enabled=is_rank_zero())
-    status.write("STARTED", f"Starting OCDNet {loaded.action}.")
+        write_text(folder / EXPERIMENT, spec.to_yaml(spec.dump(loaded)))
+    status = StatusWriter(folder / STATUS, enabled=is_rank_zero())
+    status.write("STARTED", f"{STARTING} {loaded.action}.")
     warnings = WarningLines(status)
     LOG.addHandler(warnings)
     try:

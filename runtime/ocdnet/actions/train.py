@@ -18,11 +18,14 @@ from ocdnet.config.train import TrainConfig
 from ocdnet.data.datamodule import DetectionData
 from ocdnet.devices import training_devices
 from ocdnet.errors import RunError
-from ocdnet.files import write_json
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
 from ocdnet.ranks import is_rank_zero
-from ocdnet.training.checkpoints import BEST, EPOCHS, EpochCheckpoints, clear_leftovers
+from ocdnet.runs.files import BEST, EPOCHS, STATUS
+from ocdnet.runs.metric_names import KPIS
+from ocdnet.runs.printed import DryRunResult, Timing
+from ocdnet.runs.records import BestMetric, Metrics, TrainAction, TrainResult, write_results
+from ocdnet.training.checkpoints import EpochCheckpoints, clear_leftovers
 from ocdnet.training.folder_lock import locked_folder
 from ocdnet.training.loggers import run_loggers
 from ocdnet.training.module import DetectionModule
@@ -37,21 +40,23 @@ from ocdnet.weights import load_pretrained, load_pruned, read_checkpoint
 LOG = logging.getLogger("ocdnet")
 
 
-def run(loaded: Loaded) -> dict[str, Any]:
+def run(loaded: Loaded) -> TrainResult | DryRunResult:
     """Train a detector, or resume a training.
 
     Args:
         loaded: a spec checked for `train` or `retrain`.
 
     Returns:
-        The content of results.json: folder, best checkpoint and its metric, all checkpoints.
+        What results.json holds: folder, best checkpoint and its metric, all checkpoints. Of a
+        dry run how long a run would take.
 
     Raises:
         UserError: bad data, a folder that holds another run, missing hardware, a run that failed.
     """
     experiment = loaded.experiment
     train = experiment.train
-    folder = spec.results_dir(experiment, loaded.action)
+    action: TrainAction = loaded.action  # type: ignore[assignment]
+    folder = spec.results_dir(experiment, action)
     given = train.resume_training_checkpoint_path
     resume = Path(given) if given else None
     devices = training_devices(train.num_gpus, train.gpu_ids, train.num_nodes)
@@ -87,18 +92,21 @@ def run(loaded: Loaded) -> dict[str, Any]:
         )
         _fit(trainer, module, data, resume)
         if train.is_dry_run:
-            told = {"action": loaded.action, "dry_run": True, "results_dir": str(here.folder)}
-            return told | {"timing": _timing(trainer, data, train)}
-        result = _result(trainer, here.folder, loaded.action)
+            return DryRunResult(
+                action=action,
+                results_dir=str(here.folder),
+                timing=_timing(trainer, data, train),
+            )
+        result = _result(trainer, here.folder, action)
         if is_rank_zero():
-            write_json(here.folder / "results.json", result)
+            write_results(here.folder, result)
         return result
 
 
 def _hold(folder: Path, resume: Path | None, stack: ExitStack) -> None:
     """Lock the folder while the run lasts; raises SpecError if it holds another run."""
     refuse_used(folder, resume)
-    held = stack.enter_context(locked_folder(folder / "status.json"))
+    held = stack.enter_context(locked_folder(folder / STATUS))
     if resume is None and not held:
         refuse_running(folder)
 
@@ -132,40 +140,38 @@ def _fit(
         raise KeyboardInterrupt from None
 
 
-def _result(trainer: pl.Trainer, folder: Path, action: str) -> dict[str, Any]:
+def _result(trainer: pl.Trainer, folder: Path, action: TrainAction) -> TrainResult:
     callback = trainer.checkpoint_callback
     if not isinstance(callback, EpochCheckpoints) or callback.best_epoch is None:
         raise RunError("nothing-trained", "Training ended before its first epoch did")
-    metrics = {
-        name: float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name in ("train_loss", "hmean", "precision", "recall")
+    metrics: dict[str, Any] = {
+        name: float(value) for name, value in trainer.callback_metrics.items() if name in KPIS
     }
-    return {
-        "action": action,
-        "results_dir": str(folder),
-        "epochs": trainer.current_epoch,
-        "best_epoch": callback.best_epoch,
-        "best_metric": {"name": callback.metric, "value": callback.best},
-        "best_checkpoint": str(folder / BEST),
-        "checkpoints": sorted(path.name for path in folder.glob(EPOCHS)),
-        "last_metrics": metrics,
-    }
+    return TrainResult(
+        action=action,
+        results_dir=str(folder),
+        epochs=trainer.current_epoch,
+        best_epoch=callback.best_epoch,
+        best_metric=BestMetric(name=callback.metric, value=callback.best),
+        best_checkpoint=str(folder / BEST),
+        checkpoints=tuple(sorted(path.name for path in folder.glob(EPOCHS))),
+        last_metrics=Metrics(**metrics),
+    )
 
 
-def _timing(trainer: pl.Trainer, data: DetectionData, config: TrainConfig) -> dict[str, float]:
+def _timing(trainer: pl.Trainer, data: DetectionData, config: TrainConfig) -> Timing:
     """Seconds of an epoch and of the whole run, estimated from the batches of a dry run."""
     times = next(one for one in trainer.callbacks if isinstance(one, StepTimes))
     steps, batches = data.batches(trainer.world_size)
     step, validation = _typical(times.train), batches * _typical(times.validate)
     epoch = steps * step + validation / config.validation_interval
-    return {
-        "step_seconds": round(step, 3),
-        "steps_per_epoch": steps,
-        "validation_seconds": round(validation, 1),
-        "epoch_seconds": round(epoch, 1),
-        "run_seconds": round(config.num_epochs * epoch, 1),
-    }
+    return Timing(
+        step_seconds=round(step, 3),
+        steps_per_epoch=steps,
+        validation_seconds=round(validation, 1),
+        epoch_seconds=round(epoch, 1),
+        run_seconds=round(config.num_epochs * epoch, 1),
+    )
 
 
 def _typical(times: list[float]) -> float:

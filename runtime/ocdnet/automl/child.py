@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import subprocess
 import sys
@@ -12,16 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ocdnet.errors import Exit, UserError
+from ocdnet.errors import UserError
 from ocdnet.files import os_fault
+from ocdnet.runs.files import STATUS
 from ocdnet.runs.history import Epoch, history
+from ocdnet.runs.printed import failure, kind_of
 from ocdnet.runs.status import last_state
 
 TRAIN = (sys.executable, "-m", "ocdnet.cli.main", "train")
 """What trains; the spec and its overrides follow."""
-STATUS = "status.json"
 LOG, PRINTED = "log.txt", "train.json"
 _LOCK = ".lock"
 _POLL_SECONDS = 0.3
@@ -167,25 +166,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _error(folder: Path, code: int) -> UserError:
     """What the process said of its failure; of one that was killed, that it was."""
-    told = _printed_error(folder / PRINTED)
-    if told is None:
-        told = {
-            "code": "trial-died",
-            "message": f"The training was ended by signal {-code}"
-            if code < 0
-            else f"The training ended with exit code {code}",
-            "hint": f"See {folder / LOG}. Most often memory ran out."
-            if code < 0
-            else f"See {folder / LOG}.",
-        }
-    error = UserError(**told)
-    error.exit_code = Exit(code) if code in set(Exit) else Exit.RUN
-    return error
-
-
-def _printed_error(path: Path) -> dict[str, Any] | None:
     try:
-        error = json.loads(path.read_bytes())["error"]
-        return {name: error.get(name) for name in ("code", "message", "got", "expected", "hint")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        printed = failure((folder / PRINTED).read_bytes(), code)
+    except OSError:
+        printed = None
+    if printed is not None:
+        return printed
+    killed = code < 0
+    error = UserError(
+        "trial-died",
+        f"The training was ended by signal {-code}"
+        if killed
+        else f"The training ended with exit code {code}",
+        hint=f"See {folder / LOG}." + " Most often memory ran out." * killed,
+    )
+    error.exit_code = kind_of(code)
+    return error

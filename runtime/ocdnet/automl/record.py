@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,22 @@ from ocdnet.automl import child
 from ocdnet.automl.study import BASELINE, Search, best, counted, exclusive, masked
 from ocdnet.automl.trial import last_values
 from ocdnet.config import spec
-from ocdnet.files import link, write_json, write_text
+from ocdnet.files import link, write_text
 from ocdnet.runs.files import BEST, BEST_SPEC
-from ocdnet.runs.searches import COMPLETE, FAILED, METRICS, PRUNED, RUNNING
+from ocdnet.runs.metric_names import METRICS, Metric
+from ocdnet.runs.progress import numbers
+from ocdnet.runs.records import Kpi, write_results
+from ocdnet.runs.searches import (
+    COMPLETE,
+    FAILED,
+    PRUNED,
+    RUNNING,
+    SearchOptions,
+    SearchResult,
+    Trial,
+    TrialStates,
+    TrialSummary,
+)
 from ocdnet.runs.status import StatusWriter
 from ocdnet.tree import keys
 from ocdnet.tree.yaml_io import inline_yaml
@@ -35,7 +50,7 @@ _FEWEST = 4
 """Whole trials before it can be said which parameter matters."""
 
 
-class Record:
+class Recorder:
     """Writes what a search came to so far.
 
     Args:
@@ -55,104 +70,92 @@ class Record:
     def ended(self, number: int) -> None:
         """Say how a trial ended: a line on stderr, one in status.json, and the files."""
         result = self.write()
-        row = next((row for row in self.rows() if row["trial"] == number), None)
-        if row is None:
+        trial = next((trial for trial in result.trials or () if trial.trial == number), None)
+        if trial is None:
             return  # it was interrupted, and waits to be taken up
-        told = f"{self._name(number)} {row['state']}: {_told(row, self.search.metric)}"
-        found = result["best"]
-        if found:
-            told += f"  (best {found['value']:.6g}, trial {found['trial']})"
-        LOG.info(told)
-        kpi: dict[str, float] = {name: row[name] for name in METRICS if name in row}
-        total: dict[str, Any] = {}
-        if self.search.trials is not None:
-            total["trials"] = self.search.trials
-        self.status.write("RUNNING", told, kpi or None, trial=number, **total)
+        text = f"{self._name(number)} {trial.state}: {_ending(trial, self.search.metric)}"
+        if result.best is not None:
+            text += f"  (best {result.best.value:.6g}, trial {result.best.trial})"
+        LOG.info(text)
+        measured: dict[str, Any] = dict(numbers(trial, METRICS))
+        kpi = Kpi(**measured) if measured else None
+        self.status.write("RUNNING", text, kpi, trial=number, trials=self.search.trials)
 
-    def write(self) -> dict[str, Any]:
-        """Write the files; what results.json holds, less its trials."""
+    def write(self) -> SearchResult:
+        """Write the files; what results.json holds."""
         # Looking and writing are one: nobody writes an older state over a newer one.
         with exclusive(self.search.folder):
-            rows, result = self.rows(), self._result()
-            write_json(self.search.folder / "results.json", result | {"trials": rows})
+            result = self._result()
+            write_results(self.search.folder, result)
             return result
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The trials that count and have begun, in order."""
-        begun = [trial for trial in counted(self.study) if trial.state in _STATES]
-        return [self._row(trial) for trial in begun]
-
-    def _row(self, trial: FrozenTrial) -> dict[str, Any]:
+    def _trial(self, trial: FrozenTrial) -> Trial:
         attributes = trial.user_attrs
-        row = {
-            "trial": trial.number,
-            "state": _STATES[trial.state],
-            "baseline": bool(attributes.get(BASELINE)),
-            "value": trial.value,
-            "settings": attributes.get("settings", {}),
-            "epochs": attributes.get("epochs", 0),
-            "seconds": attributes.get("seconds"),
-            "folder": attributes.get("folder"),
-            "host": attributes.get("host"),
-            "error": attributes.get("error"),
+        pruned = trial.state == TrialState.PRUNED
+        return Trial(
+            trial=trial.number,
+            state=_STATES[trial.state],
+            baseline=bool(attributes.get(BASELINE)),
+            value=None if pruned else trial.value,
+            settings=attributes.get("settings", {}),
+            epochs=attributes.get("epochs", 0),
+            seconds=attributes.get("seconds"),
+            folder=attributes.get("folder"),
+            host=attributes.get("host"),
+            error=attributes.get("error"),
+            stopped=attributes.get("stopped", "pruned") if pruned else None,
             **self._kpis(trial),
-        }
-        if trial.state == TrialState.PRUNED:
-            row["stopped"] = attributes.get("stopped", "pruned")
-            row["value"] = None
-        return {name: value for name, value in row.items() if value is not None}
+        )
 
     @staticmethod
-    def _kpis(trial: FrozenTrial) -> dict[str, float]:
-        found: dict[str, float] | None = trial.user_attrs.get("kpis")
+    def _kpis(trial: FrozenTrial) -> dict[str, Any]:
+        kpis: dict[str, Any] | None = trial.user_attrs.get("kpis")
         folder = trial.user_attrs.get("folder")
-        if found is None and folder and trial.state == TrialState.COMPLETE:
-            found = last_values(child.epochs_of(Path(folder)))  # its searcher was killed
-        return found or {}
+        if kpis is None and folder and trial.state == TrialState.COMPLETE:
+            kpis = dict(last_values(child.epochs_of(Path(folder))))  # its searcher was killed
+        return kpis or {}
 
-    def _result(self) -> dict[str, Any]:
-        trials, search = counted(self.study), self.search
-        states = [_STATES[trial.state] for trial in trials if trial.state in _STATES]
-        found = best(trials, search)
-        base = next((trial for trial in trials if trial.user_attrs.get(BASELINE)), None)
-        result: dict[str, Any] = {
-            "action": "automl",
-            "results_dir": str(search.folder),
-            "metric": search.metric,
-            "direction": search.direction,
-            "states": {name: states.count(name) for name in (COMPLETE, PRUNED, FAILED, RUNNING)},
-            "best": self._brief(found),
-            "baseline": self._brief(base),
-            "importance": self._importance(),
-            "search": self._settings(),
-        }
-        if found is not None:
-            result |= self._keep_best(found)
-        return result
+    def _result(self) -> SearchResult:
+        counting, search = counted(self.study), self.search
+        begun = [trial for trial in counting if trial.state in _STATES]
+        states: Any = Counter(_STATES[trial.state] for trial in begun)
+        leader = best(counting, search)
+        base = next((trial for trial in counting if trial.user_attrs.get(BASELINE)), None)
+        result = SearchResult(
+            results_dir=str(search.folder),
+            metric=search.metric,
+            direction=search.direction,
+            states=TrialStates(**states),
+            best=self._summary(leader),
+            baseline=self._summary(base),
+            importance=self._importance(),
+            search=self._options(),
+            trials=tuple(self._trial(trial) for trial in begun),
+        )
+        return result if leader is None else self._keep_best(leader, result)
 
-    def _brief(self, trial: FrozenTrial | None) -> dict[str, Any] | None:
+    def _summary(self, trial: FrozenTrial | None) -> TrialSummary | None:
         if trial is None or trial.state not in _STATES:
             return None
-        row = self._row(trial)
-        kept = ("trial", "state", "value", "settings", "train_loss", "hmean", "folder")
-        return {name: row[name] for name in kept if name in row}
+        whole = self._trial(trial)
+        names = [item.name for item in fields(TrialSummary)]
+        return TrialSummary(**{name: getattr(whole, name) for name in names})
 
-    def _settings(self) -> dict[str, Any]:
+    def _options(self) -> SearchOptions:
         """What was asked for: enough to go on with it."""
         search = self.search
-        told = {
-            "searched": [parameter.key for parameter in search.parameters],
-            "asked": list(search.asked) or None,
-            "fixed": list(search.fixed) or None,
-            "trials": search.trials,
-            "epochs": search.epochs,
-            "minutes": search.minutes,
-            "sampler": search.sampler,
-            "pruner": search.pruner,
-            "storage": masked(search.storage) if search.storage else None,
-            "study": search.study if search.storage else None,
-        }
-        return {name: value for name, value in told.items() if value is not None}
+        return SearchOptions(
+            searched=tuple(parameter.key for parameter in search.parameters),
+            asked=tuple(search.asked) or None,
+            fixed=tuple(search.fixed) or None,
+            trials=search.trials,
+            epochs=search.epochs,
+            minutes=search.minutes,
+            sampler=search.sampler,
+            pruner=search.pruner,
+            storage=masked(search.storage) if search.storage else None,
+            study=search.study if search.storage else None,
+        )
 
     def _importance(self) -> dict[str, float]:
         """Share of each parameter in what tells good trials from others (PED-ANOVA)."""
@@ -163,14 +166,14 @@ class Record:
             return {}
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         try:
-            found = optuna.importance.get_param_importances(
+            shares = optuna.importance.get_param_importances(
                 self.study, evaluator=evaluator, params=varied
             )
         except (ValueError, RuntimeError):  # all values alike
             return {}
-        return {key: round(float(share), 4) for key, share in found.items()}
+        return {key: round(float(share), 4) for key, share in shares.items()}
 
-    def _keep_best(self, trial: FrozenTrial) -> dict[str, Any]:
+    def _keep_best(self, trial: FrozenTrial, result: SearchResult) -> SearchResult:
         """The best trial's spec, checked, and a link to its model where it is on this machine."""
         folder, attributes = self.search.folder, trial.user_attrs
         tree = spec.completed("train", self.search.tree)
@@ -181,12 +184,12 @@ class Record:
             f"# The best of a search: trial {trial.number}, {self.search.metric} {trial.value}.\n"
         )
         write_text(folder / BEST_SPEC, head + spec.to_yaml(spec_keys.masked(tree)))
-        told = {"best_spec": str(folder / BEST_SPEC)}
+        result = replace(result, best_spec=str(folder / BEST_SPEC))
         model = Path(attributes.get("folder", "")) / BEST
         if model.is_file():
             link(folder / BEST, Path(os.path.relpath(model, folder)))
-            told["best_checkpoint"] = str(folder / BEST)
-        return told
+            result = replace(result, best_checkpoint=str(folder / BEST))
+        return result
 
     def _name(self, number: int) -> str:
         """A trial's number, and its place among those that count."""
@@ -196,16 +199,18 @@ class Record:
         return f"[{place}{of}] trial {number}"
 
 
-def _told(row: Mapping[str, Any], metric: str) -> str:
+def _ending(trial: Trial, metric: Metric) -> str:
     """How a trial went, in a line."""
     parts: list[str] = []
-    if metric in row:
-        parts.append(f"{metric} {row.get('value', row[metric]):.6g}")
-    parts += [f"hmean {row['hmean']:.4f}"] if metric != "hmean" and "hmean" in row else []
-    parts.append(f"{row['epochs']} epochs" if row["epochs"] != 1 else "1 epoch")
-    parts += [f"{row['seconds']:.0f} s"] if "seconds" in row else []
-    parts += [f"stopped: {row['stopped']}"] if row.get("stopped") == "budget" else []
-    parts += [str(row["error"])] if "error" in row else []
+    last = trial.last(metric)
+    if last is not None:
+        parts.append(f"{metric} {last:.6g}")
+    if metric != "hmean" and trial.hmean is not None:
+        parts.append(f"hmean {trial.hmean:.4f}")
+    parts.append(f"{trial.epochs} epochs" if trial.epochs != 1 else "1 epoch")
+    parts += [f"{trial.seconds:.0f} s"] if trial.seconds is not None else []
+    parts += [f"stopped: {trial.stopped}"] if trial.stopped == "budget" else []
+    parts += [trial.error] if trial.error else []
     return "  ".join(parts)
 
 

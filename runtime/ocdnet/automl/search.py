@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ocdnet.automl import child
-from ocdnet.automl.record import Record
+from ocdnet.automl.record import Recorder
 from ocdnet.automl.study import (
     BASELINE,
     CONTINUES,
@@ -29,10 +30,13 @@ from ocdnet.automl.study import (
     storage_fault,
 )
 from ocdnet.automl.trial import TrialRun, Worker, again, worth
+from ocdnet.catalogue import SEARCH
 from ocdnet.config import spec
 from ocdnet.errors import RunError, UserError
 from ocdnet.files import write_text
-from ocdnet.runs.status import StatusWriter
+from ocdnet.runs.files import STATUS
+from ocdnet.runs.searches import SearchResult, TrialStates
+from ocdnet.runs.status import STARTING, StatusWriter
 from ocdnet.spec_keys import masked
 from ocdnet.tree import keys
 
@@ -44,7 +48,7 @@ _UNHOUSED_SECONDS = 60.0
 
 def run(
     search: Search, gpus: Sequence[str] = (), command: Sequence[str] = child.TRAIN
-) -> dict[str, Any]:
+) -> SearchResult:
     """Search until the budget is spent; a search that was killed goes on where it was.
 
     Args:
@@ -53,7 +57,7 @@ def run(
         command: what trains.
 
     Returns:
-        The content of results.json without its trials.
+        What results.json holds, without the trials.
 
     Raises:
         UserError: the first trial fails of its spec, its data or the machine; all trials fail;
@@ -61,36 +65,36 @@ def run(
     """
     study = open_study(search)
     write_text(search.spec_file, spec.to_yaml(masked(search.tree)))
-    status = StatusWriter(search.folder / "status.json")
-    status.write("STARTED", "Starting OCDNet automl.")
-    record = Record(search, study, status)
+    status = StatusWriter(search.folder / STATUS)
+    status.write("STARTED", f"{STARTING} {SEARCH}.")
+    recorder = Recorder(search, study, status)
     try:
-        _Searcher(search, study, record, gpus, command).work()
-        result = record.write()
-        if result["best"] is None and not result["states"]["running"]:
-            raise _nothing_found(result["states"])
+        _Searcher(search, study, recorder, gpus, command).work()
+        result = recorder.write()
+        if result.best is None and not result.states.running:
+            raise _nothing_found(result.states)
     except BaseException as error:
         fault = storage_fault(error, search)
         if fault is None:
-            record.write()
+            recorder.write()
         interrupted = isinstance(error, KeyboardInterrupt)
         status.write("FAILURE", "interrupted" if interrupted else str(fault or error))
         if fault is None:
             raise
         raise fault from error
-    elsewhere = result["states"]["running"]
+    elsewhere = result.states.running
     if elsewhere:  # whose searcher will say SUCCESS, perhaps at this moment
         LOG.info("The budget is spent; trials that run elsewhere: %d.", elsewhere)
     else:
-        status.write("SUCCESS", "automl finished successfully.")
-    return result
+        status.write("SUCCESS", f"{SEARCH} finished successfully.")
+    return replace(result, trials=None)
 
 
-def _nothing_found(states: Mapping[str, int]) -> UserError:
+def _nothing_found(states: TrialStates) -> UserError:
     return RunError(
         "no-trial-finished",
         "No trial was trained to its end",
-        got=", ".join(f"{count} {state}" for state, count in states.items() if count) or "no trial",
+        got=", ".join(f"{count} {state}" for state, count in states.counts.items()) or "no trial",
         expected="at least one within the budget",
         hint="Run the same command again with a larger budget: it goes on.",
     )
@@ -103,11 +107,11 @@ class _Searcher:
         self,
         search: Search,
         study: Study,
-        record: Record,
+        recorder: Recorder,
         gpus: Sequence[str],
         command: Sequence[str],
     ) -> None:
-        self.search, self.study, self.record = search, study, record
+        self.search, self.study, self.recorder = search, study, recorder
         self.stop, self.taking = threading.Event(), threading.Lock()
         minutes = search.minutes
         deadline = None if minutes is None else time.monotonic() + 60 * minutes
@@ -157,9 +161,9 @@ class _Searcher:
 
     def _loop(self, worker: Worker) -> None:
         while (run := self._next(worker)) is not None:
-            self.record.starts(run.trial.number, run.settings)
+            self.recorder.starts(run.trial.number, run.settings)
             if run.run():
-                self.record.ended(run.trial.number)
+                self.recorder.ended(run.trial.number)
             else:  # a training that a killed search left behind still lives in its folder
                 self._withdraw(run.trial)
             self._check_failures()
@@ -235,7 +239,7 @@ class _Searcher:
             value = worth(child.epochs_of(folder), self.search)
             if value is not None:
                 self.study.tell(trial.number, value, skip_if_finished=True)
-                self.record.ended(trial.number)
+                self.recorder.ended(trial.number)
                 return
         if not taken_up:
             again(self.study, trial)

@@ -24,7 +24,9 @@ from ocdnet.automl.sampler import SeededSampler
 from ocdnet.automl.space import Parameter
 from ocdnet.errors import EnvironmentFault, SpecError, UserError
 from ocdnet.files import os_fault
-from ocdnet.policy.routing import DIRECTIONS
+from ocdnet.runs.files import EXPERIMENT
+from ocdnet.runs.metric_names import DIRECTIONS, Direction, Metric, better
+from ocdnet.runs.searches import PRUNERS, SAMPLERS, Pruner, Sampler
 from ocdnet.tree import keys
 
 JOURNAL = "study.journal"
@@ -46,15 +48,15 @@ class Search:
     Attributes:
         tree: the complete spec that every trial starts from.
         folder: where the search writes.
-        metric: "train_loss" or "hmean".
+        metric: what judges trials.
         parameters: what is varied.
         asked: those of them that the user named.
         fixed: what the user wants left as it is.
         trials: how many, at most; None: no limit.
         epochs: of all trials together, at most.
         minutes: that this process searches, at most.
-        sampler: "tpe" or "random".
-        pruner: "asha", "hyperband" or "none".
+        sampler: where values come from.
+        pruner: what ends trials that are behind.
         workers: trials at a time in this process.
         storage: URL of a database; None: a journal in the folder.
         study: name in the database.
@@ -62,37 +64,33 @@ class Search:
 
     tree: Mapping[str, Any]
     folder: Path
-    metric: str
+    metric: Metric
     parameters: list[Parameter] = field(repr=False)
     asked: Sequence[str] = ()
     fixed: Sequence[str] = ()
     trials: int | None
     epochs: int | None = None
     minutes: float | None = None
-    sampler: str = "tpe"
-    pruner: str = "asha"
+    sampler: Sampler = SAMPLERS[0]
+    pruner: Pruner = PRUNERS[0]
     workers: int = 1
     storage: str | None = None
     study: str = NAME
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Direction:
         """Of the metric."""
         return DIRECTIONS[self.metric]
 
     @property
     def spec_file(self) -> Path:
         """The resolved spec that every trial starts from."""
-        return self.folder / "experiment.yaml"
+        return self.folder / EXPERIMENT
 
     @property
     def num_epochs(self) -> int:
         """Epochs of a whole trial."""
         return int(self.tree["train"]["num_epochs"])
-
-    def better(self, value: float, other: float) -> bool:
-        """Whether a value of the metric is better than another."""
-        return value > other if self.direction == "maximize" else value < other
 
 
 def open_study(search: Search) -> Study:
@@ -119,7 +117,7 @@ def open_study(search: Search) -> Study:
             return optuna.create_study(
                 storage=storage,
                 study_name=name,
-                direction=search.direction,  # type: ignore[arg-type]
+                direction=search.direction,
                 sampler=sampler,
                 pruner=pruner,
             )
@@ -161,13 +159,13 @@ def epochs_of(trials: Sequence[FrozenTrial]) -> int:
 
 def best(trials: Sequence[FrozenTrial], search: Search) -> FrozenTrial | None:
     """The whole trial with the best value; the first of several."""
-    found: FrozenTrial | None = None
+    leader: FrozenTrial | None = None
     for trial in trials:
         if trial.state != TrialState.COMPLETE or trial.value is None:
             continue
-        if found is None or search.better(trial.value, found.value or 0.0):
-            found = trial
-    return found
+        if leader is None or better(search.metric, trial.value, leader.value or 0.0):
+            leader = trial
+    return leader
 
 
 def _enqueue_baseline(study: Study, search: Search) -> None:

@@ -17,18 +17,18 @@ from ocdnet.automl import child
 from ocdnet.automl.study import BASELINE, CONTINUES, Search, counted, epochs_of
 from ocdnet.errors import Exit, UserError
 from ocdnet.ranks import cpus
+from ocdnet.runs.files import LATEST, trial_name
 from ocdnet.runs.history import Epoch
+from ocdnet.runs.metric_names import KPIS
 from ocdnet.spec_keys import GPU_IDS, NUM_GPUS, RESUME, TRAIN_RESULTS
 from ocdnet.tree.yaml_io import inline_yaml
 
 _PRUNED, _BUDGET, _INTERRUPTED = "pruned", "budget", "interrupted"
 _HOPELESS = frozenset({Exit.USAGE, Exit.SPEC, Exit.DATA, Exit.ENVIRONMENT})
 """Exit codes of a training that no other value of a parameter would mend."""
-_LATEST = "ocd_model_latest.pth"
 _LEFT_IN = "left_in"
 _PATIENCE_SECONDS = 30.0
 """The data workers of a training that was killed outlive it for some seconds."""
-_KPIS = ("train_loss", "hmean", "precision", "recall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +78,9 @@ class TrialRun:
     def __post_init__(self) -> None:
         attributes = self.trial.user_attrs
         self.baseline = bool(attributes.get(BASELINE))
-        self.folder = self.search.folder / f"trial_{self.trial.number:03d}"
+        self.folder = self.search.folder / trial_name(self.trial.number)
         left_in = attributes.get(_LEFT_IN)
-        if left_in and (Path(left_in) / _LATEST).exists():
+        if left_in and (Path(left_in) / LATEST).exists():
             self.folder = Path(left_in)  # go on with the training that was cut off
 
     def run(self) -> bool:
@@ -109,8 +109,8 @@ class TrialRun:
             changes["train.keep_checkpoints"] = 1  # the trials of a search would fill the disk
         if self.worker.gpu is not None:
             changes |= {NUM_GPUS: 1, GPU_IDS: [0]}
-        if (self.folder / _LATEST).exists():
-            changes[RESUME] = str(self.folder / _LATEST)
+        if (self.folder / LATEST).exists():
+            changes[RESUME] = str(self.folder / LATEST)
         overrides = [f"{key}={inline_yaml(value)}" for key, value in changes.items()]
         return [*self.worker.command, "-e", str(self.search.spec_file), *overrides]
 
@@ -140,8 +140,8 @@ class TrialRun:
     def _report(self, epochs: Sequence[Epoch]) -> bool:
         """Tell the study of the epochs that it has not heard of; whether one was measured."""
         # An epoch's loss comes a line after the epoch itself: before that it is not all there.
-        told = [epoch for epoch in epochs if "train_loss" in epoch.values]
-        news = [epoch for epoch in told if epoch.number > self.heard]
+        whole = [epoch for epoch in epochs if "train_loss" in epoch.values]
+        news = [epoch for epoch in whole if epoch.number > self.heard]
         measured = [epoch for epoch in news if self.search.metric in epoch.values]
         for epoch in measured:
             self.trial.report(epoch.values[self.search.metric], epoch.number)
@@ -197,7 +197,7 @@ def worth(epochs: Sequence[Epoch], search: Search) -> float | None:
 
 def last_values(epochs: Sequence[Epoch]) -> dict[str, float]:
     """The latest of each kpi."""
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for epoch in epochs:
-        found |= {name: epoch.values[name] for name in _KPIS if name in epoch.values}
-    return found
+        values |= {name: epoch.values[name] for name in KPIS if name in epoch.values}
+    return values

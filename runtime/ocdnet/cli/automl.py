@@ -7,6 +7,9 @@ from typing import Any
 import click
 
 from ocdnet.cli.shared import spec_file_option
+from ocdnet.runs.metric_names import DEFAULT_METRIC, METRICS
+from ocdnet.runs.searches import PRUNERS, SAMPLERS
+from ocdnet.runs.typed import to_json
 
 _EPILOG = """\b
 Examples:
@@ -45,8 +48,8 @@ Exit codes: as of train. 0: the budget is spent, or trials run elsewhere still (
 )
 @click.option(
     "--metric",
-    type=click.Choice(["train_loss", "hmean"]),
-    default="train_loss",
+    type=click.Choice(METRICS),
+    default=DEFAULT_METRIC,
     show_default=True,
     help="train_loss is minimized, hmean maximized.",
 )
@@ -58,15 +61,15 @@ Exit codes: as of train. 0: the budget is spent, or trials run elsewhere still (
 )
 @click.option(
     "--sampler",
-    type=click.Choice(["tpe", "random"]),
-    default="tpe",
+    type=click.Choice(SAMPLERS),
+    default=SAMPLERS[0],
     show_default=True,
     help="Where values come from.",
 )
 @click.option(
     "--pruner",
-    type=click.Choice(["asha", "hyperband", "none"]),
-    default="asha",
+    type=click.Choice(PRUNERS),
+    default=PRUNERS[0],
     show_default=True,
     help="What ends trials that are behind.",
 )
@@ -94,4 +97,4 @@ def automl(**given: Any) -> None:
     from ocdnet.cli.searching import run_search
     from ocdnet.cli.shared import print_json
 
-    print_json(run_search(**given))
+    print_json(to_json(run_search(**given)))

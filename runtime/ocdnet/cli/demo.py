@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from ocdnet.config import spec
-from ocdnet.errors import RunError, UserError
+from ocdnet.errors import RunError
 from ocdnet.files import write_text
+from ocdnet.runs.files import BEST
+from ocdnet.runs.parsing import loads, parse
+from ocdnet.runs.printed import ExportResult, InferenceResult, failure
+from ocdnet.runs.records import EvaluateResult, TrainResult
+from ocdnet.runs.typed import Result
+
+T = TypeVar("T", bound=Result)
 
 GOAL = 0.5
 """hmean on held-back scenes that the demo must reach."""
@@ -43,24 +49,24 @@ def run(out: Path, minutes: float) -> dict[str, Any]:
     spec_file = out / "spec.yaml"
     write_text(spec_file, spec.to_yaml(_spec(out, scenes, minutes)))
     started = time.monotonic()
-    _ocdnet("train", spec_file)
+    _ocdnet("train", spec_file, TrainResult)
     trained = (time.monotonic() - started) / 60
-    scored = _ocdnet("evaluate", spec_file)
-    exported = _ocdnet("export", spec_file)
-    predicted = _ocdnet("inference", spec_file)
-    hmean = scored["hmean"]
+    scored = _ocdnet("evaluate", spec_file, EvaluateResult)
+    exported = _ocdnet("export", spec_file, ExportResult)
+    predicted = _ocdnet("inference", spec_file, InferenceResult)
+    hmean = scored.hmean
     result = {
         "hmean": hmean,
         "goal": GOAL,
         "train_minutes": round(trained, 1),
-        "checkpoint": scored["checkpoint"],
-        "onnx_file": exported["onnx_file"],
-        "boxes": predicted["boxes"],
-        "overlays": predicted["overlays"],
+        "checkpoint": scored.checkpoint,
+        "onnx_file": exported.onnx_file,
+        "boxes": predicted.boxes,
+        "overlays": predicted.overlays,
         "spec": str(spec_file),
     }
-    click.echo(f"hmean on {scored['images']} held-back scenes: {hmean:.3f}", err=True)
-    click.echo(f"Look at the pictures: {predicted['overlays']}", err=True)
+    click.echo(f"hmean on {scored.images} held-back scenes: {hmean:.3f}", err=True)
+    click.echo(f"Look at the pictures: {predicted.overlays}", err=True)
     if hmean < GOAL:
         raise RunError(
             "demo-goal-missed",
@@ -74,7 +80,7 @@ def run(out: Path, minutes: float) -> dict[str, Any]:
 
 def _spec(out: Path, scenes: Path, minutes: float) -> dict[str, Any]:
     """One experiment file for all four actions: a small crop, bf16, a short schedule."""
-    checkpoint = str(out / "train" / "model_best.pth")
+    checkpoint = str(out / "train" / BEST)
     onnx_file = str(out / "export" / "detector.onnx")
     side = [_SIDE, _SIDE]
     return {
@@ -123,15 +129,14 @@ def _spec(out: Path, scenes: Path, minutes: float) -> dict[str, Any]:
     }
 
 
-def _ocdnet(action: str, spec_file: Path) -> dict[str, Any]:
-    """Run `ocdnet ACTION -e SPEC` as a process of its own; its document."""
+def _ocdnet(action: str, spec_file: Path, kind: type[T]) -> T:
+    """Run `ocdnet ACTION -e SPEC` as a process of its own; what it printed."""
     arguments = [action, "-e", str(spec_file)]
     click.echo(f"\n$ ocdnet {shlex.join(arguments)}", err=True)
     command = [sys.executable, "-m", "ocdnet.cli.main", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
-    document: dict[str, Any] = json.loads(done.stdout or "{}")
-    if done.returncode == 0:
-        return document
-    error = UserError(**document.get("error", {"code": "bug", "message": f"{action} failed"}))
-    error.exit_code = done.returncode  # type: ignore[assignment]
-    raise error
+    if done.returncode != 0:
+        error = failure(done.stdout, done.returncode)
+        raise error or RunError("step-failed", f"{action} failed")
+    result: T = parse(kind, loads(done.stdout), f"what {action} printed")
+    return result

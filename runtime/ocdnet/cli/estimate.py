@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ocdnet.catalogue import PLANNED
 from ocdnet.policy.plan_record import AutomlRoute, Estimate, Plan
+from ocdnet.runs.parsing import loads, parse
+from ocdnet.runs.printed import DryRunResult, Timing, failure
 from ocdnet.spec_keys import TRAIN_RESULTS
 from ocdnet.tree.yaml_io import inline_yaml
 
@@ -33,9 +32,9 @@ def with_estimate(plan: Plan, template: Path) -> Plan:
     if why_not is None:
         click.echo("Timing a few steps of training ...", err=True)
         timing = _timed(plan, template)
-        if "error" not in timing:
+        if isinstance(timing, Timing):
             return replace(plan, estimate=_estimate(plan, timing))
-        why_not = timing["error"]
+        why_not = timing
     return replace(plan, warnings=(*plan.warnings, f"No estimate of time: {why_not}"))
 
 
@@ -49,8 +48,8 @@ def _why_not(plan: Plan) -> str | None:
     return None
 
 
-def _timed(plan: Plan, template: Path) -> dict[str, Any]:
-    """`timing` of a dry run of the spec; `error` where that failed."""
+def _timed(plan: Plan, template: Path) -> Timing | str:
+    """The timing of a dry run of the spec; where that failed, why."""
     spec = plan.spec_file or str(template)
     changes = {} if plan.spec_file else dict(plan.spec_overrides)
     with tempfile.TemporaryDirectory(prefix="ocdnet-estimate-") as folder:
@@ -62,31 +61,31 @@ def _timed(plan: Plan, template: Path) -> dict[str, Any]:
                 command, capture_output=True, text=True, check=False, timeout=_SECONDS
             )
         except subprocess.TimeoutExpired:
-            return {"error": f"a few steps took over {_SECONDS / 60:.0f} minutes."}
-    try:
-        printed = json.loads(done.stdout)
-    except ValueError:
-        return {"error": f"`train` ended with exit code {done.returncode}."}
-    if "error" in printed:
-        return {"error": printed["error"]["message"] + ". " + (printed["error"]["hint"] or "")}
-    return dict(printed["timing"])
+            return f"a few steps took over {_SECONDS / 60:.0f} minutes."
+    if done.returncode == 0:
+        result: DryRunResult = parse(DryRunResult, loads(done.stdout), "what train printed")
+        return result.timing
+    error = failure(done.stdout, done.returncode)
+    if error is None:
+        return f"`train` ended with exit code {done.returncode}."
+    return f"{error.message}. {error.hint or ''}"
 
 
-def _estimate(plan: Plan, timing: Mapping[str, float]) -> Estimate:
+def _estimate(plan: Plan, timing: Timing) -> Estimate:
     """Seconds of a step, an epoch, a run and all of it, and the last in words."""
     route, trials = plan.route, 1
     if isinstance(route, AutomlRoute):
         trials = route.budget.automl_max_recommendations
-    seconds = trials * timing["run_seconds"]
+    seconds = trials * timing.run_seconds
     minutes = math.ceil(seconds / 60)
     text = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
     words = f"About {text} on this machine"
     if trials > 1:
         words += f" for {trials} trials one after the other; trials that are behind end early"
     return Estimate(
-        step_seconds=timing["step_seconds"],
-        epoch_seconds=timing["epoch_seconds"],
-        run_seconds=timing["run_seconds"],
+        step_seconds=timing.step_seconds,
+        epoch_seconds=timing.epoch_seconds,
+        run_seconds=timing.run_seconds,
         total_seconds=round(seconds, 1),
         in_words=f"{words}.",
     )

@@ -21,6 +21,7 @@ from ocdnet.cli.shared import print_json, program, spec_file_option
 from ocdnet.cli.spec import spec
 from ocdnet.errors import Exit, Interrupted, UsageError, UserError
 from ocdnet.install import missing_package
+from ocdnet.runs.typed import to_json
 from ocdnet.version import VERSION
 
 _EXITS = "\n".join(f"  {code} {code.meaning}" for code in Exit)
@@ -58,7 +59,7 @@ def _action_command(action: Action) -> click.Command:
     def command(spec_file: Path, overrides: tuple[str, ...]) -> None:
         from ocdnet.cli.running import run_action
 
-        print_json(run_action(action, spec_file, overrides))
+        print_json(to_json(run_action(action, spec_file, overrides)))
 
     return command
 

@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocdnet.cli.shared import program
 from ocdnet.errors import Exit
-from ocdnet.policy.next import FollowUp, follow_ups, resumption
-from ocdnet.runs.jobs import RunFolder, run_folders
-from ocdnet.runs.searches import STATES
+
+if TYPE_CHECKING:
+    from ocdnet.policy.next import FollowUp
+    from ocdnet.runs.jobs import RunFolder
 
 _MOST_CHARACTERS = 5000
 _MOST_NAMES = 5
@@ -71,35 +72,39 @@ def next_(results_dir: Path) -> None:
 
     Exit codes: 0 told; 4 no such folder, or no job in it.
     """
+    from ocdnet.policy.next import follow_ups
 
     def row(job: RunFolder) -> dict[str, Any]:
         following = follow_ups(job, results_dir, program())
-        told = _bounded(following)
         about = {"action": job.action, "folder": str(job.folder), "state": job.progress.state}
-        return about | told | _why_none(job, following)
+        return about | _bounded(following) | _why_none(job, following)
 
     _print(results_dir, row)
 
 
 def _print(root: Path, row_of: Callable[[RunFolder], dict[str, Any]]) -> None:
     """The rows that fit into a bounded document, in order, and the folders of those left out."""
-    found = run_folders(root)
+    from ocdnet.runs.jobs import run_folders
+
+    jobs = run_folders(root)
     shown: list[dict[str, Any]] = []
     left = _MOST_CHARACTERS
-    for job in found:
+    for job in jobs:
         row = row_of(job)
         left -= len(json.dumps(row, indent=2))
         if shown and left < 0:
             break
         shown.append(row)
     document: dict[str, Any] = {"results_dir": str(root), "jobs": shown}
-    if len(found) > len(shown):
-        document["left_out"] = _few([job.folder.name for job in found[len(shown) :]])
+    if len(jobs) > len(shown):
+        document["left_out"] = _few([job.folder.name for job in jobs[len(shown) :]])
     click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
 def _row(job: RunFolder) -> dict[str, Any]:
     """A job as JSON, without what is not known."""
+    from ocdnet.policy.next import resumption
+
     progress = job.progress
     resumed = resumption(job, program())
     silent = job.silent_for if job.unfinished else None
@@ -125,24 +130,24 @@ def _row(job: RunFolder) -> dict[str, Any]:
 
 def _search(job: RunFolder) -> dict[str, Any]:
     """What a search came to: its trials, the best of them, and the one at work."""
-    told = job.search
-    if told is None:
+    search = job.search
+    if search is None:
         return {}
-    best, work = told.best, job.trial if job.running else None
-    counts = {state: told.count(state) for state in STATES if told.count(state)}
+    best, work = search.best, job.trial if job.running else None
+    total = search.search.trials
     return {
-        "metric": told.metric,
-        "trials": counts | ({"of": told.total} if told.total else {}),
+        "metric": search.metric,
+        "trials": search.states.counts | ({"of": total} if total else {}),
         "best_trial": best
-        and {"trial": best.number, told.metric: best.value, "settings": dict(best.settings)},
-        "baseline": told.baseline.value if told.baseline else None,
+        and {"trial": best.trial, search.metric: best.value, "settings": dict(best.settings)},
+        "baseline": search.baseline.value if search.baseline else None,
         "trial_at_work": work and {"epoch": work.epoch or 0, "epochs": work.epochs},
     }
 
 
 def _files(job: RunFolder) -> dict[str, Any]:
     files = job.files
-    told = {
+    row = {
         "best": files.best.name if files.best else None,
         "checkpoints": len(files.checkpoints),
         "latest": files.latest.name if files.latest else None,
@@ -152,7 +157,7 @@ def _files(job: RunFolder) -> dict[str, Any]:
         "engines": _few([str(path) for path in job.models("engine")]),
         "predictions": files.predictions,
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in row.items() if value}
 
 
 def _follow_up(item: FollowUp) -> dict[str, Any]:
@@ -195,22 +200,24 @@ def _duration(seconds: float | None) -> str | None:
 
 def _follow(root: Path) -> None:
     """A line for each job that changed, until none is running."""
-    told: dict[Path, tuple[Any, ...]] = {}
+    from ocdnet.runs.jobs import run_folders
+
+    seen: dict[Path, tuple[Any, ...]] = {}
     readable = ""
     while True:
-        found = run_folders(root)
-        for job in found:
+        jobs = run_folders(root)
+        for job in jobs:
             now = (job.progress, job.files, job.perhaps_killed)
-            if told.get(job.folder) == now:
+            if seen.get(job.folder) == now:
                 continue
-            told[job.folder] = now
+            seen[job.folder] = now
             row = _row(job)
             click.echo(json.dumps(row, allow_nan=False))
             line = _progress_line(row)
             if line != readable:  # a job may change in its files alone
                 click.echo(line, err=True)
             readable = line
-        if not any(job.running for job in found):
+        if not any(job.running for job in jobs):
             return
         time.sleep(_POLL_SECONDS)
 

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ocdnet.catalogue import Action
 from ocdnet.cli.shared import program
@@ -18,14 +17,16 @@ from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
 from ocdnet.errors import UserError
 from ocdnet.ranks import is_rank_zero
+from ocdnet.runs.files import STATUS
 from ocdnet.runs.status import last_state
+from ocdnet.runs.typed import Result
 
 LOG = logging.getLogger("ocdnet")
 _REPORTED = ("train", "evaluate")
 
 
-def run_action(action: Action, spec_file: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """Load the spec and run the action; logs and whatever libraries print go to stderr.
+def run_action(action: Action, spec_file: Path, overrides: Sequence[str]) -> Result:
+    """What an action came to; its logs, and whatever libraries print, go to stderr.
 
     Training and evaluation leave a report, also where they fail.
 
@@ -38,7 +39,7 @@ def run_action(action: Action, spec_file: Path, overrides: Sequence[str]) -> dic
     with contextlib.redirect_stdout(sys.stderr):
         run = getattr(importlib.import_module(module), function)
         with _reported(action, loaded):
-            result: dict[str, Any] = run(loaded)
+            result: Result = run(loaded)
     return result
 
 
@@ -63,7 +64,7 @@ def _finish_undisturbed() -> None:
 def _report(action: Action, loaded: Loaded, after: str) -> None:
     """Write the folder's page, unless the action was refused: the folder may be another run's."""
     folder = spec.results_dir(loaded.experiment, loaded.action)
-    ended = is_rank_zero() and last_state(folder / "status.json") == after
+    ended = is_rank_zero() and last_state(folder / STATUS) == after
     if action.section in _REPORTED and ended:
         write_page(folder)
 
@@ -73,11 +74,11 @@ def write_page(folder: Path) -> None:
     from ocdnet.report.page import REPORT, write_report
 
     try:
-        told = write_report(folder, folder / REPORT, program())
+        written = write_report(folder, folder / REPORT, program())
     except UserError as error:
         LOG.warning("No report: %s", error)
         return
-    LOG.info("Report: %s", told["report"])
+    LOG.info("Report: %s", written["report"])
 
 
 def log_to_stderr() -> None:

@@ -20,6 +20,9 @@ from ocdnet.config import spec
 from ocdnet.errors import EnvironmentFault, SpecError, UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.routing import RECOMMENDATIONS
+from ocdnet.runs.files import RESULTS
+from ocdnet.runs.metric_names import Metric
+from ocdnet.runs.searches import Pruner, Sampler, SearchResult
 from ocdnet.spec_keys import VALIDATE_DATA
 
 LOG = logging.getLogger("ocdnet")
@@ -32,15 +35,15 @@ def run_search(
     trials: int | None,
     epochs: int | None,
     minutes: float | None,
-    metric: str,
+    metric: Metric,
     asked: Sequence[str],
     fixed: Sequence[str],
-    sampler: str,
-    pruner: str,
+    sampler: Sampler,
+    pruner: Pruner,
     workers: int,
     storage: str | None,
     study: str | None,
-) -> dict[str, Any]:
+) -> SearchResult:
     """Check what is asked for, search, and write the report.
 
     Raises:
@@ -77,7 +80,7 @@ def run_search(
         try:
             return run(search, _gpus(workers))
         finally:
-            if (search.folder / "results.json").is_file():
+            if (search.folder / RESULTS).is_file():
                 write_page(search.folder)
 
 

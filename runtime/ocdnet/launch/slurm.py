@@ -10,11 +10,11 @@ from ocdnet.launch.job import Launch, PlannedJob, gpu_overrides
 from ocdnet.launch.mounts import has_relative
 from ocdnet.launch.template import fill
 from ocdnet.notes import Notes
+from ocdnet.runs.files import LATEST
 from ocdnet.spec_keys import RESUME, TRAIN_WORKERS, results_folder
 from ocdnet.tree import keys
 from ocdnet.tree.yaml_io import inline_yaml
 
-_LATEST = "ocd_model_latest.pth"
 _CPUS = 8
 """For each process, where the spec leaves the number of workers open."""
 
@@ -56,7 +56,7 @@ def _latest(job: PlannedJob) -> str | None:
     if not job.entry.trains or job.search or job.section.get("is_dry_run"):
         return None  # a search goes on by itself
     folder = results_folder(job.results_dir, job.section.get("results_dir", ""), "train")
-    return os.path.abspath(f"{folder}/{_LATEST}")  # noqa: PTH100 - Path.absolute keeps ..
+    return os.path.abspath(f"{folder}/{LATEST}")  # noqa: PTH100 - Path.absolute keeps ..
 
 
 def _cpus(job: PlannedJob) -> int:

@@ -14,9 +14,9 @@ from ocdnet.notes import Notes
 from ocdnet.policy.image_size import size_changes
 from ocdnet.policy.parents import Choice, Context, resolve
 from ocdnet.policy.summary import free_results_dir
-from ocdnet.runs.files import BEST_SPEC, is_file
-from ocdnet.runs.jobs import EXPERIMENT, SECTIONS, TRAINING, RunFolder, named
-from ocdnet.runs.searches import Searched
+from ocdnet.runs.files import BEST_SPEC, EXPERIMENT, is_file
+from ocdnet.runs.jobs import SECTIONS, TRAINING, RunFolder, named
+from ocdnet.runs.searches import SearchResult
 from ocdnet.spec_keys import TRAIN_RESULTS
 from ocdnet.tree import keys
 from ocdnet.tree.yaml_io import inline_yaml
@@ -135,32 +135,31 @@ def _step(job: RunFolder, root: Path, program: str, entry: Action) -> _Step | No
 
 def _search_again(job: RunFolder, program: str) -> FollowUp:
     """The search once more: it goes on where it was cut off."""
-    told = job.search.told if job.search else {}
+    options = job.search.search if job.search else None
     words = [program, SEARCH, "-e", shlex.quote(str(job.folder / EXPERIMENT))]
     words += ["--metric", job.search.metric] if job.search else []
     for name in ("trials", "epochs", "minutes", "sampler", "pruner", "study"):
-        if name in told:
-            words += [f"--{name}", shlex.quote(str(told[name]))]
+        value = getattr(options, name, None)
+        words += [] if value is None else [f"--{name}", shlex.quote(str(value))]
     for flag, name in (("--search", "asked"), ("--fix", "fixed")):
-        listed = told.get(name)
-        for key in listed if isinstance(listed, list) else ():  # anybody may have written the file
-            words += [flag, shlex.quote(str(key))]
+        for key in getattr(options, name, None) or ():
+            words += [flag, shlex.quote(key)]
     return FollowUp(
         action=SEARCH,
         takes=None,
         why="The same search goes on: finished trials are not repeated.",
         command=" ".join(words),
-        needs=("--storage URL",) if "study" in told else (),
+        needs=("--storage URL",) if options is not None and options.study else (),
     )
 
 
-def _train_longer(job: RunFolder, search: Searched, program: str) -> FollowUp:
+def _train_longer(job: RunFolder, search: SearchResult, program: str) -> FollowUp:
     """A training with the best trial's settings."""
     best, notes = search.best, Notes()
     folder = free_results_dir(str(named(job.folder).parent), "train", notes)
     spec = str(job.folder / BEST_SPEC)
     words = [program, "train", "-e", shlex.quote(spec), _override("results_dir", folder)]
-    number = best.number if best else "?"
+    number = best.trial if best else "?"
     return FollowUp(
         action="train",
         takes=spec,

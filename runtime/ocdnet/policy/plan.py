@@ -34,7 +34,8 @@ from ocdnet.policy.plan_record import (
 from ocdnet.policy.request import Request, no_action
 from ocdnet.policy.settings import settled
 from ocdnet.policy.summary import folder_of, promised_files, summary
-from ocdnet.runs.jobs import EXPERIMENT
+from ocdnet.runs.files import EXPERIMENT
+from ocdnet.runs.metric_names import DEFAULT_METRIC
 from ocdnet.spec_keys import NUM_GPUS, SECRETS, masked
 from ocdnet.tree import keys, yaml_io
 
@@ -150,7 +151,7 @@ def _search_flags(
     if case.runner != SEARCH_HERE or not isinstance(route, AutomlRoute):
         return ()
     flags = ["--trials", str(route.budget.automl_max_recommendations)]
-    if route.metric != routing.METRIC:
+    if route.metric != DEFAULT_METRIC:
         flags += ["--metric", route.metric]
     count = keys.get(tree, NUM_GPUS)
     if isinstance(count, int) and count > 1:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from ocdnet.catalogue import PLANNED
+from ocdnet.runs.metric_names import Direction, LogAlias, Metric
 from ocdnet.runs.typed import Bounds, Pattern, Record, SchemaVersion, Size
 
 Seconds = Annotated[float, Bounds(minimum=0)]
@@ -59,13 +61,13 @@ class AutomlRoute(Record):
     skill_dir: str
     """This skill's folder, which that skill reads."""
 
-    metric: Literal["train_loss", "hmean"]
+    metric: Metric
     """What the search optimises."""
 
-    log_alias: Literal["train_loss_epoch", "hmean"]
+    log_alias: LogAlias
     """The metric's name in the training log."""
 
-    direction: Literal["minimize", "maximize"]
+    direction: Direction
 
     monitor: Literal["hmean"]
     """What validates the selected checkpoint."""
@@ -143,8 +145,8 @@ class Plan(Record):
 
     schema_version: SchemaVersion = 1
 
-    action: str
-    """What will be done: an action, resume or default_specs."""
+    action: Annotated[str, Pattern(f"^({'|'.join(PLANNED)})$")]
+    """What will be done."""
 
     summary: Annotated[str, Size(least=1)]
     """One sentence for the user to confirm."""

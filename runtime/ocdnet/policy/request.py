@@ -12,11 +12,10 @@ from typing import Any, Literal
 from ocdnet.catalogue import PLANNED
 from ocdnet.errors import UsageError
 from ocdnet.policy.checks import SAME_AS, choice, one_line, said_once, short
-from ocdnet.runs.searches import METRICS
+from ocdnet.runs.metric_names import METRICS, Metric
 from ocdnet.tree.keys import leaves, nearest
 
 Policy = Literal["on", "off"]
-Metric = Literal["train_loss", "hmean"]
 
 ACTIONS = tuple(PLANNED)
 """What can be planned."""

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
 from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case, SearchRunner
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.plan_record import AutomlRoute, Budget, ParameterRange
 from ocdnet.policy.request import Policy
 from ocdnet.policy.words import Words
+from ocdnet.runs.metric_names import DEFAULT_METRIC, DIRECTIONS, LOG_ALIASES, MONITOR
 from ocdnet.spec_keys import NUM_EPOCHS
 from ocdnet.tree import nodes
 
 AUTOML_SKILL = "tao-skill-bank:tao-run-automl"
 INSTALL = "npx skills add https://github.com/NVIDIA/skills --skill tao-run-automl"
-METRIC: Literal["train_loss"] = "train_loss"
-LOG_ALIAS: Literal["train_loss_epoch"] = "train_loss_epoch"
-MONITOR: Literal["hmean"] = "hmean"
 RECOMMENDATIONS = 10
 """Trials of a search whose budget the user does not name."""
-DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
-    METRIC: "minimize",
-    MONITOR: "maximize",
-}
-_ALIASES: dict[str, Literal["train_loss_epoch", "hmean"]] = {
-    METRIC: LOG_ALIAS,
-    MONITOR: MONITOR,
-}
 
 
 def choose(case: Case, words: Words) -> SearchRunner | None:
@@ -121,13 +110,13 @@ def automl_route(case: Case, runner: SearchRunner, draft: Draft) -> AutomlRoute:
     schema = case.skill.schema(case.entry.spec)
     skill_found_at = _installed()
     absent = skill_found_at is None and runner == BY_SKILL
-    metric = case.request.metric or METRIC
+    metric = case.request.metric or DEFAULT_METRIC
     return AutomlRoute(
         runner=runner,
         skill=AUTOML_SKILL,
         skill_dir=str(case.skill.root),
         metric=metric,
-        log_alias=_ALIASES[metric],
+        log_alias=LOG_ALIASES[metric],
         direction=DIRECTIONS[metric],
         monitor=MONITOR,
         budget=Budget(

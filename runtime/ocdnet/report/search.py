@@ -8,12 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from ocdnet.report.charts import Chart, Dots, scatter
+from ocdnet.runs.metric_names import better
 from ocdnet.runs.progress import shortened
-from ocdnet.runs.searches import COMPLETE, FAILED, PRUNED, Searched, Trial
+from ocdnet.runs.searches import COMPLETE, PRUNED, RUNNING, SearchResult, Trial
 from ocdnet.tree.yaml_io import inline_yaml
 
 _MOST_ROWS, _MOST_SLICES = 200, 8
 _LONGEST = 60
+_LONGEST_SECONDS = 1e9
 _LOG_SPAN = 30.0
 """Values that span more than this factor are shown on a logarithmic axis."""
 
@@ -39,80 +41,79 @@ class SearchPart:
     rows: list[list[str]] = field(default_factory=list)
 
 
-def search_part(search: Searched) -> SearchPart:
+def search_part(search: SearchResult) -> SearchPart:
     """What to show of a search."""
-    keys = sorted({str(key) for trial in search.trials for key in trial.settings})
-    whole = search.count(COMPLETE)
+    keys = sorted({key for trial in search.begun for key in trial.settings})
+    whole = search.states.complete
     charts = [_history(search), *(_slice(search, key) for key in keys[:_MOST_SLICES])]
     return SearchPart(
         facts=list(_facts(search)),
         charts=[chart for chart in charts if chart],
         shares=[
-            (key, f"{share:.0%}", round(100 * min(1.0, max(0.0, share)), 1))
+            (shortened(key), f"{share:.0%}", round(100 * share, 1))
             for key, share in sorted(search.importance.items(), key=lambda pair: -pair[1])
         ],
         about_shares="The share of each parameter in what tells good trials from the others "
         f"(PED-ANOVA), from {whole} whole trials: of few trials it is a hint.",
         headers=["trial", "state", search.metric, *_hmean(search), "epochs", "time", *keys],
-        rows=[_row(trial, search, keys) for trial in search.trials[:_MOST_ROWS]],
+        rows=[_row(trial, search, keys) for trial in search.begun[:_MOST_ROWS]],
     )
 
 
-def _facts(search: Searched) -> Iterator[tuple[str, str]]:
+def _facts(search: SearchResult) -> Iterator[tuple[str, str]]:
     best, base = search.best, search.baseline
     if best is not None and best.value is not None:
-        yield f"best {search.metric}", f"{best.value:.4g} in trial {best.number}"
+        yield f"best {search.metric}", f"{best.value:.4g} in trial {best.trial}"
         if best.hmean is not None and search.metric != "hmean":
             yield "its hmean", f"{best.hmean:.4f}"
     if base is not None and base.value is not None:
-        yield "the spec as it was", f"{base.value:.4g} in trial {base.number}"
-    of = f" of {search.total}" if search.total else ""
+        yield "the spec as it was", f"{base.value:.4g} in trial {base.trial}"
+    of = f" of {search.search.trials}" if search.search.trials else ""
     yield (
         "trials",
-        f"{len(search.trials)}{of}: "
+        f"{len(search.begun)}{of}: "
         + ", ".join(
-            f"{count} {name}"
-            for name in (COMPLETE, PRUNED, FAILED)
-            if (count := search.count(name)) or name == COMPLETE
+            f"{count} {state}"
+            for state, count in ({COMPLETE: 0} | search.states.counts).items()
+            if state != RUNNING
         ),
     )
-    seconds = [trial.seconds for trial in search.trials if trial.seconds is not None]
+    seconds = [trial.seconds for trial in search.begun if trial.seconds is not None]
     if seconds:
-        yield "time of all trials", str(timedelta(seconds=round(sum(seconds))))
-    for name in ("sampler", "pruner"):
-        if name in search.told:
-            yield name, shortened(str(search.told[name]))
+        yield "time of all trials", _duration(sum(seconds))
+    yield "sampler", search.search.sampler
+    yield "pruner", search.search.pruner
 
 
-def _history(search: Searched) -> Chart | None:
+def _history(search: SearchResult) -> Chart | None:
     """Each trial's value, and the best so far."""
-    whole = [t for t in search.trials if t.state == COMPLETE and t.value is not None]
-    ended = [t for t in search.trials if t.state == PRUNED and t.last is not None]
+    points: dict[str, list[tuple[float, float, str]]] = {COMPLETE: [], PRUNED: []}
+    for trial in search.begun:
+        last = trial.last(search.metric)
+        if trial.state in points and last is not None:
+            points[trial.state].append((trial.trial, last, _about(trial, last)))
     so_far: list[tuple[float, float, str]] = []
-    for trial in whole:
-        value = float(trial.value or 0.0)
-        if so_far:
-            pick = max if search.metric == "hmean" else min
-            value = pick(value, so_far[-1][1])
-        so_far.append((trial.number, value, ""))
+    for number, value, _ in points[COMPLETE]:
+        improved = not so_far or better(search.metric, value, so_far[-1][1])
+        so_far.append((number, value if improved else so_far[-1][1], ""))
     return scatter(
         f"{search.metric} of each trial",
         "trial",
         [
-            Dots("whole trials", [(t.number, t.value or 0.0, _about(t, t.value)) for t in whole]),
-            Dots("ended early", [(t.number, t.last or 0.0, _about(t, t.last)) for t in ended]),
+            Dots("whole trials", points[COMPLETE]),
+            Dots("ended early", points[PRUNED]),
             Dots("best so far", so_far, joined=True),
         ],
     )
 
 
-def _slice(search: Searched, key: str) -> Chart | None:
+def _slice(search: SearchResult, key: str) -> Chart | None:
     """The metric over one parameter."""
     states = {COMPLETE: "whole trials", PRUNED: "ended early"}
     known = [
         (trial, trial.settings[key], last)
-        for trial in search.trials
-        if key in trial.settings and (last := _last(trial)) is not None
+        for trial in search.begun
+        if key in trial.settings and (last := trial.last(search.metric)) is not None
     ]
     numeric = all(type(value) in (int, float) for _, value, _ in known)
     names = [] if numeric else sorted({_short(value) for _, value, _ in known})
@@ -133,34 +134,34 @@ def _slice(search: Searched, key: str) -> Chart | None:
     return scatter(f"{search.metric} by {key.rpartition('.')[2]}", key, kinds, names, log=log)
 
 
-def _last(trial: Trial) -> float | None:
-    return trial.value if trial.state == COMPLETE else trial.last
+def _about(trial: Trial, value: float, key: str = "", setting: Any = None) -> str:
+    by = f", {key.rpartition('.')[2]} {_short(setting)}" if key else ""
+    return f"trial {trial.trial}{by}: {value:.4g}"
 
 
-def _about(trial: Trial, value: float | None, key: str = "", setting: Any = None) -> str:
-    told = f", {key.rpartition('.')[2]} {_short(setting)}" if key else ""
-    return f"trial {trial.number}{told}: {value:.4g}"
-
-
-def _hmean(search: Searched) -> list[str]:
-    other = search.metric != "hmean" and any(t.hmean is not None for t in search.trials)
+def _hmean(search: SearchResult) -> list[str]:
+    other = search.metric != "hmean" and any(t.hmean is not None for t in search.begun)
     return ["hmean"] if other else []
 
 
-def _row(trial: Trial, search: Searched, keys: list[str]) -> list[str]:
-    best = search.best is not None and trial.number == search.best.number
+def _row(trial: Trial, search: SearchResult, keys: list[str]) -> list[str]:
+    best = search.best is not None and trial.trial == search.best.trial
     marks = [*(["best"] if best else []), *(["as given"] if trial.baseline else [])]
-    last = _last(trial)
+    last = trial.last(search.metric)
     cells = [
-        str(trial.number) + (f" ({', '.join(marks)})" if marks else ""),
+        str(trial.trial) + (f" ({', '.join(marks)})" if marks else ""),
         trial.state + (f": {_short(trial.error)}" if trial.error else ""),
         "" if last is None else f"{last:.4g}",
     ]
     if _hmean(search):
         cells.append("" if trial.hmean is None else f"{trial.hmean:.4f}")
     cells.append(str(trial.epochs))
-    cells.append("" if trial.seconds is None else str(timedelta(seconds=round(trial.seconds))))
+    cells.append("" if trial.seconds is None else _duration(trial.seconds))
     return cells + [_short(trial.settings[key]) if key in trial.settings else "" for key in keys]
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(min(seconds, _LONGEST_SECONDS))))
 
 
 def _short(value: Any) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from ocdnet.catalogue import ACTIONS
 from ocdnet.policy.next import FollowUp, follow_ups
@@ -17,11 +15,14 @@ from ocdnet.report.charts import Chart, chart
 from ocdnet.report.pictures import Album, Picture
 from ocdnet.report.search import SearchPart, search_part
 from ocdnet.report.settings import Settings, settings
-from ocdnet.runs.files import is_file
-from ocdnet.runs.history import SCORES, Epoch, History, history
-from ocdnet.runs.jobs import RESULTS, STATUS, TRAINING, RunFolder, total_epochs
-from ocdnet.runs.progress import number, shortened
+from ocdnet.runs.files import EXPERIMENT, STATUS
+from ocdnet.runs.history import Epoch, History, history
+from ocdnet.runs.jobs import TRAINING, RunFolder, total_epochs
+from ocdnet.runs.metric_names import LOSS_TERMS, SCORES
+from ocdnet.runs.progress import numbers, shortened
+from ocdnet.runs.records import EvaluateResult, ImageScores, PruneResult, TrainResult
 from ocdnet.runs.samples import Samples, read_samples
+from ocdnet.runs.searches import SearchResult
 
 _CURVES: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("Scores on the validation images", {name: name for name in SCORES}),
@@ -36,7 +37,7 @@ _CURVES: tuple[tuple[str, Mapping[str, str]], ...] = (
     ),
     ("Learning rate", {"lr": "learning rate"}),
 )
-_COLUMNS = (*SCORES, "train_loss", "shrink_loss", "threshold_loss", "binary_loss", "lr")
+_COLUMNS = (*SCORES, "train_loss", *LOSS_TERMS, "lr")
 _STATES = {
     "SUCCESS": "finished",
     "FAILURE": "failed",
@@ -44,7 +45,6 @@ _STATES = {
     "STARTED": "started",
 }
 _MOST_FILES, _MOST_ROWS = 40, 20
-_MOST_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -117,29 +117,28 @@ def section(job: RunFolder, root: Path, program: str, album: Album) -> Section:
         program: the start of a command line, quoted for a shell.
         album: draws the pictures.
     """
-    told = history(job.folder / STATUS)
-    result = _result(job.folder / RESULTS)
+    past = history(job.folder / STATUS)
     of_search = search_part(job.search) if job.search else SearchPart()
     samples = read_samples(_model_folder(job))
-    scores = {**_numbers(result), **job.progress.kpis}
+    scores = {**numbers(job.result, SCORES), **job.progress.kpis}
     best = job.best.value if job.best and job.best.metric == "hmean" else scores.get("hmean")
-    curves = [chart(title, told.epochs, names) for title, names in _CURVES]
+    curves = [chart(title, past.epochs, names) for title, names in _CURVES]
     return Section(
         title=job.action or "unknown",
         folder=str(job.folder),
         state=_state(job),
         hmean="" if best is None else f"{best:.4f}",
-        facts=[*of_search.facts, *_facts(job, told, result)],
+        facts=[*of_search.facts, *_facts(job, past)],
         error=job.progress.error or "",
         charts=[*of_search.charts, *(curve for curve in curves if curve)],
-        epochs=_epochs(told.epochs, job),
+        epochs=_epochs(past.epochs, job),
         shares=of_search.shares,
         about_shares=of_search.about_shares,
         trials=Table(of_search.headers, of_search.rows) if of_search.rows else None,
-        images=_images(result.get("per_image")),
+        images=_images(job),
         about_pictures=_about(samples),
         galleries=_galleries(samples, album),
-        warnings=[*told.warnings, *job.notes, *_cut(told)],
+        warnings=[*past.warnings, *job.notes, *_cut(past)],
         settings=settings(job),
         files=_files(job.folder),
         commands=list(_commands(job, root, program)),
@@ -158,41 +157,43 @@ def _state(job: RunFolder) -> str:
     return _STATES.get(job.progress.state or "", "unknown")
 
 
-def _facts(job: RunFolder, told: History, result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(job: RunFolder, past: History) -> Iterator[tuple[str, str]]:
     progress, total = job.progress, total_epochs(job) if job.action in TRAINING else None
     if job.best:
         yield f"best {job.best.metric}", f"{job.best.value:.4f} in epoch {job.best.epoch}"
     elif job.action not in TRAINING:
-        yield from ((name, f"{value:.4f}") for name, value in _numbers(result).items())
-    counts = result.get("counts")
-    if isinstance(counts, Mapping) and "matched" in counts:
-        found, texts, kept = (counts.get(name) for name in ("matched", "gt_care", "det_care"))
-        yield "found", f"{found} of {texts} texts, in {kept} detections"
+        yield from ((name, f"{value:.4f}") for name, value in numbers(job.result, SCORES).items())
+    if isinstance(job.result, EvaluateResult):
+        counts = job.result.counts
+        yield (
+            "found",
+            f"{counts.matched} of {counts.gt_care} texts, in {counts.det_care} detections",
+        )
     if total:
         yield "epochs", f"{progress.epoch or 0} of {total}"
-    seconds = [epoch.seconds for epoch in told.epochs if epoch.seconds is not None]
+    seconds = [epoch.seconds for epoch in past.epochs if epoch.seconds is not None]
     if seconds:
         yield (
             "time",
             f"{_duration(sum(seconds))}, {_duration(sum(seconds) / len(seconds))} an epoch",
         )
-    if told.started:
-        yield "ran", f"{told.started} – {told.ended}"  # noqa: RUF001 - a span
-    for name in ("images", "checkpoint", "best_checkpoint", "thresholds"):
-        if name in result and not isinstance(result[name], list):
-            yield name.replace("_", " "), _text(result[name])
+    if past.started:
+        yield "ran", f"{past.started} – {past.ended}"  # noqa: RUF001 - a span
+    yield from _model_facts(job)
 
 
-def _text(value: Any) -> str:
-    """A value of an untrusted file in a few words."""
-    if isinstance(value, Mapping):
-        return shortened(", ".join(f"{name} {part}" for name, part in value.items()))
-    return shortened(str(value))
-
-
-def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
-    found = {name: number(result.get(name)) for name in SCORES}
-    return {name: value for name, value in found.items() if value is not None}
+def _model_facts(job: RunFolder) -> Iterator[tuple[str, str]]:
+    """The model that was made or scored, and on how many images by which thresholds."""
+    result = job.result
+    if isinstance(result, EvaluateResult):
+        yield "images", str(result.images)
+    if isinstance(result, EvaluateResult | PruneResult):
+        yield "checkpoint", shortened(result.checkpoint)
+    if isinstance(result, TrainResult | SearchResult) and result.best_checkpoint:
+        yield "best checkpoint", shortened(result.best_checkpoint)
+    if isinstance(result, EvaluateResult):
+        given = result.thresholds
+        yield "thresholds", f"thresh {given.thresh:g}, box_thresh {given.box_thresh:g}"
 
 
 def _epochs(epochs: Sequence[Epoch], job: RunFolder) -> Table | None:
@@ -217,23 +218,19 @@ def _value(value: float | None, score: bool) -> str:
     return f"{value:.4f}" if score else f"{value:.4g}"
 
 
-def _images(rows: Any) -> Table | None:
+def _images(job: RunFolder) -> Table | None:
     """The images of the lowest scores, of those that an evaluation tells of."""
-    if not isinstance(rows, list):
+    rows = job.result.per_image if isinstance(job.result, EvaluateResult) else None
+    if not rows:
         return None
-    known = [
-        row for row in rows if isinstance(row, Mapping) and number(row.get("hmean")) is not None
-    ]
-    known.sort(key=lambda row: (float(row["hmean"]), -(number(row.get("gt_care")) or 0)))
-    names = (*SCORES, "matched", "gt_care", "det_care")
-    table = [
-        [
-            shortened(str(row.get("image", ""))),
-            *(_value(number(row.get(name)), name in SCORES) for name in names),
-        ]
-        for row in known[:_MOST_ROWS]
-    ]
-    return Table(["image", *SCORES, "found", "texts", "detections"], table) if table else None
+    worst = sorted(rows, key=lambda row: (row.hmean, -row.gt_care))[:_MOST_ROWS]
+    headers = ["image", *SCORES, "found", "texts", "detections"]
+    return Table(headers, [_image_row(row) for row in worst])
+
+
+def _image_row(row: ImageScores) -> list[str]:
+    scores = (_value(value, True) for value in (row.hmean, row.precision, row.recall))
+    return [shortened(row.image), *scores, *map(str, (row.matched, row.gt_care, row.det_care))]
 
 
 def _about(samples: Samples | None) -> str:
@@ -250,19 +247,8 @@ def _galleries(samples: Samples | None, album: Album) -> list[Gallery]:
     return [Gallery(title, album.pictures(shown)) for title, shown in kinds if shown]
 
 
-def _cut(told: History) -> list[str]:
-    return [] if told.whole else ["status.json is large: epochs in its middle are not shown."]
-
-
-def _result(path: Path) -> Mapping[str, Any]:
-    """A results.json, empty where there is none that is one."""
-    try:
-        if not is_file(path) or path.stat().st_size > _MOST_BYTES:
-            return {}
-        result = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return result if isinstance(result, dict) else {}
+def _cut(past: History) -> list[str]:
+    return [] if past.whole else [f"{STATUS} is large: epochs in its middle are not shown."]
 
 
 def _files(folder: Path) -> Table | None:
@@ -301,7 +287,7 @@ def _commands(job: RunFolder, root: Path, program: str) -> Iterator[tuple[str, s
     """What each is for, and the line for a shell."""
     action = ACTIONS.get(job.action or "")
     if action is not None and job.experiment and action.section in ("train", "evaluate"):
-        spec = shlex.quote(str(job.folder / "experiment.yaml"))
+        spec = shlex.quote(str(job.folder / EXPERIMENT))
         anew = f"{action.section}.results_dir=NEW_FOLDER"
         yield "The same again", f"{program} {action.section} -e {spec} {anew}"
     for following in follow_ups(job, root, program):

@@ -1,4 +1,4 @@
-"""The files that a job left in its folder, told by their names."""
+"""The files that a job leaves in its folder, by their names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from pathlib import Path
 
 from ocdnet.catalogue import Model
 
-BEST = "model_best.pth"
-LATEST = "ocd_model_latest.pth"
+STATUS, EXPERIMENT, RESULTS = "status.json", "experiment.yaml", "results.json"
+SAMPLES = "samples.json"
+BEST, LATEST = "model_best.pth", "ocd_model_latest.pth"
+EPOCHS = "model_epoch_*_step_*.pth"
+"""Glob pattern of the epochs' checkpoints."""
+EPOCH_PATTERN = r"^model_epoch_\d{3,}_step_\d{5,}\.pth$"
+"""What their names match as we write them."""
 BEST_SPEC = "best_spec.yaml"
+TRIALS = "trial_*"
+"""Glob pattern of the folders of a search's trials."""
 ENGINE_SUFFIXES = (".engine", ".trt")
 _EPOCH = re.compile(r"model_epoch_(\d{1,6})_step_(\d{1,9})\.pth", re.ASCII)
 _MOST = 100_000
@@ -63,6 +70,16 @@ class RunFiles:
         best = () if self.best is None else (self.best,)
         groups = (best, self.pruned, self.quantized, self.onnx, self.engines, self.checkpoints)
         return [path.name for group in groups for path in group]
+
+
+def epoch_name(epoch: int, step: int) -> str:
+    """Name of the checkpoint of an epoch, which counts from 0, after so many steps in all."""
+    return f"model_epoch_{epoch:03d}_step_{step:05d}.pth"
+
+
+def trial_name(number: int) -> str:
+    """Name of the folder of a search's trial."""
+    return f"trial_{number:03d}"
 
 
 def epoch_of(path: Path) -> int | None:

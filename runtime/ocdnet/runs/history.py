@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ocdnet.runs.progress import epoch_in, numbers_in, seconds_in, shortened
-from ocdnet.runs.status import StatusLines, read_status
+from ocdnet.runs.metric_names import KPIS, LOSS_TERMS, SCORES
+from ocdnet.runs.progress import counted, numbers, seconds_in, shortened
+from ocdnet.runs.records import StatusLine
+from ocdnet.runs.status import TRAINED, VALIDATED, StatusLines, read_status
 
-SCORES = ("hmean", "precision", "recall")
 _MOST_WARNINGS = 50
+_OF_TRAINING = (*(name for name in KPIS if name not in SCORES), *LOSS_TERMS, "lr")
 
 
 @dataclass
@@ -56,8 +56,8 @@ def history(path: Path) -> History:
     except OSError:
         status = StatusLines([], whole=True, changed=0)
     lines = status.lines
-    messages = (line.get("message") for line in lines if line.get("verbosity") == "WARNING")
-    warnings = dict.fromkeys(shortened(text) for text in messages if isinstance(text, str))
+    messages = (line.message for line in lines if line.verbosity == "WARNING" and line.message)
+    warnings = dict.fromkeys(map(shortened, messages))
     return History(
         epochs=_epochs(lines),
         warnings=list(warnings)[:_MOST_WARNINGS],
@@ -67,26 +67,24 @@ def history(path: Path) -> History:
     )
 
 
-def _epochs(lines: list[dict[str, Any]]) -> list[Epoch]:
+def _epochs(lines: list[StatusLine]) -> list[Epoch]:
     """An epoch's scores come a line before its own, its loss a line after."""
     epochs: list[Epoch] = []
     scores: dict[str, float] = {}
     for line in lines:
-        message, values = line.get("message"), numbers_in(line)
-        at = epoch_in(line, "epoch")
-        if at is not None:
-            while epochs and epochs[-1].number >= at:  # begun anew, or resumed from before it
+        number = counted(line.epoch)
+        if number is not None:
+            while epochs and epochs[-1].number >= number:  # begun anew, or resumed from before it
                 epochs.pop()
-            epochs.append(Epoch(at, scores, seconds_in(line.get("time_per_epoch"))))
+            epochs.append(Epoch(number, scores, seconds_in(line.time_per_epoch)))
             scores = {}
-        elif message == "Eval metrics generated.":
-            scores = {name: value for name, value in values.items() if name in SCORES}
-        elif message == "Train metrics generated." and epochs:
-            # TAO repeats the last scores in every line after them.
-            new = {name: value for name, value in values.items() if name not in SCORES}
-            epochs[-1].values |= new
+        elif line.message == VALIDATED:
+            scores = numbers(line.kpi, SCORES)
+        elif line.message == TRAINED and epochs:
+            # Without the scores: TAO repeats the last ones in every line after them.
+            epochs[-1].values |= numbers(line.kpi, _OF_TRAINING)
     return epochs
 
 
-def _time(line: Mapping[str, Any]) -> str:
-    return shortened(f"{line.get('date', '')} {line.get('time', '')}".strip())
+def _time(line: StatusLine) -> str:
+    return shortened(f"{line.date} {line.time}".strip())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -14,13 +13,22 @@ from typing import Any, get_args
 
 from ocdnet.catalogue import ACTIONS, RUNS, SEARCH, Model
 from ocdnet.errors import DataError, UserError
-from ocdnet.runs.files import RunFiles, files_in, is_file, onnx_beside
-from ocdnet.runs.progress import Best, Progress, number, progress, shortened
-from ocdnet.runs.searches import Searched, searched
+from ocdnet.runs.files import (
+    EXPERIMENT,
+    RESULTS,
+    STATUS,
+    TRIALS,
+    RunFiles,
+    files_in,
+    is_file,
+    onnx_beside,
+)
+from ocdnet.runs.progress import Best, Progress, progress
+from ocdnet.runs.records import Results, TrainResult, read_results
+from ocdnet.runs.searches import SearchResult
 from ocdnet.runs.status import StatusLines, read_status
 from ocdnet.tree import keys
 
-STATUS, EXPERIMENT, RESULTS = "status.json", "experiment.yaml", "results.json"
 TRAINING = tuple(name for name, entry in ACTIONS.items() if entry.trains)
 """Names of the actions that train."""
 LEAST_SILENCE = 600.0
@@ -28,8 +36,7 @@ LEAST_SILENCE = 600.0
 SECTIONS = frozenset(entry.section for entry in RUNS.values())
 """Names of the folders that jobs write to."""
 _MOST_ENTRIES, _MOST_FOLDERS = 100_000, 1000
-_MOST_RESULT_BYTES = 2_000_000
-_UNKNOWN = "an action's own folder with status.json, experiment.yaml or a model in it"
+_UNKNOWN = f"an action's own folder with {STATUS}, {EXPERIMENT} or a model in it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +48,7 @@ class RunFolder:
         action: what it did, None where nothing tells.
         progress: what its status.json says.
         files: its files.
-        best: its best epoch, by results.json or status.json; None where neither tells.
-        ours: whether results.json says that this project's train made it.
-        search: of a search, what it came to so far.
+        result: its results.json, None where there is none that can be read.
         trial: of a search, its trial that told last.
         silent_for: seconds since its status.json changed, None without one.
         notes: what could not be read.
@@ -53,12 +58,30 @@ class RunFolder:
     action: str | None
     progress: Progress
     files: RunFiles
-    best: Best | None = None
-    ours: bool = False
-    search: Searched | None = None
+    result: Results | None = None
     trial: Progress | None = None
     silent_for: float | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def search(self) -> SearchResult | None:
+        """Of a search, what it came to so far."""
+        return self.result if isinstance(self.result, SearchResult) else None
+
+    @property
+    def ours(self) -> bool:
+        """Whether results.json says that this project's train made it."""
+        return isinstance(self.result, TrainResult)
+
+    @property
+    def best(self) -> Best | None:
+        """The best epoch of the finished run, or of the one that went on and got further."""
+        result, later = self.result, self.progress.best
+        if not isinstance(result, TrainResult) or result.best_metric.value is None:
+            return later
+        best = Best(result.best_epoch + 1, result.best_metric.name, result.best_metric.value)
+        further = later is not None and later.metric == best.metric and later.value > best.value
+        return later if further else best
 
     @property
     def unfinished(self) -> bool:
@@ -126,18 +149,18 @@ def run_folders(root: Path) -> list[RunFolder]:
     entries = _listed(root)
     folders = [root, *(Path(entry) for entry in entries if _is_folder(entry))]
     seen: set[tuple[int, int]] = set()
-    found = []
+    jobs: list[RunFolder] = []
     for folder in folders[:_MOST_FOLDERS]:
         identity = _identity(folder)
         if identity is not None and identity not in seen:  # a link may lead here again
             seen.add(identity)
             job = _job(folder)
-            found += [] if job is None else [job]
-    if len(found) > 1 and found[0].folder == root and found[0].progress.state is None:
-        del found[0]  # files that the jobs below wrote beside their folders
-    if found and found[0].folder == root and found[0].action == SEARCH:
-        del found[1:]  # its trials, of which it tells
-    if not found:
+            jobs += [] if job is None else [job]
+    if len(jobs) > 1 and jobs[0].folder == root and jobs[0].progress.state is None:
+        del jobs[0]  # files that the jobs below wrote beside their folders
+    if jobs and jobs[0].folder == root and jobs[0].action == SEARCH:
+        del jobs[1:]  # its trials, of which it tells
+    if not jobs:
         raise DataError(
             "no-job",
             f"No job of this skill is in {root}",
@@ -146,7 +169,7 @@ def run_folders(root: Path) -> list[RunFolder]:
             hint="Give the results_dir of a run, or the folder of one of its actions.",
         )
     order = [*RUNS, None]
-    return sorted(found, key=lambda job: (order.index(job.action), job.silent_for or 0))
+    return sorted(jobs, key=lambda job: (order.index(job.action), job.silent_for or 0))
 
 
 def named(folder: Path) -> Path:
@@ -196,29 +219,27 @@ def _job(folder: Path) -> RunFolder | None:
     """The job that wrote a folder, None where nothing in it is a job's."""
     notes: list[str] = []
     status = _status(folder / STATUS, notes)
-    told = progress(status)
+    seen = progress(status)
     named = folder.name if folder.name in SECTIONS else None
     try:
-        entry = RUNS.get(told.action or named or "")
+        entry = RUNS.get(seen.action or named or "")
         # An artifact's path is the user's: it may lie deeper in the folder.
         files = files_in(folder, below=entry is not None and entry.one_size)
     except OSError as error:
         files = RunFiles()
         notes.append(f"{folder} cannot be listed: {error.strerror}.")
     started = named and is_file(folder / EXPERIMENT)  # default_specs writes one beside the jobs
-    if told.state is None and not files.names and not started:
+    if seen.state is None and not files.names and not started:
         return None
-    result = _result(folder / RESULTS)
-    trial = _latest_trial(folder, notes) if told.action == SEARCH else None
+    result = _result(folder / RESULTS, notes)
+    trial = _latest_trial(folder, notes) if seen.action == SEARCH else None
     changed = max(status.changed, trial.changed if trial else 0.0)
     return RunFolder(
         folder=folder,
-        action=told.action or named or _by_files(files),
-        progress=told,
+        action=seen.action or named or _by_files(files),
+        progress=seen,
         files=files,
-        best=_best(result, told.best),
-        ours=result.get("action") in TRAINING,
-        search=searched(result),
+        result=result,
         trial=progress(trial) if trial else None,
         silent_for=max(0.0, time.time() - changed) if changed else None,
         notes=tuple(notes),
@@ -227,12 +248,12 @@ def _job(folder: Path) -> RunFolder | None:
 
 def _latest_trial(folder: Path, notes: list[str]) -> StatusLines | None:
     """The status of the trial of a search that told last; None before the first."""
-    found = [
+    statuses = [
         status
-        for path in islice(folder.glob(f"trial_*/{STATUS}"), _MOST_FOLDERS)
+        for path in islice(folder.glob(f"{TRIALS}/{STATUS}"), _MOST_FOLDERS)
         if (status := _status(path, notes)).lines
     ]
-    return max(found, key=lambda status: status.changed, default=None)
+    return max(statuses, key=lambda status: status.changed, default=None)
 
 
 def _status(path: Path, notes: list[str]) -> StatusLines:
@@ -250,39 +271,20 @@ def _status(path: Path, notes: list[str]) -> StatusLines:
     return status
 
 
-def _result(path: Path) -> dict[str, Any]:
-    """A results.json, empty where there is none that is one."""
+def _result(path: Path, notes: list[str]) -> Results | None:
     if not is_file(path):
-        return {}
+        return None
     try:
-        with path.open("rb") as file:
-            result = json.loads(file.read(_MOST_RESULT_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return result if isinstance(result, dict) else {}
-
-
-def _best(result: Mapping[str, Any], told: Best | None) -> Best | None:
-    """The best of the finished run, or of the one that went on from it and got further."""
-    epoch, metric = result.get("best_epoch"), result.get("best_metric")
-    if not isinstance(epoch, int) or isinstance(epoch, bool) or not isinstance(metric, Mapping):
-        return told
-    name, value = metric.get("name"), number(metric.get("value"))
-    if epoch < 0 or not isinstance(name, str) or value is None:
-        return told
-    best = Best(epoch + 1, shortened(name), value)
-    further = told is not None and told.metric == best.metric and told.value > best.value
-    return told if further else best
+        return read_results(path, notes)
+    except DataError as error:
+        notes.append(str(error))
+        return None
 
 
 def _by_files(files: RunFiles) -> str | None:
     """The action that leaves such files: an engine's folder may hold its ONNX, too."""
-    return next(
-        (
-            e.name
-            for kind in get_args(Model)
-            for e in ACTIONS.values()
-            if e.makes == kind and files.models(kind)
-        ),
-        None,
-    )
+    for kind in get_args(Model):
+        makers = [entry.name for entry in ACTIONS.values() if entry.makes == kind]
+        if makers and files.models(kind):
+            return makers[0]
+    return None

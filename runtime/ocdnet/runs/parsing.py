@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ocdnet.errors import DataError
@@ -17,6 +18,8 @@ _LARGEST_INTEGER = 2**63
 _DEEPEST = 32
 _MOST_NOTES = 20
 _LONGEST = 60
+_MOST_BYTES = 32_000_000
+_AGAIN = "Give a file that this skill wrote; to have a damaged one anew, run its action again."
 
 
 class Misfit(Exception):
@@ -40,8 +43,7 @@ class Misfit(Exception):
             f"{name} lacks {place!r}" if self.missing else f"{of} is not as this skill writes it",
             got=self.got,
             expected=self.expected,
-            hint="Give a file that this skill wrote; to have a damaged one anew, run its action "
-            "again.",
+            hint=_AGAIN,
         )
 
 
@@ -66,6 +68,33 @@ def loads(text: bytes | str) -> Any:
 def _finite(text: str) -> float | None:
     number = float(text)
     return number if math.isfinite(number) else None
+
+
+def read(kind: Any, path: Path, notes: list[str] | None = None) -> Any:
+    """Read a file as a record; otherwise as `parse`.
+
+    Raises:
+        DataError: `unreadable-record` where it is not there, is no file, is larger than 32 MB or no
+            JSON; `not-a-record` as `parse`.
+    """
+    try:
+        if not path.is_file():  # before opening: a pipe would block
+            raise OSError("no file" if path.exists() else "not there")
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise ValueError(f"larger than {_MOST_BYTES // 10**6} MB")
+        value = loads(text)
+    except (OSError, ValueError) as error:
+        got = "no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise DataError(
+            "unreadable-record",
+            f"{path} cannot be read",
+            got=getattr(error, "strerror", None) or got,
+            expected="a JSON document that this skill wrote",
+            hint=_AGAIN,
+        ) from error
+    return parse(kind, value, str(path), notes)
 
 
 def parse(kind: Any, value: Any, name: str, notes: list[str] | None = None) -> Any:
@@ -255,7 +284,7 @@ def _mapping_reader(arguments: tuple[Any, ...]) -> Reader:
         kept = {}
         for key, item in value.items():
             try:
-                kept[read_key(key, misfits)] = _within(key, read, item, misfits)
+                kept[read_key(key, misfits)] = _within(repr(_short(key)), read, item, misfits)
             except Misfit as misfit:
                 _pass_over(misfit, misfits)
         return kept

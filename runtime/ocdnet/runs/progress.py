@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ocdnet.catalogue import RUNS
-from ocdnet.runs.status import State, StatusLines
+from ocdnet.runs.metric_names import KPIS, Metric
+from ocdnet.runs.records import State, StatusLine
+from ocdnet.runs.status import STARTING, VALIDATED, StatusLines
+from ocdnet.runs.typed import Record
 
-KPIS = ("train_loss", "hmean", "precision", "recall")
 _LONGEST = 600
-_STARTING = re.compile(r"Starting OCDNet (\w{1,40})", re.IGNORECASE)
+_STARTING = re.compile(rf"{STARTING} (\w{{1,40}})", re.IGNORECASE)
 _FINISHED = re.compile(r"\w+ finished successfully", re.IGNORECASE)
 _DURATION = re.compile(r"(?:(\d{1,6}) days?, )?(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,9})?)")
-
-Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,12 +24,12 @@ class Best:
 
     Attributes:
         epoch: counted from 1.
-        metric: "hmean" or "train_loss".
+        metric: what judges it.
         value: its value there.
     """
 
     epoch: int
-    metric: str
+    metric: Metric
     value: float
 
 
@@ -64,29 +62,30 @@ class Progress:
     error: str | None = None
 
 
-def progress(told: StatusLines) -> Progress:
+def progress(status: StatusLines) -> Progress:
     """The run that the last start in a status file began."""
-    lines = told.lines
-    starts = [number for number, line in enumerate(lines) if _STARTING.match(_message(line))]
+    lines = status.lines
+    starts = [number for number, line in enumerate(lines) if _STARTING.match(line.message)]
     run = lines[starts[-1] :] if starts else lines
     if not run:
         return Progress()
-    state: State = run[-1]["status"]
-    if state == "RUNNING" and any(_FINISHED.match(_message(line)) for line in run):
+    last, state = run[-1], run[-1].status
+    if state == "RUNNING" and any(_FINISHED.match(line.message) for line in run):
         state = "SUCCESS"  # TAO never writes it
-    epochs = [line for line in run if epoch_in(line, "epoch") is not None]
-    last = epochs[-1] if epochs else {}
+    nothing = StatusLine(status=last.status)
+    epoch = next((line for line in reversed(run) if line.epoch is not None), nothing)
+    message = shortened(last.message)
     return Progress(
         action=_action(run[0]),
         state=state,
-        epoch=epoch_in(last, "epoch"),
-        epochs=epoch_in(last, "max_epoch"),
-        seconds_per_epoch=seconds_in(last.get("time_per_epoch")),
-        seconds_left=seconds_in(last.get("eta")),
-        kpis={name: value for line in run for name, value in _kpis(line).items()},
-        best=_best(lines) if told.whole else None,
-        message=_message(run[-1]) or None,
-        error=(_message(run[-1]) or "no reason given") if state == "FAILURE" else None,
+        epoch=counted(epoch.epoch),
+        epochs=counted(epoch.max_epoch),
+        seconds_per_epoch=seconds_in(epoch.time_per_epoch),
+        seconds_left=seconds_in(epoch.eta),
+        kpis={name: value for line in run for name, value in numbers(line.kpi, KPIS).items()},
+        best=_best(lines) if status.whole else None,
+        message=message or None,
+        error=(message or "no reason given") if state == "FAILURE" else None,
     )
 
 
@@ -96,20 +95,20 @@ def shortened(text: str) -> str:
     return flat if len(text) <= _LONGEST else f"{flat[:_LONGEST]}..."
 
 
-def _action(line: Line) -> str | None:
-    match = _STARTING.match(_message(line))
+def _action(line: StatusLine) -> str | None:
+    match = _STARTING.match(line.message)
     name = match[1].lower() if match else None
     return name if name in RUNS else None
 
 
-def _best(lines: Sequence[Line]) -> Best | None:
+def _best(lines: Sequence[StatusLine]) -> Best | None:
     """Of the epochs that were validated (the scores come a line before the epoch's own)."""
     best, fresh = None, None
     for line in lines:
-        epoch = epoch_in(line, "epoch")
+        epoch = counted(line.epoch)
         if epoch is None:
-            if _message(line).startswith("Eval metrics"):
-                fresh = _kpis(line).get("hmean")
+            if line.message == VALIDATED and line.kpi:
+                fresh = line.kpi.hmean
         elif fresh is not None:
             if best is None or fresh > best.value:
                 best = Best(epoch, "hmean", fresh)
@@ -117,46 +116,20 @@ def _best(lines: Sequence[Line]) -> Best | None:
     return best
 
 
-def _message(line: Line) -> str:
-    message = line.get("message")
-    return shortened(message) if isinstance(message, str) else ""
+def counted(epoch: int | None) -> int | None:
+    """An epoch as people count, from 1; in status.json and results.json epochs count from 0."""
+    return None if epoch is None else epoch + 1
 
 
-def epoch_in(line: Line, name: str) -> int | None:
-    """An epoch of a line, which counts from 0, as people count."""
-    value = line.get(name)
-    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
-    return value + 1 if known else None  # type: ignore[operator]
+def numbers(measured: Record | None, names: Sequence[str]) -> dict[str, float]:
+    """Those of the named fields of a record that were measured."""
+    values = {name: getattr(measured, name, None) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _kpis(line: Line) -> dict[str, float]:
-    found = numbers_in(line)
-    return {name: found[name] for name in KPIS if name in found}
-
-
-def numbers_in(line: Line) -> dict[str, float]:
-    """A line's finite kpis. TAO writes some as text, and some names with a capital."""
-    kpi = line.get("kpi")
-    if not isinstance(kpi, Mapping):
-        return {}
-    found = {str(name).lower(): number(value) for name, value in kpi.items()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def number(value: Any) -> float | None:
-    """A finite number, or the text of one; else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        result = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return result if math.isfinite(result) else None
-
-
-def seconds_in(value: Any) -> float | None:
-    """Seconds of Python's `[D days, ]H:MM:SS[.ffffff]`."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+def seconds_in(duration: str | None) -> float | None:
+    """Seconds of Python's `[D days, ]H:MM:SS[.ffffff]`; None where it is none."""
+    match = _DURATION.fullmatch(duration or "")
     if match is None:
         return None
     days, hours, minutes = (int(match[group] or 0) for group in (1, 2, 3))

@@ -15,9 +15,7 @@ from ocdnet.data.annotations import Annotation
 from ocdnet.files import write_text
 from ocdnet.geometry import Points, is_valid
 from ocdnet.metrics import ImageMatch
-
-SAMPLES = "samples.json"
-"""Name of the file in an action's folder."""
+from ocdnet.runs.files import SAMPLES
 
 ROLES = ("ignored", "found", "right", "missed", "false")
 """What a polygon is, in the order of drawing: don't-care text and what was detected on it; text

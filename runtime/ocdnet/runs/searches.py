@@ -1,122 +1,124 @@
-"""What the results.json of an `ocdnet automl` tells: trials, the best of them, what mattered."""
+"""What an `ocdnet automl` writes: its trials, the best of them, what mattered."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
-from ocdnet.runs.progress import number, shortened
+from ocdnet.runs.metric_names import Direction, Metric
+from ocdnet.runs.typed import Amount, Count, Record, Result, Unit
 
-COMPLETE, PRUNED, FAILED, RUNNING = "complete", "pruned", "failed", "running"
-STATES = (COMPLETE, PRUNED, FAILED, RUNNING)
-METRICS = ("train_loss", "hmean")
-_MOST_TRIALS = 10_000
+TrialState = Literal["complete", "pruned", "failed", "running"]
+Sampler = Literal["tpe", "random"]
+Pruner = Literal["asha", "hyperband", "none"]
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+PRUNERS: tuple[Pruner, ...] = get_args(Pruner)
+"""Their first ones are what a search has where none is named."""
+TRIAL_STATES: tuple[TrialState, ...] = get_args(TrialState)
+COMPLETE, PRUNED, FAILED, RUNNING = TRIAL_STATES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One trial.
+class TrialSummary(Record):
+    """A trial in brief."""
 
-    Attributes:
-        number: counted from 0.
-        state: one of STATES.
-        baseline: whether it is the spec as it was given.
-        value: of the metric, None where it was not trained to its end.
-        last: the metric's last value, also of a trial that was ended early.
-        settings: dotted key -> value.
-        epochs: trained.
-        hmean: the last measured, None without validation.
-        seconds: how long it took.
-        error: why it failed.
-    """
-
-    number: int
-    state: str
-    baseline: bool = False
+    trial: Count
+    """Counted from 0."""
+    state: TrialState
     value: float | None = None
-    last: float | None = None
+    """Of the metric."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 0
-    hmean: float | None = None
-    seconds: float | None = None
-    error: str | None = None
+    """Dotted key and value of what is searched."""
+    folder: str | None = None
+    """Its training's results."""
+    train_loss: float | None = None
+    """Mean loss of its last epoch."""
+    hmean: Unit | None = None
+    """Of its last validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searched:
-    """What a search came to so far.
+class Trial(TrialSummary):
+    """A trial that has begun."""
 
-    Attributes:
-        metric: "train_loss" (the less the better) or "hmean".
-        trials: those that have begun, in order.
-        total: how many there are to be; None where the number is not limited.
-        importance: dotted key -> its share in what tells good trials from others.
-        told: what was asked for: searched, trials, epochs, minutes, sampler, pruner, study.
-    """
+    baseline: bool = False
+    epochs: Count = 0
+    seconds: Amount | None = None
+    host: str | None = None
+    error: str | None = None
+    precision: Unit | None = None
+    """Of its last validation."""
+    recall: Unit | None = None
+    """Of its last validation."""
+    stopped: Literal["pruned", "budget"] | None = None
 
-    metric: str
-    trials: Sequence[Trial]
-    total: int | None = None
-    importance: Mapping[str, float] = field(default_factory=dict)
-    told: Mapping[str, Any] = field(default_factory=dict)
+    def last(self, metric: Metric) -> float | None:
+        """Its value; of a trial that was ended early the metric's last."""
+        if self.value is not None:
+            return self.value
+        return self.hmean if metric == "hmean" else self.train_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStates(Record):
+    """Numbers of trials."""
+
+    complete: Count = 0
+    pruned: Count = 0
+    failed: Count = 0
+    running: Count = 0
 
     @property
-    def best(self) -> Trial | None:
-        """The whole trial with the best value, the first of several."""
-        whole = [t for t in self.trials if t.state == COMPLETE and t.value is not None]
-        sign = -1 if self.metric == "hmean" else 1
-        return min(whole, key=lambda t: sign * (t.value or 0.0), default=None)
+    def counts(self) -> dict[TrialState, int]:
+        """By state, how many trials are in it, where there are any."""
+        counts = {state: getattr(self, state) for state in TRIAL_STATES}
+        return {state: count for state, count in counts.items() if count}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(Record):
+    """What a search was asked for: enough to go on with it."""
+
+    searched: tuple[str, ...] = ()
+    asked: tuple[str, ...] | None = None
+    fixed: tuple[str, ...] | None = None
+    trials: Count | None = None
+    epochs: Count | None = None
+    minutes: Amount | None = None
+    sampler: Sampler = SAMPLERS[0]
+    pruner: Pruner = PRUNERS[0]
+    storage: str | None = None
+    study: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult(Result):
+    """Of a search."""
+
+    action: Literal["automl"] = "automl"
+    results_dir: str
+    metric: Metric
+    """What judges trials."""
+    direction: Direction
+    states: TrialStates
+    """How many trials are in which state."""
+    best: TrialSummary | None
+    """The whole trial with the best value."""
+    baseline: TrialSummary | None
+    """The trial of the spec as it was."""
+    importance: Mapping[str, Unit]
+    """Share of each parameter in what tells good trials from others."""
+    search: SearchOptions
+    """What was asked for."""
+    best_spec: str | None = None
+    """The best trial's spec, ready to train with."""
+    best_checkpoint: str | None = None
+    """Path of model_best.pth."""
+    trials: tuple[Trial, ...] | None = None
+    """Every trial that has begun; not in what the command prints."""
 
     @property
-    def baseline(self) -> Trial | None:
-        """The spec as it was given."""
-        return next((t for t in self.trials if t.baseline), None)
-
-    def count(self, state: str) -> int:
-        """Trials in a state."""
-        return sum(t.state == state for t in self.trials)
-
-
-def searched(result: Mapping[str, Any]) -> Searched | None:
-    """The search in a results.json, whoever wrote it; None where it holds none."""
-    metric, rows = result.get("metric"), result.get("trials")
-    if result.get("action") != "automl" or metric not in METRICS or not isinstance(rows, list):
-        return None
-    told = result.get("search")
-    told = told if isinstance(told, Mapping) else {}
-    shares = result.get("importance")
-    shares = shares if isinstance(shares, Mapping) else {}
-    total = told.get("trials")
-    return Searched(
-        metric=metric,
-        trials=[t for row in rows[:_MOST_TRIALS] if (t := _trial(row, metric)) is not None],
-        total=total if isinstance(total, int) and not isinstance(total, bool) else None,
-        importance={
-            shortened(str(key)): share
-            for key, value in shares.items()
-            if (share := number(value)) is not None
-        },
-        told=told,
-    )
-
-
-def _trial(row: Any, metric: str) -> Trial | None:
-    if not isinstance(row, Mapping) or row.get("state") not in STATES:
-        return None
-    at, settings, epochs = row.get("trial"), row.get("settings"), number(row.get("epochs"))
-    if not isinstance(at, int) or isinstance(at, bool) or at < 0:
-        return None
-    error = row.get("error")
-    return Trial(
-        number=at,
-        state=row["state"],
-        baseline=row.get("baseline") is True,
-        value=number(row.get("value")),
-        last=number(row.get(metric)),
-        settings=settings if isinstance(settings, Mapping) else {},
-        epochs=int(epochs or 0),
-        hmean=number(row.get("hmean")),
-        seconds=number(row.get("seconds")),
-        error=shortened(error) if isinstance(error, str) else None,
-    )
+    def begun(self) -> tuple[Trial, ...]:
+        """The trials, none where they are not told."""
+        return self.trials or ()

@@ -6,17 +6,20 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from ocdnet.errors import DataError
 from ocdnet.files import os_fault
+from ocdnet.runs.parsing import loads, parse
+from ocdnet.runs.records import Kpi, State, StatusLine, Verbosity
+from ocdnet.runs.typed import to_json
 
-State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
-STATES: tuple[State, ...] = ("STARTED", "RUNNING", "SUCCESS", "FAILURE")
-
+STARTING = "Starting OCDNet"
+VALIDATED, TRAINED = "Eval metrics generated.", "Train metrics generated."
+"""TAO's messages, by which a line is a start (the action follows), scores, or an epoch's loss."""
 _HEAD = 16_384
 _TAIL = 1 << 20
 
@@ -26,13 +29,13 @@ class StatusLines:
     """What a status file tells, whoever wrote it.
 
     Attributes:
-        lines: its valid lines in order: mappings whose `status` is one of STATES.
+        lines: its valid lines in order.
         whole: whether that is all of them; of a file of more than a megabyte only the first and
             the last lines are read.
         changed: when it was last written, in seconds since the epoch.
     """
 
-    lines: list[dict[str, Any]]
+    lines: list[StatusLine]
     whole: bool
     changed: float
 
@@ -57,21 +60,21 @@ def read_status(path: Path) -> StatusLines:
     return StatusLines(lines, whole, info.st_mtime)
 
 
-def _line(text: bytes) -> dict[str, Any] | None:
+def _line(text: bytes) -> StatusLine | None:
     try:
-        line = json.loads(text.decode("utf-8", errors="replace"))
-    except (ValueError, RecursionError):
+        line: StatusLine = parse(StatusLine, loads(text), "a status line")
+    except (ValueError, DataError):
         return None
-    return line if isinstance(line, dict) and line.get("status") in STATES else None
+    return line
 
 
-def last_state(path: Path) -> str | None:
+def last_state(path: Path) -> State | None:
     """State in the last whole line of a status file; None without one."""
     try:
         lines = read_status(path).lines
     except OSError:
         return None
-    return str(lines[-1]["status"]) if lines else None
+    return lines[-1].status if lines else None
 
 
 class StatusWriter:
@@ -89,8 +92,8 @@ class StatusWriter:
         self,
         status: State,
         message: str,
-        kpi: Mapping[str, float] | None = None,
-        verbosity: Literal["INFO", "WARNING", "ERROR"] | None = None,
+        kpi: Kpi | None = None,
+        verbosity: Verbosity | None = None,
         **progress: Any,
     ) -> None:
         """Append one line.
@@ -98,26 +101,25 @@ class StatusWriter:
         Args:
             status: what the run is doing.
             message: one sentence for people.
-            kpi: numbers measured just now, e.g. `{"hmean": 0.5}`.
+            kpi: numbers measured just now.
             verbosity: ERROR for a failure and INFO for the rest where it is not given.
-            progress: further JSON values: epoch, step, eta ...
+            progress: further fields of a `StatusLine`: epoch, step, eta ...
         """
         if not self.enabled:
             return
         now = datetime.now().astimezone()
-        line: dict[str, Any] = {
+        line = StatusLine(
+            date=now.strftime("%m/%d/%Y"),
+            time=now.strftime("%H:%M:%S"),
+            status=status,
+            verbosity=verbosity or ("ERROR" if status == "FAILURE" else "INFO"),
+            message=message,
+            kpi=kpi,
             **progress,
-            "date": now.strftime("%m/%d/%Y"),
-            "time": now.strftime("%H:%M:%S"),
-            "status": status,
-            "verbosity": verbosity or ("ERROR" if status == "FAILURE" else "INFO"),
-            "message": message,
-        }
-        if kpi is not None:
-            line["kpi"] = dict(kpi)
+        )
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, allow_nan=False) + "\n")
+                file.write(json.dumps(to_json(line), allow_nan=False) + "\n")
         except OSError as error:
             raise os_fault(error, self.path) from error
 

@@ -66,6 +66,18 @@ class Version:
 
 SCHEMA_VERSION = 1
 SchemaVersion = Annotated[int, Bounds(minimum=1), Version(SCHEMA_VERSION)]
+Unit = Annotated[float, Bounds(0, 1)]
+"""A number from 0 to 1."""
+Amount = Annotated[float, Bounds(0)]
+Count = Annotated[int, Bounds(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Record):
+    """What a command prints when it is done."""
+
+    schema_version: SchemaVersion = 1
+    action: str
 
 
 def to_json(record: Record) -> dict[str, Any]:

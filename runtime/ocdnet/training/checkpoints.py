@@ -14,11 +14,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from ocdnet.config.train import TrainConfig
 from ocdnet.errors import Interrupted, RunError
 from ocdnet.files import link, replacing
+from ocdnet.runs.files import BEST, EPOCHS, LATEST, epoch_name
+from ocdnet.runs.metric_names import Metric, better
 from ocdnet.training.stopping import StopRequest
-
-BEST = "model_best.pth"
-LATEST = "ocd_model_latest.pth"
-EPOCHS = "model_epoch_*_step_*.pth"
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -84,7 +82,7 @@ class EpochCheckpoints(Checkpoint):
         self.folder, self.keep, self.stop = folder, config.keep_checkpoints, stop
         self.interval, self.unit = config.checkpoint_interval, config.checkpoint_interval_unit
         self._step, self._start = 0, Path()
-        self.metric, self.sign = ("hmean", 1) if validates else ("train_loss", -1)
+        self.metric: Metric = "hmean" if validates else "train_loss"
         self.best: float | None = None
         self.best_epoch: int | None = None
 
@@ -148,13 +146,13 @@ class EpochCheckpoints(Checkpoint):
         if self.metric not in metrics:
             return False
         value = float(metrics[self.metric])
-        if self.best is not None and self.sign * value <= self.sign * self.best:
+        if self.best is not None and not better(self.metric, value, self.best):
             return False
         self.best, self.best_epoch = value, epoch
         return True
 
     def _save(self, trainer: pl.Trainer) -> None:
-        name = f"model_epoch_{trainer.current_epoch:03d}_step_{trainer.global_step:05d}.pth"
+        name = epoch_name(trainer.current_epoch, trainer.global_step)
         trainer.save_checkpoint(self.folder / name)
         if trainer.is_global_zero:
             link(self.folder / LATEST, Path(name))

@@ -18,6 +18,7 @@ from ocdnet.models.dbnet import DBNet
 from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
+from ocdnet.runs.metric_names import SCORES
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
 from ocdnet.training.schedule import steps_per_epoch, warmup_poly_factor
 from ocdnet.training.strategy import FSDP, shard, share_buffers
@@ -177,7 +178,7 @@ class DetectionModule(pl.LightningModule):
             reduce_op="sum",
         )
         total = Counts(*(int(count) for count in pooled.tolist()))
-        for name in ("hmean", "precision", "recall"):
+        for name in SCORES:
             self.log(name, getattr(total, name), prog_bar=name == "hmean", rank_zero_only=False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from ocdnet.data.dataset import EvalBatch
 from ocdnet.geometry import Points
 from ocdnet.metrics import ImageMatch
-from ocdnet.runs.samples import SAMPLES, Showcase, by_role, read_samples
+from ocdnet.runs.files import SAMPLES
+from ocdnet.runs.samples import Showcase, by_role, read_samples
 from ocdnet.training.loggers import log_picture
 from ocdnet.visualize import draw_roles, fitted, probability_image
 

@@ -12,13 +12,12 @@ from torch import nn
 from ocdnet.config.experiment import Experiment
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import replacing
+from ocdnet.runs.files import BEST, EPOCHS, LATEST, RESULTS, STATUS
 from ocdnet.runs.status import last_state
-from ocdnet.training.checkpoints import BEST, EPOCHS, LATEST
 from ocdnet.training.optimizer import optimizer_arguments
 from ocdnet.weights import Checkpoint, load_exactly, read_checkpoint
 
 LOG = logging.getLogger("ocdnet")
-_RESULTS = "results.json"
 
 
 def refuse_used(folder: Path, start: Path | None) -> None:
@@ -35,7 +34,7 @@ def refuse_used(folder: Path, start: Path | None) -> None:
     """
     if start is not None and start.resolve().parent == folder.resolve():
         return
-    held = sorted(path.name for path in [*folder.glob(EPOCHS), *folder.glob(_RESULTS)])
+    held = sorted(path.name for path in [*folder.glob(EPOCHS), *folder.glob(RESULTS)])
     # An earlier attempt to resume may have copied the best checkpoint (see `bring_best`).
     copied = start is not None and _same(start.parent / BEST, folder / BEST)
     if (folder / BEST).exists() and not copied:
@@ -50,9 +49,9 @@ def refuse_running(folder: Path) -> None:
     Raises:
         SpecError: the last line is of a run that goes on, or was killed.
     """
-    state = last_state(folder / "status.json")
+    state = last_state(folder / STATUS)
     if state not in (None, "FAILURE", "SUCCESS"):
-        raise _in_use(folder, f"status.json saying {state}")
+        raise _in_use(folder, f"{STATUS} saying {state}")
 
 
 def _in_use(folder: Path, got: str) -> SpecError:

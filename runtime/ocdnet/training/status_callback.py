@@ -11,12 +11,12 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from ocdnet.runs.status import StatusWriter
+from ocdnet.runs.metric_names import LOG_ALIASES, LOSS_TERMS, SCORES
+from ocdnet.runs.records import Kpi
+from ocdnet.runs.status import TRAINED, VALIDATED, StatusWriter
 from ocdnet.training.schedule import steps_per_epoch
 
 LOG = logging.getLogger("ocdnet")
-SCORES = ("hmean", "precision", "recall")
-LOSS_TERMS = ("shrink_loss", "threshold_loss", "binary_loss")
 
 
 class StatusCallback(Callback):
@@ -37,7 +37,7 @@ class StatusCallback(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report hmean, precision and recall."""
-        self.status.write("RUNNING", "Eval metrics generated.", _scores(trainer.callback_metrics))
+        self.status.write("RUNNING", VALIDATED, Kpi(**_scores(trainer.callback_metrics)))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the epoch: loss, pace, time left."""
@@ -56,18 +56,21 @@ class StatusCallback(Callback):
             time_per_step=str(timedelta(seconds=seconds / steps)),
             eta=str(timedelta(seconds=seconds * (last - epoch))),
         )
-        kpi = {"train_loss": loss, **_measured(trainer.callback_metrics, LOSS_TERMS)}
-        kpi["lr"] = trainer.optimizers[0].param_groups[0]["lr"]  # as logged it is rounded
-        self.status.write("RUNNING", "Train metrics generated.", kpi)
+        kpi = Kpi(
+            train_loss=loss,
+            **_measured(trainer.callback_metrics, LOSS_TERMS),
+            lr=trainer.optimizers[0].param_groups[0]["lr"],  # as logged it is rounded
+        )
+        self.status.write("RUNNING", TRAINED, kpi)
         scores = _scores(trainer.callback_metrics)
-        told = "  ".join(f"{name}: {value:.4f}" for name, value in scores.items())
-        LOG.info("epoch %d/%d  %s  (%.0f s)", epoch + 1, last + 1, told, seconds)
-        LOG.info("train_loss_epoch: %.6f", loss)
+        reached = "  ".join(f"{name}: {value:.4f}" for name, value in scores.items())
+        LOG.info("epoch %d/%d  %s  (%.0f s)", epoch + 1, last + 1, reached, seconds)
+        LOG.info("%s: %.6f", LOG_ALIASES["train_loss"], loss)
 
 
-def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+def _scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return _measured(metrics, SCORES)
 
 
-def _measured(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
+def _measured(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: float(metrics[name]) for name in names if name in metrics}

@@ -1,0 +1,30 @@
+"""What is measured, by the names that status.json, results.json, logs and searches use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+Metric = Literal["train_loss", "hmean"]
+"""What may judge a checkpoint or a trial."""
+Direction = Literal["minimize", "maximize"]
+LogAlias = Literal["train_loss_epoch", "hmean"]
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
+DEFAULT_METRIC: Metric = "train_loss"
+"""What judges the trials of a search for which none is named: it needs no validation data."""
+MONITOR: Literal["hmean"] = "hmean"
+"""What validates the model that was chosen."""
+DIRECTIONS: Mapping[str, Direction] = {"train_loss": "minimize", "hmean": "maximize"}
+LOG_ALIASES: Mapping[str, LogAlias] = {"train_loss": "train_loss_epoch", "hmean": "hmean"}
+"""By metric, its name in the log lines of a training."""
+
+SCORES = ("hmean", "precision", "recall")
+LOSS_TERMS = ("shrink_loss", "threshold_loss", "binary_loss")
+KPIS = ("train_loss", *SCORES)
+"""What tells how good a model is, of all that is measured."""
+
+
+def better(metric: str, value: float, other: float) -> bool:
+    """Whether a value of a metric is better than another one."""
+    return value > other if DIRECTIONS[metric] == "maximize" else value < other

@@ -1,0 +1,139 @@
+"""What commands print that write no results.json, and how a command says that it failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ocdnet.errors import DataError, Exit, UserError
+from ocdnet.runs.parsing import loads, parse
+from ocdnet.runs.typed import Amount, Count, Record, Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing(Record):
+    """How long a training takes, by a few of its steps."""
+
+    step_seconds: Amount
+    steps_per_epoch: Count
+    validation_seconds: Amount
+    epoch_seconds: Amount
+    """Training and validation."""
+    run_seconds: Amount
+    """Of the training to its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunResult(Result):
+    """Of a dry run of train or retrain, which writes no results.json."""
+
+    action: Literal["train", "retrain"]
+    dry_run: Literal[True] = True
+    results_dir: str
+    timing: Timing
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceResult(Result):
+    """Of inference, with a checkpoint or an engine."""
+
+    action: Literal["inference"] = "inference"
+    images: Count
+    boxes: Count
+    skipped: tuple[str, ...]
+    """The first of the images that were left out."""
+    skipped_images: Count
+    checkpoint: str
+    backend: str
+    results_dir: str
+    overlays: str
+    """Pattern of the pictures with what was found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor(Record):
+    """An input or output of a network: its name, and its shape with names for what varies."""
+
+    name: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult(Result):
+    """Of export."""
+
+    action: Literal["export"] = "export"
+    onnx_file: str
+    input: Tensor
+    output: Tensor
+    opset: Count
+    img_mode: str
+    max_difference: Amount
+    """Largest difference of a probability from torch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRange(Record):
+    """Images a batch."""
+
+    min: Count
+    opt: Count
+    max: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineResult(Result):
+    """Of gen_trt_engine."""
+
+    action: Literal["gen_trt_engine"] = "gen_trt_engine"
+    trt_engine: str
+    sidecar: str
+    backend: str
+    why: str
+    note: str
+    precision: Literal["FP32", "FP16", "INT8"]
+    input: Tensor
+    batch: BatchRange
+    without_effect: tuple[str, ...]
+    cal_cache_file: str | None = None
+    calibration_images: Count | None = None
+    calibration_reused: bool | None = None
+    layers_quantized: Count | None = None
+    layers_left: tuple[str, ...] | None = None
+    layers_fp32: Count | None = None
+    max_difference: Amount
+    mean_difference: Amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem(Record):
+    """What a UserError says."""
+
+    code: str
+    message: str
+    got: Any = None
+    expected: Any = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure(Record):
+    """What a command prints that failed."""
+
+    error: Problem
+
+
+def failure(printed: bytes | str, exit_code: int) -> UserError | None:
+    """The error that a command printed as it failed; None where it printed none."""
+    try:
+        problem: Problem = parse(Failure, loads(printed), "what the command printed").error
+    except (ValueError, DataError):
+        return None
+    error = UserError(problem.code, problem.message, problem.got, problem.expected, problem.hint)
+    error.exit_code = kind_of(exit_code)
+    return error
+
+
+def kind_of(exit_code: int) -> Exit:
+    """What an exit code of our command means; of one that is none of ours, a failed run."""
+    return Exit(exit_code) if exit_code in set(Exit) else Exit.RUN
