@@ -12,6 +12,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from ocdnet.policy.plan_record import Plan
 from ocdnet.runs.records import Results, StatusLine
 from ocdnet.runs.typed import Bounds, Pattern, Size, Version, With, tagged
 from ocdnet_generator.schemas import DIALECT
@@ -51,6 +52,12 @@ def results() -> Node:
     """Schema of results.json."""
     says = "What a finished run reached, and the files that hold it."
     return schema(Results, "results.json", says)
+
+
+def plan() -> Node:
+    """Schema of what `ocdnet plan` prints."""
+    says = "What `ocdnet plan` prints: how a request will be run. Nothing is launched by it."
+    return schema(Plan, "ocdnet plan", says)
 
 
 def _node(kind: Any) -> Node:
