@@ -12,7 +12,8 @@ from typing import Any
 import click
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue_entry import Action
 from ocdnet.cli.main import cli
 from ocdnet.config import compat, explain, schema
 from ocdnet.errors import Exit
@@ -34,7 +35,7 @@ def config_reference() -> str:
             for action in actions
         ],
         sections=list(_sections()),
-        rules=explain.rules(),
+        rules=[rule.says for rule in explain.rules()],
         by_action=[
             {"action": action.name, "key": key, "default": _code([json.dumps(value)])}
             for action in actions

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue_entry import Action
 from ocdnet.config import schema, spec
 from ocdnet.config.rules import Instead, Rule
 from ocdnet.tree import nodes

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, Action, Input
+from ocdnet.catalogue import ACTIONS
+from ocdnet.catalogue_entry import Action, Input
 
 IMAGE = "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-pyt"
 DEPLOY_IMAGE = "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-deploy"

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from ocdnet.catalogue import ACTIONS, Action
+from ocdnet.catalogue import ACTIONS
+from ocdnet.catalogue_entry import Action
 from ocdnet.cli.automl import automl
 from ocdnet.cli.data import data
 from ocdnet.cli.doctor import doctor

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ocdnet.catalogue import Action
+from ocdnet.catalogue_entry import Action
 from ocdnet.cli.shared import program
 from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
@@ -22,7 +22,6 @@ from ocdnet.runs.status import last_state
 from ocdnet.runs.typed import Result
 
 LOG = logging.getLogger("ocdnet")
-_REPORTED = ("train", "evaluate")
 
 
 def run_action(action: Action, spec_file: Path, overrides: Sequence[str]) -> Result:
@@ -65,7 +64,7 @@ def _report(action: Action, loaded: Loaded, after: str) -> None:
     """Write the folder's page, unless the action was refused: the folder may be another run's."""
     folder = spec.results_dir(loaded.experiment, loaded.action)
     ended = is_rank_zero() and last_state(folder / STATUS) == after
-    if action.section in _REPORTED and ended:
+    if action.page and ended:
         write_page(folder)
 
 

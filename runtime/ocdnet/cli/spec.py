@@ -76,6 +76,7 @@ def explain(keys: tuple[str, ...]) -> None:
 @click.option("--full", is_flag=True, help="Print the whole spec, too.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; it may not exist.")
 def render(
+    *,
     action: str,
     base: Path | None,
     overrides: tuple[str, ...],

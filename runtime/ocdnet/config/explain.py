@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue_entry import Action
 from ocdnet.config import compat, schema, spec
-from ocdnet.config.rules import Needed
+from ocdnet.config.experiment import RULES
+from ocdnet.config.rules import Rule
 from ocdnet.tree import keys, nodes
 from ocdnet.tree.normalise import unknown_key
 
@@ -95,19 +97,15 @@ def explain(key: str) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact or name in always}
 
 
-def rules() -> list[str]:
-    """The cross-field rules in words, without the keys that an action requires."""
-    every = {rule.says: rule for action in ACTIONS.values() for rule in spec.rules_of(action)}
-    return [
-        says
-        for says, rule in every.items()
-        if not (isinstance(rule, Needed) and rule.why in ACTIONS)
-    ]
+def rules() -> list[Rule]:
+    """The rules between keys, each once, without the keys that an action requires."""
+    sections = dict.fromkeys(name for action in ACTIONS.values() for name in action.sections)
+    return list(dict.fromkeys(rule for name in sections for rule in RULES.get(name, ())))
 
 
 def rules_about(key: str) -> list[str]:
-    """The cross-field rules that name a key, in words."""
-    return [says for says in rules() if key in says.replace(",", " ").rstrip(".").split()]
+    """The rules that are about a key, in words."""
+    return [rule.says for rule in rules() if key in rule.keys]
 
 
 def _differing(key: str, node: nodes.Node, readers: list[Action]) -> Mapping[str, Any]:

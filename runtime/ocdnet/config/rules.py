@@ -64,7 +64,20 @@ class Is:
 
 
 @dataclass(frozen=True)
-class Needed:
+class _About:
+    """What every rule has: the key that it is about."""
+
+    kind: ClassVar[str]
+    key: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that it is about."""
+        return (self.key,)
+
+
+@dataclass(frozen=True)
+class Needed(_About):
     """A key that must have a value.
 
     Attributes:
@@ -76,7 +89,6 @@ class Needed:
     """
 
     kind: ClassVar = "needed"
-    key: str
     why: str
     example: str
     when: Is | None = None
@@ -105,7 +117,7 @@ class Needed:
 
 
 @dataclass(frozen=True)
-class Instead:
+class Instead(_About):
     """A key that may be given only where another one is not.
 
     Attributes:
@@ -114,8 +126,12 @@ class Instead:
     """
 
     kind: ClassVar = "instead"
-    key: str
     other: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that it is about."""
+        return (self.key, self.other)
 
     @property
     def says(self) -> str:
@@ -141,11 +157,10 @@ class Instead:
 
 
 @dataclass(frozen=True)
-class NoArchive:
+class NoArchive(_About):
     """A path, or a list of them, that may not be an archive: data is read from folders."""
 
     kind: ClassVar = "no-archive"
-    key: str
 
     @property
     def says(self) -> str:
@@ -176,7 +191,7 @@ class NoArchive:
 
 
 @dataclass(frozen=True)
-class Never:
+class Never(_About):
     """A key that may not hold a value that its type allows.
 
     Attributes:
@@ -189,7 +204,6 @@ class Never:
     """
 
     kind: ClassVar = "never"
-    key: str
     value: bool | int
     code: str
     why: str

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue_entry import Action
 from ocdnet.config import compat, schema
 from ocdnet.config.experiment import RULES, Experiment
 from ocdnet.config.rules import Needed, Rule

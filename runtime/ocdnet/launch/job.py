@@ -9,7 +9,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ocdnet.catalogue import SEARCH, Action
+from ocdnet.catalogue import SEARCH
+from ocdnet.catalogue_entry import Action
 from ocdnet.notes import Notes
 
 

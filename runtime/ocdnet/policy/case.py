@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ocdnet.catalogue import AUTOML, Action
+from ocdnet.catalogue import AUTOML
+from ocdnet.catalogue_entry import Action
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.request import Request

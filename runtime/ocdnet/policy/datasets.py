@@ -12,9 +12,8 @@ from ocdnet.catalogue import (
     INFERENCE_DATASET,
     SOURCES,
     TRAIN_DATASETS,
-    Input,
-    Source,
 )
+from ocdnet.catalogue_entry import Input, Source
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
 from ocdnet.policy.case import Case

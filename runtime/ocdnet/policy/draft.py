@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS, Action
+from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue_entry import Action
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.case import Case

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from ocdnet.catalogue import Action
+from ocdnet.catalogue_entry import Action
 from ocdnet.runs.jobs import RunFolder
 from ocdnet.tree import keys
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocdnet.catalogue import PLANNED, RESUME_ACTION, RUNS, SEARCH, Action, Input
+from ocdnet.catalogue import PLANNED, RESUME_ACTION, RUNS, SEARCH
+from ocdnet.catalogue_entry import Action, Input
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
 from ocdnet.policy.image_size import size_changes

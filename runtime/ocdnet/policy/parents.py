@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ocdnet.catalogue import Action, Model
+from ocdnet.catalogue_entry import Action, Model
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
 from ocdnet.runs.files import epoch_of

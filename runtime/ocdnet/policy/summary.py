@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ocdnet.catalogue import Action
+from ocdnet.catalogue_entry import Action
 from ocdnet.notes import Notes
 from ocdnet.policy.case import BY_SKILL, Case
 from ocdnet.spec_keys import NUM_EPOCHS, VALIDATE_DATA, results_folder

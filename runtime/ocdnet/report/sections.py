@@ -286,7 +286,7 @@ def _size(entry: os.DirEntry[str]) -> str:
 def _commands(job: RunFolder, root: Path, program: str) -> Iterator[tuple[str, str]]:
     """What each is for, and the line for a shell."""
     action = ACTIONS.get(job.action or "")
-    if action is not None and job.experiment and action.section in ("train", "evaluate"):
+    if action is not None and job.experiment and action.page:
         spec = shlex.quote(str(job.folder / EXPERIMENT))
         anew = f"{action.section}.results_dir=NEW_FOLDER"
         yield "The same again", f"{program} {action.section} -e {spec} {anew}"

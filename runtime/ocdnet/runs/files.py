@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ocdnet.catalogue import Model
+from ocdnet.catalogue_entry import Model
 
 STATUS, EXPERIMENT, RESULTS = "status.json", "experiment.yaml", "results.json"
 SAMPLES = "samples.json"

@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
-from ocdnet.catalogue import ACTIONS, RUNS, SEARCH, Model
+from ocdnet.catalogue import ACTIONS, RUNS, SEARCH
+from ocdnet.catalogue_entry import Model
 from ocdnet.errors import DataError, UserError
 from ocdnet.runs.files import (
     EXPERIMENT,
