@@ -235,7 +235,7 @@ def test_a_cache_of_something_else_is_refused(scenes, detector_onnx, tmp_path, o
 def test_a_file_that_is_no_cache_of_ours(scenes, detector_onnx, tmp_path, content):
     cache = tmp_path / "cal.cache"
     cache.write_text(content)
-    with pytest.raises(DataError, match="no calibration cache"):
+    with pytest.raises(DataError, match="is not a calibration cache"):
         support.build_engine(detector_onnx, tmp_path / "a.engine", *int8(scenes, cache))
     assert cache.read_text() == content
 

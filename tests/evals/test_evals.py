@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ocdnet.errors import UserError
+from ocdnet.launch.platforms import PLATFORMS
 from ocdnet.policy.artifacts import Skill, skill_dir
-from ocdnet.policy.request import ACTIONS, PLATFORMS, from_json
+from ocdnet.policy.request import ACTIONS, from_json
 from ocdnet.policy.words import read
 from plans import build
 

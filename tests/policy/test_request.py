@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocdnet.errors import UsageError
-from ocdnet.policy.request import ACTIONS, MAX_JSON, PLATFORMS, Request, from_json, policy_value
+from ocdnet.launch.platforms import PLATFORMS
+from ocdnet.policy.request import ACTIONS, MAX_JSON, Request, from_json, policy_value
 from ocdnet.tree import overrides, yaml_io
 
 

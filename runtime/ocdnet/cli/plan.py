@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocdnet.errors import UsageError
+from ocdnet.launch.platforms import LOCAL, PLATFORMS
 
 if TYPE_CHECKING:
     from ocdnet.policy.request import Request
@@ -19,7 +20,7 @@ _WAIT = 5.0
 """Seconds that a request on stdin may take to begin."""
 _PATH = "PATH"
 _BESIDE_JSON = {"platform", "write", "full"}
-_DEFAULTS = {"platform": "local"}
+_DEFAULTS = {"platform": LOCAL}
 
 _EPILOG = """\b
 Examples:
@@ -53,9 +54,7 @@ trials, metric, image, claims, write, full."""
 @click.option("--results-dir", metavar=_PATH, help="Where to write; an earlier run is kept.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
 @click.option("-e", "--spec", metavar="FILE", help="The user's own spec, to start from.")
-@click.option(
-    "--platform", metavar="NAME", help="local (default), docker, tao-docker, slurm, kubernetes."
-)
+@click.option("--platform", metavar="NAME", help=f"{', '.join(PLATFORMS)}.  [default: {LOCAL}]")
 @click.option("--trials", type=int, metavar="N", help="Of an AutoML search.  [default: 10]")
 @click.option("--metric", metavar="NAME", help="What judges trials: train_loss (default), hmean.")
 @click.option("--image", help="Your own container image.")

@@ -1,21 +1,53 @@
-"""From a planned job to the commands that run it, on each platform."""
+"""The platforms, and from a planned job to the commands that run it on one of them."""
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Callable, Mapping
-from shlex import quote
+from dataclasses import dataclass
 
 from ocdnet.errors import UsageError
-from ocdnet.launch import docker, kubernetes, slurm
 from ocdnet.launch.job import Launch, PlannedJob
 from ocdnet.notes import Notes
 from ocdnet.spec_keys import NUM_GPUS, NUM_NODES
-from ocdnet.tree.yaml_io import inline_yaml
 
-__all__ = ["Launch", "PlannedJob", "launch"]
+__all__ = ["LOCAL", "PLATFORMS", "Launch", "PlannedJob", "Platform", "launch"]
 
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """Where a job runs.
+
+    Attributes:
+        run: `module:function` that tells how, (PlannedJob, program, Notes) -> Launch; it is loaded
+            when it is used.
+        cluster: whether a scheduler runs it, on as many machines as are asked for, which may see
+            other files than this one does.
+        container: whether it runs in an image.
+        claims: whether the image gets its data by volume claims.
+        tao: whether NVIDIA's own image runs it, which reads TAO's keys alone.
+    """
+
+    run: str
+    cluster: bool = False
+    container: bool = False
+    claims: bool = False
+    tao: bool = False
+
+
+LOCAL = "local"
+PLATFORMS = {
+    LOCAL: Platform(run="ocdnet.launch.local:command"),
+    "docker": Platform(run="ocdnet.launch.docker:bundled", container=True),
+    "tao-docker": Platform(run="ocdnet.launch.docker:tao", container=True, tao=True),
+    "slurm": Platform(run="ocdnet.launch.slurm:batch", cluster=True),
+    "kubernetes": Platform(
+        run="ocdnet.launch.kubernetes:manifest", cluster=True, container=True, claims=True
+    ),
+}
+"""By the name that a request gives."""
 
 
 def launch(job: PlannedJob, program: str, notes: Notes) -> Launch:
@@ -30,29 +62,25 @@ def launch(job: PlannedJob, program: str, notes: Notes) -> Launch:
         UsageError: an image or a claim that cannot be one, a path that no container can hold.
     """
     _check_image(job, notes)
-    if job.gpus < 0 and job.platform in _MANY_NODES:
+    platform = PLATFORMS[job.platform]
+    if job.gpus < 0 and platform.cluster:
         notes.ask(
             NUM_GPUS,
             f"{job.platform} reserves GPUs by their number: how many on each machine? "
             "(-1 means all of a machine that is known.)",
         )
         return Launch()
-    if job.nodes > 1 and job.platform not in _MANY_NODES:
+    if job.nodes > 1 and not platform.cluster:
+        clusters = [name for name, other in PLATFORMS.items() if other.cluster]
         notes.warn(
             f"{NUM_NODES} is {job.nodes}, and {job.platform} starts one machine, which waits "
-            f"for the others: use --platform {' or '.join(_MANY_NODES)}."
+            f"for the others: use --platform {' or '.join(clusters)}."
         )
-    if job.spec_file is None and job.platform != "local":
+    if job.spec_file is None and job.platform != LOCAL:
         notes.warn(f"The commands for {job.platform} need the spec as a file: give --write DIR.")
-    return _PLATFORMS[job.platform](job, program, notes)
-
-
-def _local(job: PlannedJob, program: str, _notes: Notes) -> Launch:
-    spec = job.template if job.spec_file is None else job.spec_file
-    words = [f"{program} {job.verb} -e {quote(str(spec))}{job.flags}"]
-    if job.spec_file is None:
-        words += [quote(f"{key}={inline_yaml(value)}") for key, value in job.overrides.items()]
-    return Launch([" ".join(words)])
+    module, _, function = platform.run.partition(":")
+    how: Launch = getattr(importlib.import_module(module), function)(job, program, notes)
+    return how
 
 
 def _check_image(job: PlannedJob, notes: Notes) -> None:
@@ -63,17 +91,8 @@ def _check_image(job: PlannedJob, notes: Notes) -> None:
             got=job.image,
             expected="REGISTRY/NAME:TAG",
         )
-    if job.image is not None and job.platform in ("local", "slurm"):
+    if job.image is not None and not PLATFORMS[job.platform].container:
         notes.warn(f"--image is not used: {job.platform} runs no container.")
-    if job.claims and job.platform != "kubernetes":
-        notes.warn("--claim is not used: it is for --platform kubernetes.")
-
-
-_MANY_NODES = ("slurm", "kubernetes")
-_PLATFORMS: Mapping[str, Callable[[PlannedJob, str, Notes], Launch]] = {
-    "local": _local,
-    "docker": docker.bundled,
-    "tao-docker": docker.tao,
-    "slurm": slurm.batch,
-    "kubernetes": kubernetes.manifest,
-}
+    if job.claims and not PLATFORMS[job.platform].claims:
+        claiming = [name for name, platform in PLATFORMS.items() if platform.claims]
+        notes.warn(f"--claim is not used: it is for --platform {' or '.join(claiming)}.")

@@ -21,11 +21,9 @@ from ocdnet.data.layout import (
     is_split,
 )
 from ocdnet.errors import DataError
+from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.notes import Notes
 from ocdnet.policy.plan_record import Extraction
-
-REMOTE = ("slurm", "kubernetes")
-"""Platforms whose jobs may see other files than this machine."""
 
 _MOST = 200_000
 """Files of a folder that are looked at."""
@@ -61,6 +59,11 @@ class Finder:
     notes: Notes
     extract: list[Extraction] = field(default_factory=list)
 
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether the job may see other files than this machine."""
+        return PLATFORMS[self.platform].cluster
+
     def labelled(self, text: str) -> Found:
         """A split folder or a datalist."""
         return self._find(text, _labelled, "")
@@ -78,7 +81,7 @@ class Finder:
         if _URI.match(text):
             return self._uri(text, below)
         path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path's raises for unknown users
-        if self.platform != "local":
+        if self.platform != LOCAL:
             path = path.absolute()
         try:
             head = self._head(path)
@@ -109,12 +112,12 @@ class Finder:
         if path.is_file():
             with path.open("rb") as file:
                 return file.read(HEAD_BYTES)
-        if not path.exists() and not (self.platform in REMOTE and is_archive(path.name)):
+        if not path.exists() and not (self._elsewhere and is_archive(path.name)):
             raise _problem("missing-data-path", f"{path} does not exist", "a path that is there")
         return b""
 
     def _unseen(self, path: Path, fault: DataError, cause: BaseException | None) -> Found:
-        if self.platform not in REMOTE:
+        if not self._elsewhere:
             raise fault from cause
         self.notes.warn(f"{fault.message}, on this machine: see that the job finds it.")
         return Found(str(path))

@@ -14,7 +14,7 @@ from ocdnet.catalogue import DEFAULT_SPECS, PLANNED
 from ocdnet.errors import UsageError
 from ocdnet.files import write_text
 from ocdnet.launch.job import Launch, PlannedJob
-from ocdnet.launch.platforms import launch
+from ocdnet.launch.platforms import LOCAL, PLATFORMS, launch
 from ocdnet.launch.tao_image import rendered
 from ocdnet.notes import Notes
 from ocdnet.policy import routing, words
@@ -61,7 +61,7 @@ def build(request: Request, skill: Skill, program: str) -> Plan:
     if case.entry == DEFAULT_SPECS:
         return _default_specs(case)
     case = replace(case, runner=routing.choose(case, stated))
-    if case.runner == BY_SKILL and request.platform == "local":
+    if case.runner == BY_SKILL and request.platform == LOCAL:
         # Its trials run in containers: absolute paths.
         case = replace(case, request=replace(request, platform="docker"))
     spec, extract = _drafted(case)
@@ -137,7 +137,7 @@ def _tree(case: Case, spec: Draft) -> dict[str, Any]:
             f"results_dir is left to {routing.AUTOML_SKILL}: a folder for each trial.",
             "results_dir",
         )
-    if case.request.platform == "tao-docker" and not notes.blocked:
+    if PLATFORMS[case.request.platform].tao and not notes.blocked:
         tree, left_out = rendered(tree, spec.ours())
         for change in left_out:
             notes.warn(change)
@@ -221,7 +221,7 @@ def _default_specs(case: Case) -> Plan:
     folder = request.results_dir or case.entry.name
     if (Path(folder) / EXPERIMENT).exists():
         notes.ask("--results-dir", f"{folder}/{EXPERIMENT} exists: which other folder?")
-    if request.platform != "local":
+    if request.platform != LOCAL:
         notes.warn(
             f"{case.entry.name} is run on this machine, not on {request.platform}.", "--platform"
         )

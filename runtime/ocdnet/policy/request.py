@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ocdnet.catalogue import PLANNED
 from ocdnet.errors import UsageError
+from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.policy.checks import SAME_AS, choice, one_line, said_once, short
 from ocdnet.runs.metric_names import METRICS, Metric
 from ocdnet.tree.keys import leaves, nearest
@@ -20,7 +21,6 @@ Policy = Literal["on", "off"]
 ACTIONS = tuple(PLANNED)
 """What can be planned."""
 _MOST_TRIALS = 10_000
-PLATFORMS = ("local", "docker", "tao-docker", "slurm", "kubernetes")
 MAX_TEXT = 10_000
 """Characters of free text."""
 MAX_JSON = 1_000_000
@@ -78,7 +78,7 @@ class Request:
     results_dir: str | None = None
     overrides: tuple[str, ...] = ()
     spec: str | None = None
-    platform: str = "local"
+    platform: str = LOCAL
     image: str | None = None
     claims: tuple[str, ...] = ()
     write: str | None = None
@@ -93,7 +93,7 @@ class Request:
             choice("action", self.action, ACTIONS, code="unknown-action")
         if self.automl_policy is not None:
             object.__setattr__(self, "automl_policy", policy_value(self.automl_policy))
-        choice("platform", self.platform, PLATFORMS)
+        choice("platform", self.platform, tuple(PLATFORMS))
         if self.metric is not None:
             choice("metric", self.metric, METRICS)
         if self.trials is not None and not 1 <= self.trials <= _MOST_TRIALS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ocdnet.launch.platforms import PLATFORMS
 from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case, SearchRunner
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.plan_record import AutomlRoute, Budget, ParameterRange
@@ -99,7 +100,7 @@ def _runner(case: Case) -> SearchRunner:
     That one starts trainings anew, and NVIDIA's image does not hold it.
     """
     anew = case.entry.automl == "default"
-    if _installed() or not anew or case.request.platform == "tao-docker":
+    if _installed() or not anew or PLATFORMS[case.request.platform].tao:
         return BY_SKILL
     case.notes.because(f"{AUTOML_SKILL} is not installed here: `{SEARCH_HERE}` runs the search.")
     return SEARCH_HERE
