@@ -68,7 +68,7 @@ def run(loaded: Loaded) -> InferenceResult:
             skipped=skip if config.skip_unreadable else None,
         )
         done = tracked(written, "detecting", len(images))
-        boxes = [found for _, found in done]
+        boxes = [count for _, count in done]
         if not boxes:
             raise _none_readable(images)
         return InferenceResult(
@@ -94,10 +94,10 @@ def _write(stem: Path, prediction: Prediction, postprocess: DBPostprocessor, img
     return len(detections.polygons)
 
 
-def text_lines(found: Detections) -> str:
+def text_lines(detections: Detections) -> str:
     """One line a box: whole-pixel coordinates of the original image, then the score."""
     lines = []
-    for polygon, score in zip(found.polygons, found.scores.tolist(), strict=True):
+    for polygon, score in zip(detections.polygons, detections.scores.tolist(), strict=True):
         points = np.rint(polygon).astype(int).ravel().tolist()
         lines.append(",".join(map(str, points)) + f",{score:.6f}\n")
     return "".join(lines)

@@ -41,13 +41,13 @@ class Parameter:
 
     def stored(self, value: Any) -> Any:
         """A spec's value as the distribution holds it; None where it lies outside."""
-        told = _told(value)
+        choice = _told(value)
         if isinstance(self.distribution, CategoricalDistribution):
-            return told if told in self.distribution.choices else None
+            return choice if choice in self.distribution.choices else None
         number = isinstance(value, int | float) and not isinstance(value, bool)
         assert isinstance(self.distribution, FloatDistribution | IntDistribution)
         inside = number and self.distribution.low <= value <= self.distribution.high
-        return told if inside else None
+        return choice if inside else None
 
     def draw(self, trial: Trial) -> Any:
         """A trial's value of it, as a spec holds it."""
@@ -110,8 +110,8 @@ def _parameter(key: str, node: Node) -> Parameter:
     search = node["search"]
     if "choices" in search:
         choices = search["choices"]
-        told = CategoricalDistribution([_told(choice) for choice in choices])
-        return Parameter(key, told, _weights(node, choices))
+        distribution = CategoricalDistribution([_told(choice) for choice in choices])
+        return Parameter(key, distribution, _weights(node, choices))
     low, high = _bounded(key, node, search["min"], search["max"])
     log = search["scale"] == "log"
     if node["type"] == "integer":
@@ -151,15 +151,15 @@ def _bounded(key: str, node: Node, low: float, high: float) -> tuple[float, floa
 
 def _conditions(key: str, node: Node) -> Iterator[tuple[str, float]]:
     """The comparison with a number in a node's `math_cond`, if it has one."""
-    told = node.get("math_cond")
-    if told is None:
+    condition = node.get("math_cond")
+    if condition is None:
         return
-    match = _CONDITION.fullmatch(told)
+    match = _CONDITION.fullmatch(condition)
     if match is None:
         raise SpecError(
             "bad-schema",
             f"The schema's condition on {key!r} is not understood",
-            got=told,
+            got=condition,
             expected="a comparison with a number, e.g. > 0.0",
         )
     yield match[1], float(match[2])

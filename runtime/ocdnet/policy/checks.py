@@ -11,14 +11,14 @@ from ocdnet.tree.keys import nearest
 
 
 def _same_as() -> dict[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {"results_dir": {"results_dir": None}, "checkpoint": {}}
+    same: dict[str, dict[str, None]] = {"results_dir": {"results_dir": None}, "checkpoint": {}}
     for entry in PLANNED.values():
         for item in entry.inputs:
             if item.sources:
-                found.setdefault(item.source.request, {})[item.key] = None
+                same.setdefault(item.source.request, {})[item.key] = None
             elif item.key == entry.model and entry.takes[0].endswith("checkpoint"):
-                found["checkpoint"][item.key] = None
-    return {name: tuple(keys) for name, keys in found.items()}
+                same["checkpoint"][item.key] = None
+    return {name: tuple(keys) for name, keys in same.items()}
 
 
 SAME_AS = _same_as()

@@ -89,16 +89,16 @@ class Finder:
                 path = self._unpacked(path, head, check)
                 if any(step.to == str(path) for step in self.extract):
                     return self._planned(path, check, below)
-            found = check(path)
+            data = check(path)
         except OSError as error:
             reason = f"Cannot read {path}: {error.strerror or error}"
             fault = _problem("unreadable-data-path", reason, _LABELLED)
             return self._unseen(path / below, fault, error)
         except DataError as fault:
             return self._unseen(path / below, fault, fault.__cause__)
-        if found.path != str(path):
+        if data.path != str(path):
             self.notes.because(f"The images of {path} are those in its img/.", str(path))
-        return found
+        return data
 
     def _uri(self, text: str, below: str) -> Found:
         if is_archive(text):
@@ -207,16 +207,16 @@ def _no_split(path: Path) -> DataError:
     """The error of a folder that is no split folder: what is it, and what was meant?"""
     names = sorted(entry.name for entry in islice(path.iterdir(), _FEW))
     if path.name == "img" and is_split(path.parent):
-        code, what, hint = "no-labels", "holds images without labels", f"Give {path.parent}."
+        code, fault, hint = "no-labels", "holds images without labels", f"Give {path.parent}."
     elif _passes(_images, path):
-        code, what = "no-labels", "holds images without labels: there is no gt/"
+        code, fault = "no-labels", "holds images without labels: there is no gt/"
         hint = "Put the labels of img/NAME.jpg into gt/gt_NAME.txt, or list the pairs in a file."
     else:
-        code, what, hint = "bad-split-folder", "has no img/ and gt/", None
+        code, fault, hint = "bad-split-folder", "has no img/ and gt/", None
         splits = [str(path / name) for name in names[:50] if is_split(path / name)]
         if splits:
             hint = f"Did you mean {' or '.join(splits[:4])}?"
-    return DataError(code, f"{path} {what}", got=names[:8], expected=_LABELLED, hint=hint)
+    return DataError(code, f"{path} {fault}", got=names[:8], expected=_LABELLED, hint=hint)
 
 
 def _datalist(path: Path) -> Found:

@@ -134,21 +134,21 @@ def _add(result: Datasets, choice: _Choice, finder: Finder) -> None:
         find = finder.images_of_split
         notes.because(f"{key} is the images of {choice.source.flag}, for want of {flag}.", key)
     try:
-        found = [find(text) for text in choice.texts]
+        places = [find(text) for text in choice.texts]
     except DataError as error:
         if error.code != "not-a-folder" or choice.source == choice.own:
             raise
         which = f"{choice.texts[0]} is a list, not a folder. {_QUESTIONS[choice.own]}"
         notes.ask(flag, which, key=key)
         return
-    _store(result, choice.item, found)
+    _store(result, choice.item, places)
 
 
-def _store(result: Datasets, item: Input, found: list[Found]) -> None:
-    paths = [one.path for one in found]
+def _store(result: Datasets, item: Input, places: list[Found]) -> None:
+    paths = [one.path for one in places]
     result.overrides[item.key] = paths if item.many else paths[0]
-    counts = [one.images for one in found if one.images is not None]
-    if len(counts) == len(found):
+    counts = [one.images for one in places if one.images is not None]
+    if len(counts) == len(places):
         result.images[item.key] = sum(counts)
 
 

@@ -202,9 +202,9 @@ def _single(kind: Model, description: str) -> Callable[..., Choice | None]:
 
 
 def _only(
-    key: str, found: Sequence[tuple[RunFolder, Path]], description: str, context: Context
+    key: str, files: Sequence[tuple[RunFolder, Path]], description: str, context: Context
 ) -> Choice | None:
-    paths = list({path.resolve(): (job, path) for job, path in found}.values())
+    paths = list({path.resolve(): (job, path) for job, path in files}.values())
     if len(paths) > 1:
         which = f"There are {len(paths)}: {_listed([path for _, path in paths])}."
         context.notes.ask(key, f"{which} Which one is {key}?", key=key)
@@ -254,13 +254,13 @@ def _is_full(path: Path) -> bool:
         return False  # damaged, encrypted, or no archive
 
 
-def _nothing(key: str, runs: Sequence[RunFolder], what: str) -> DataError:
+def _nothing(key: str, runs: Sequence[RunFolder], expected: str) -> DataError:
     held = [f"{job.folder} ({_listed(job.files.names) or 'no model'})" for job in runs]
     return DataError(
         "no-parent-model",
         f"No file that {key} can take is in the parent job's results",
         got=_listed(held),
-        expected=what,
+        expected=expected,
         hint=f"Give the results of a job that wrote one, or set {key}.",
     )
 

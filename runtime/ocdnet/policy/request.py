@@ -174,7 +174,7 @@ def from_json(data: str | bytes) -> Request:
 def _object(raw: bytes) -> dict[str, Any]:
     """The JSON object in UTF-8 bytes; duplicate keys and what is not finite are refused."""
     try:
-        found = json.loads(
+        document = json.loads(
             raw.decode("utf-8-sig"),
             object_pairs_hook=_unique,
             parse_constant=_not_finite,
@@ -187,10 +187,10 @@ def _object(raw: bytes) -> dict[str, Any]:
         raise _bad_json(f"{where}: {error.msg}") from error
     except (ValueError, RecursionError) as error:
         raise _bad_json("a number is too long, or it is nested too deeply") from error
-    if not isinstance(found, dict):
-        raise _bad_json(f"it is {_kind(found)}")
-    _refuse_depth(found, _DEEPEST)
-    return found
+    if not isinstance(document, dict):
+        raise _bad_json(f"it is {_kind(document)}")
+    _refuse_depth(document, _DEEPEST)
+    return document
 
 
 def _refuse_depth(value: Any, left: int) -> None:
@@ -203,12 +203,12 @@ def _refuse_depth(value: Any, left: int) -> None:
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in fields:
             raise _bad_json(f"the key {short(key)!r} stands twice")
-        found[key] = value
-    return found
+        fields[key] = value
+    return fields
 
 
 def _finite(text: str) -> float:
@@ -255,7 +255,7 @@ def _overrides(key: str, value: Any) -> tuple[str, ...]:
     """Override texts of an object of dotted or nested keys, or of a list of them."""
     if not isinstance(value, dict):
         return _texts(key, value)
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for dotted, item in leaves(value):
         if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", dotted):
             raise UsageError(
@@ -268,14 +268,14 @@ def _overrides(key: str, value: Any) -> tuple[str, ...]:
             if word:
                 one_line(dotted, word)
         text = _yaml(item)
-        if found.setdefault(dotted, text) != text:
+        if texts.setdefault(dotted, text) != text:
             raise UsageError(
                 "contradiction",
                 f"{key} gives {dotted!r} two values",
-                got=short(f"{found[dotted]} and {text}"),
+                got=short(f"{texts[dotted]} and {text}"),
                 expected="one value",
             )
-    return tuple(f"{dotted}={text}" for dotted, text in found.items())
+    return tuple(f"{dotted}={text}" for dotted, text in texts.items())
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -341,16 +341,16 @@ def _wrong_type(key: str, value: Any, expected: str) -> UsageError:
     return UsageError("wrong-type", f"{key} is {_kind(value)}", got=short(value), expected=expected)
 
 
-def _bad_json(what: str) -> UsageError:
+def _bad_json(fault: str) -> UsageError:
     return UsageError(
-        "bad-json", f"The request is not valid: {what}", expected="one JSON object in UTF-8"
+        "bad-json", f"The request is not valid: {fault}", expected="one JSON object in UTF-8"
     )
 
 
-def _too_long(what: str, got: int, most: str) -> UsageError:
+def _too_long(subject: str, got: int, most: str) -> UsageError:
     return UsageError(
         "request-too-long",
-        f"{what} is too long",
+        f"{subject} is too long",
         got=got,
         expected=f"at most {most}",
         hint="Give paths and values as flags, or in a spec file.",

@@ -38,9 +38,9 @@ def write_report(root: Path, out: Path, program: str) -> dict[str, Any]:
         UserError: the file can't be written, as `ocdnet.files.replacing`.
     """
     album = Album(_PICTURE_BYTES)
-    found = run_folders(root)
-    sections = [section(job, root, program, album) for job in found[:_MOST_JOBS]]
-    page = _rendered(root, sections, left_out=len(found) - len(sections))
+    jobs = run_folders(root)
+    sections = [section(job, root, program, album) for job in jobs[:_MOST_JOBS]]
+    page = _rendered(root, sections, left_out=len(jobs) - len(sections))
     write_text(out, page)
     return {
         "report": str(out),

@@ -80,7 +80,7 @@ class Showcase:
     worst: list[Sample] = field(default_factory=list)
     best: list[Sample] = field(default_factory=list)
 
-    def add(self, annotation: Annotation, found: Sequence[Points], match: ImageMatch) -> None:
+    def add(self, annotation: Annotation, polygons: Sequence[Points], match: ImageMatch) -> None:
         """Show one image: its labels, the polygons detected, and how they matched."""
         sample = Sample(
             image=str(annotation.image),
@@ -89,7 +89,7 @@ class Showcase:
             recall=match.recall,
             polygons={
                 role: [_whole(polygon) for polygon in group[:_MOST_POLYGONS]]
-                for role, group in by_role(annotation, found, match).items()
+                for role, group in by_role(annotation, polygons, match).items()
             },
         )
         self._take(1, [sample])
@@ -158,13 +158,13 @@ def _polygon(numbers: Sequence[Any]) -> list[int]:
 
 
 def by_role(
-    annotation: Annotation, found: Sequence[Points], match: ImageMatch
+    annotation: Annotation, polygons: Sequence[Points], match: ImageMatch
 ) -> dict[str, list[Points]]:
     """The polygons [N, 2] of an image, in its pixels, for each of ROLES.
 
     Args:
         annotation: the labels.
-        found: the polygons detected.
+        polygons: the polygons detected.
         match: how the two met.
     """
     # Polygons that cross themselves count on neither side: they play no role.
@@ -174,7 +174,7 @@ def by_role(
     for number, polygon in enumerate(annotation.polygons):
         role = "found" if number in truths else "ignored" if number in dontcare else "missed"
         roles[role] += [polygon] if is_valid(polygon) else []
-    for number, polygon in enumerate(found):
+    for number, polygon in enumerate(polygons):
         role = "right" if number in hits else "ignored" if number in passed_over else "false"
         roles[role] += [polygon] if is_valid(polygon) else []
     return roles
