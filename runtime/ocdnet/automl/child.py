@@ -1,4 +1,4 @@
-"""One trial as a process of its own: whatever befalls it befalls it alone."""
+"""One trial as a process of its own: what goes wrong in it stays in it."""
 
 from __future__ import annotations
 

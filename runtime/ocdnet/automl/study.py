@@ -133,7 +133,7 @@ def open_study(search: Search) -> Study:
                 return study
             if any(t.state not in _UNTRAINED for t in study.get_trials(deepcopy=False)):
                 raise _another_search(search, *change) from None
-            # Its first trial failed, and the user has mended the spec.
+            # Its first trial failed, and the user has corrected the spec.
             optuna.delete_study(study_name=name, storage=storage)
             study = create()
         _enqueue_baseline(study, search)

@@ -25,7 +25,7 @@ from ocdnet.tree.yaml_io import inline_yaml
 
 _PRUNED, _BUDGET, _INTERRUPTED = "pruned", "budget", "interrupted"
 _HOPELESS = frozenset({Exit.USAGE, Exit.SPEC, Exit.DATA, Exit.ENVIRONMENT})
-"""Exit codes of a training that no other value of a parameter would mend."""
+"""Exit codes of a training that no other value of a parameter would cure."""
 _LEFT_IN = "left_in"
 _PATIENCE_SECONDS = 30.0
 """The data workers of a training that was killed outlive it for some seconds."""
@@ -169,7 +169,7 @@ class TrialRun:
         self.trial.set_user_attr("error", str(error))
         hopeless = self.baseline and error.exit_code in _HOPELESS
         if hopeless:
-            again(self.study, self.trial)  # when the user has mended it
+            again(self.study, self.trial)  # when the user has corrected it
         self.study.tell(self.trial, state=TrialState.FAIL)
         if hopeless:
             raise error
