@@ -107,7 +107,7 @@ def test_a_driver_that_does_not_work(tools):
 
 
 def test_tools_that_hang(tools, monkeypatch):
-    monkeypatch.setattr(check, "_PATIENCE", 0.3)
+    monkeypatch.setattr(check, "_TIMEOUT", 0.3)
     for name in ("nvidia-smi", "docker", "nvidia-ctk"):
         tools(name, "/bin/sleep 20 & /bin/sleep 20")
     started = time.monotonic()
