@@ -12,8 +12,8 @@ from typing import Any
 import click
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS
-from ocdnet.catalogue_entry import Action
+from ocdnet.catalogue import ACTIONS
+from ocdnet.catalogue_entry import ROOT_KEYS, Action
 from ocdnet.cli.main import cli
 from ocdnet.config import compat, explain, schema
 from ocdnet.errors import Exit

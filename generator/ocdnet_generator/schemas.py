@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import Action
 from ocdnet.config import schema, spec
 from ocdnet.config.rules import Instead, Rule
@@ -26,9 +26,8 @@ def build(action: str) -> dict[str, Any]:
     A key of its properties that `default` does not hold is ours: TAO does not know it.
     """
     entry = ACTIONS[action]
-    names = [*ROOT_KEYS, *entry.sections]
     sections, defaults = schema.experiment()["properties"], spec.action_defaults(entry)
-    properties = {name: _node(sections[name], defaults[name], entry) for name in names}
+    properties = {name: _node(sections[name], defaults[name], entry) for name in entry.reads}
     keys = list(nodes.leaves({"properties": properties}))
     return {
         "$schema": DIALECT,

@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue import ACTIONS
 from ocdnet.config import schema, spec
 from ocdnet.tree import nodes, yaml_io
 from ocdnet.tree.nodes import MISSING
@@ -19,8 +19,7 @@ def template(action: str) -> dict[str, Any]:
     """The spec of an action with every default, in the template's order; a valid TAO spec."""
     entry = ACTIONS[action]
     defaults = spec.action_defaults(entry)
-    names = [*ROOT_KEYS, *entry.sections]
-    tree = {name: defaults[name] for name in names}
+    tree = {name: defaults[name] for name in entry.reads}
     plain = spec.without_extras(tree, schema.experiment())
     return _ordered(plain, schema.experiment(), set(entry.required), "")
 

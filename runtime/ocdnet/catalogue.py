@@ -32,9 +32,6 @@ from ocdnet.spec_keys import (
     VALIDATE_DATA,
 )
 
-ROOT_KEYS = ("results_dir", "encryption_key", "model_name")
-"""Keys outside every section, which all actions read."""
-
 SEARCH = "automl"
 """The command that searches train's parameters, and its folder: no action, it has no spec."""
 

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from ocdnet.tree import keys
 
+ROOT_KEYS = ("results_dir", "encryption_key", "model_name")
+"""Keys outside every section, which all actions read."""
+
 Model = Literal["checkpoint", "full checkpoint", "pruned", "quantized", "engine", "onnx"]
 """Kinds of model files; a full checkpoint holds the state that training goes on from."""
 
@@ -170,6 +173,11 @@ class Action:
     def section(self) -> str:
         """The action's own section, which also names its folder of results."""
         return self.command or self.name
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The top of its spec: root keys and sections."""
+        return (*ROOT_KEYS, *self.sections)
 
     @property
     def spec(self) -> str:

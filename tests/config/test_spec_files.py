@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue import ACTIONS
+from ocdnet.catalogue_entry import ROOT_KEYS
 from ocdnet.config import schema, spec
 from ocdnet.config.rules import Needed
 from ocdnet.errors import DataError, UserError

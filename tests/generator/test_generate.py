@@ -11,7 +11,8 @@ import bpe_openai
 import jsonschema
 import pytest
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue import ACTIONS
+from ocdnet.catalogue_entry import ROOT_KEYS
 from ocdnet.config import spec
 from ocdnet.config.schema import extras
 from ocdnet.tree import yaml_io

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import Action
 from ocdnet.config import compat, schema, spec
 from ocdnet.config.experiment import RULES
@@ -21,7 +21,7 @@ def keys_of(action: Action) -> dict[str, nodes.Node]:
     known = {
         key: node | {"default": keys.get(defaults, key)}
         for key, node in schema.leaves()
-        if key.partition(".")[0] in (*ROOT_KEYS, *action.sections)
+        if key.partition(".")[0] in action.reads
     }
     return dict(sorted(known.items(), key=lambda pair: pair[0] not in action.required))
 

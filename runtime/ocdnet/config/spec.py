@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import Action
 from ocdnet.config import compat, schema
 from ocdnet.config.experiment import RULES, Experiment
@@ -137,7 +137,7 @@ def _entry(action: str) -> Action:
 
 def _projected(tree: Mapping[str, Any], action: Action) -> dict[str, Any]:
     """What the action reads of the tree: the root keys and its sections."""
-    return {key: value for key, value in tree.items() if key in ROOT_KEYS or key in action.sections}
+    return {key: value for key, value in tree.items() if key in action.reads}
 
 
 def _completed(tree: Mapping[str, Any], action: Action) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import Action
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
@@ -98,7 +98,7 @@ class Draft:
         """The dotted keys of a complete spec that hold something else than the template."""
         differing: dict[str, Any] = {}
         _differ(self.defaults, tree, "", differing)
-        order = [*ROOT_KEYS, *self.entry.sections]
+        order = self.entry.reads
         return dict(sorted(differing.items(), key=lambda pair: order.index(_section(pair[0]))))
 
 

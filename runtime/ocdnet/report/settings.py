@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS, ROOT_KEYS
+from ocdnet.catalogue import ACTIONS
 from ocdnet.errors import UserError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.runs.jobs import RunFolder
@@ -36,7 +36,7 @@ def settings(job: RunFolder) -> Settings | None:
     tree = masked(job.experiment)
     action = ACTIONS.get(job.action or "")
     if action is not None:
-        tree = {key: tree[key] for key in (*ROOT_KEYS, *action.sections) if key in tree}
+        tree = {key: tree[key] for key in action.reads if key in tree}
     if not tree:
         return None
     template = _template(job.action)
