@@ -9,9 +9,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from ocdnet.runs.records import BestMetric, Kpi, Metrics, TrainResult, write_results
+from ocdnet.runs.records import BestMetric, TrainResult, write_results
 from ocdnet.runs.searches import SearchOptions, SearchResult, TrialStates
 from ocdnet.runs.status import StatusWriter
+from ocdnet.runs.status_line import Kpi, Metrics
 
 EXPERIMENT = """\
 results_dir: /elsewhere

@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ocdnet.policy.plan_record import Plan
-from ocdnet.runs.records import Results, StatusLine
+from ocdnet.runs.records import Results
+from ocdnet.runs.status_line import StatusLine
 from ocdnet.runs.typed import Bounds, Pattern, Size, Version, With, tagged
 from ocdnet_generator.schemas import DIALECT
 

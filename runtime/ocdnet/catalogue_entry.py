@@ -15,7 +15,7 @@ Model = Literal["checkpoint", "full checkpoint", "pruned", "quantized", "engine"
 """Kinds of model files; a full checkpoint holds the state that training goes on from."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Source:
     """A dataset that the user names.
 
@@ -32,7 +32,7 @@ class Source:
     labelled: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Value:
     """The condition that a spec's key holds a value."""
 
@@ -44,7 +44,7 @@ class Value:
         return bool(keys.get(tree, self.key) == self.value)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Input:
     """A spec key that names what an action reads.
 
@@ -74,7 +74,7 @@ class Input:
         return min(self.sources, key=lambda source: source.labelled)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Output:
     """A spec key that names what an action writes.
 
@@ -94,7 +94,7 @@ class Output:
     beside: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Variant:
     """How an action differs where its spec says so.
 
@@ -109,7 +109,7 @@ class Variant:
     files: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Action:
     """One action of the skill.
 

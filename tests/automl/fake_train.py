@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from ocdnet.runs.records import Kpi
 from ocdnet.runs.status import StatusWriter, read_status
+from ocdnet.runs.status_line import Kpi
 from ocdnet.tree import yaml_io
 
 LATEST = "ocd_model_latest.pth"

@@ -11,8 +11,8 @@ import pytest
 import support
 from ocdnet.actions import evaluate
 from ocdnet.config import spec
-from ocdnet.runs.records import Kpi
 from ocdnet.runs.status import StatusWriter
+from ocdnet.runs.status_line import Kpi
 from ocdnet.runs.typed import Bounds, Pattern, Record, SchemaVersion, Size, With
 from ocdnet_generator import records
 

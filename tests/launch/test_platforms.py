@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from ocdnet.catalogue import ACTIONS, PLANNED
 from ocdnet.errors import UserError
 from ocdnet.launch import mounts as mounting
-from ocdnet.launch.platforms import Launch, PlannedJob, launch
+from ocdnet.launch.job import Launch, PlannedJob
+from ocdnet.launch.launching import launch
 from ocdnet.notes import Notes
 from ocdnet.tree import keys, nodes, overrides, yaml_io
 from plans import texts

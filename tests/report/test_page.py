@@ -20,13 +20,7 @@ from ocdnet.data.annotations import Annotation
 from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.metrics import match_image
 from ocdnet.report.page import write_report
-from ocdnet.runs.records import (
-    EvaluateResult,
-    ImageScores,
-    MatchCounts,
-    Thresholds,
-    write_results,
-)
+from ocdnet.runs.records import EvaluateResult, ImageScores, MatchCounts, Thresholds, write_results
 from ocdnet.runs.samples import Showcase
 from ocdnet.runs.status import StatusWriter
 

@@ -8,8 +8,8 @@ import pytest
 
 import results_folders as made
 from ocdnet.runs.history import history
-from ocdnet.runs.records import Kpi
 from ocdnet.runs.status import StatusWriter
+from ocdnet.runs.status_line import Kpi
 
 
 def write_epoch(status, epoch, loss, hmean=None, last=9):

@@ -15,8 +15,8 @@ from ocdnet.errors import DataError
 from ocdnet.runs.jobs import run_folders, total_epochs
 from ocdnet.runs.parsing import loads, parse
 from ocdnet.runs.progress import progress
-from ocdnet.runs.records import Kpi, StatusLine
 from ocdnet.runs.status import StatusLines, StatusWriter
+from ocdnet.runs.status_line import Kpi, StatusLine
 
 
 def only(root):
@@ -31,7 +31,7 @@ def test_a_finished_run_of_ours_tells_its_epochs_scores_and_files(tmp_path):
     assert told.kpis == {"hmean": 0.4, "precision": 0.4, "recall": 0.4, "train_loss": 7.0}
     assert (job.best.epoch, job.best.metric, job.best.value) == (2, "hmean", 0.6)
     assert len(job.files.checkpoints) == 3
-    assert job.ours
+    assert job.trained
     assert not job.unfinished
     assert total_epochs(job) == 4  # of its experiment.yaml
 
@@ -45,7 +45,7 @@ def test_a_run_of_tao_is_read_the_same(tmp_path):
     assert told.seconds_per_epoch == pytest.approx(274.56, abs=0.01)
     assert (job.best.epoch, job.best.value) == (1, 0.333)
     assert job.files.latest.name == "model_epoch_000_step_00004.pth"
-    assert not job.ours
+    assert not job.trained
 
 
 def test_taos_evaluate_names_its_scores_with_capitals(tmp_path):
@@ -218,7 +218,7 @@ def test_a_results_json_that_is_none_leaves_what_status_tells(tmp_path, text):
     folder = made.train(tmp_path / "train")
     (folder / "results.json").write_text(text, encoding="latin-1")
     assert only(tmp_path).best.epoch == 2
-    assert not only(tmp_path).ours
+    assert not only(tmp_path).trained
 
 
 @pytest.mark.parametrize("text", ["train: [", "\0", "a: &a [*a, *a]", "- 1", "train: 5\nexport: x"])

@@ -18,17 +18,10 @@ from ocdnet.files import write_json
 from ocdnet.runs.jobs import run_folders
 from ocdnet.runs.parsing import loads, parse
 from ocdnet.runs.printed import EngineResult, Failure, failure
-from ocdnet.runs.records import (
-    EvaluateResult,
-    Kpi,
-    Results,
-    StatusLine,
-    TrainResult,
-    read_results,
-    write_results,
-)
+from ocdnet.runs.records import EvaluateResult, Results, TrainResult, read_results, write_results
 from ocdnet.runs.searches import SearchResult, TrialSummary
 from ocdnet.runs.status import StatusWriter, read_status
+from ocdnet.runs.status_line import Kpi, StatusLine
 from ocdnet.runs.typed import SCHEMA_VERSION, to_json
 from ocdnet_generator import records
 
@@ -291,7 +284,7 @@ class TestOtherReleases:
         document = json.loads((folder / "results.json").read_text()) | {"schema_version": 2}
         write_json(folder / "results.json", document)
         (job,) = run_folders(tmp_path)
-        assert job.ours
+        assert job.trained
         assert any("schema_version 2" in note for note in job.notes)
 
     def test_taos_lines_are_read(self, tmp_path):

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from ocdnet.errors import EnvironmentFault
-from ocdnet.runs.records import Kpi
 from ocdnet.runs.status import StatusWriter, WarningLines, last_state, read_status
+from ocdnet.runs.status_line import Kpi
 
 
 def lines(path):

@@ -14,15 +14,9 @@ from ocdnet.data.steps import eval_preprocess
 from ocdnet.metrics import Counts, ImageMatch
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.runs.files import RESULTS
-from ocdnet.runs.records import (
-    EvaluateResult,
-    ImageScores,
-    Kpi,
-    MatchCounts,
-    Thresholds,
-    write_results,
-)
+from ocdnet.runs.records import EvaluateResult, ImageScores, MatchCounts, Thresholds, write_results
 from ocdnet.runs.samples import Showcase
+from ocdnet.runs.status_line import Kpi
 
 
 def run(loaded: Loaded) -> EvaluateResult:

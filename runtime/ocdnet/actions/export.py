@@ -25,7 +25,7 @@ from ocdnet.files import replacing
 from ocdnet.models.quantized import to_float
 from ocdnet.runs.files import onnx_beside
 from ocdnet.runs.printed import ExportResult, Tensor
-from ocdnet.runs.records import Kpi
+from ocdnet.runs.status_line import Kpi
 
 LOG = logging.getLogger("ocdnet")
 LEAST_OPSET = 19

@@ -22,7 +22,7 @@ from ocdnet.data.preprocess import read_image
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing
 from ocdnet.runs.printed import BatchRange, EngineResult, Tensor
-from ocdnet.runs.records import Kpi
+from ocdnet.runs.status_line import Kpi
 
 LOG = logging.getLogger("ocdnet")
 TOLERANCE = 5e-3

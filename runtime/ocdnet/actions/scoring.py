@@ -19,8 +19,9 @@ from ocdnet.data.preprocess import Preprocess
 from ocdnet.metrics import Counts, ImageMatch, match_image
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress_bar import tracked
-from ocdnet.runs.metric_names import SCORES
-from ocdnet.runs.records import Kpi, Measured
+from ocdnet.runs.names import SCORES
+from ocdnet.runs.records import Measured
+from ocdnet.runs.status_line import Kpi
 
 _ROUNDS = 5
 

@@ -22,9 +22,10 @@ from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
 from ocdnet.ranks import is_rank_zero
 from ocdnet.runs.files import BEST, EPOCHS, STATUS
-from ocdnet.runs.metric_names import KPIS
+from ocdnet.runs.names import KPIS
 from ocdnet.runs.printed import DryRunResult, Timing
-from ocdnet.runs.records import BestMetric, Metrics, TrainAction, TrainResult, write_results
+from ocdnet.runs.records import BestMetric, TrainAction, TrainResult, write_results
+from ocdnet.runs.status_line import Metrics
 from ocdnet.training.checkpoints import EpochCheckpoints, clear_leftovers
 from ocdnet.training.folder_lock import locked_folder
 from ocdnet.training.loggers import run_loggers

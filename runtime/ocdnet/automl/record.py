@@ -21,9 +21,9 @@ from ocdnet.automl.trial import last_values
 from ocdnet.config import spec
 from ocdnet.files import link, write_text
 from ocdnet.runs.files import BEST, BEST_SPEC
-from ocdnet.runs.metric_names import METRICS, Metric
+from ocdnet.runs.names import METRICS, Metric
 from ocdnet.runs.progress import numbers
-from ocdnet.runs.records import Kpi, write_results
+from ocdnet.runs.records import write_results
 from ocdnet.runs.searches import (
     COMPLETE,
     FAILED,
@@ -36,6 +36,7 @@ from ocdnet.runs.searches import (
     TrialSummary,
 )
 from ocdnet.runs.status import StatusWriter
+from ocdnet.runs.status_line import Kpi
 from ocdnet.tree import keys
 from ocdnet.tree.yaml_io import inline_yaml
 

@@ -25,8 +25,16 @@ from ocdnet.automl.space import Parameter
 from ocdnet.errors import EnvironmentFault, SpecError, UserError
 from ocdnet.files import os_fault
 from ocdnet.runs.files import EXPERIMENT
-from ocdnet.runs.metric_names import DIRECTIONS, Direction, Metric, better
-from ocdnet.runs.searches import PRUNERS, SAMPLERS, Pruner, Sampler
+from ocdnet.runs.names import (
+    DIRECTIONS,
+    PRUNERS,
+    SAMPLERS,
+    Direction,
+    Metric,
+    Pruner,
+    Sampler,
+    better,
+)
 from ocdnet.tree import keys
 
 JOURNAL = "study.journal"

@@ -19,7 +19,7 @@ from ocdnet.errors import Exit, UserError
 from ocdnet.ranks import cpus
 from ocdnet.runs.files import LATEST, trial_name
 from ocdnet.runs.history import Epoch
-from ocdnet.runs.metric_names import KPIS
+from ocdnet.runs.names import KPIS
 from ocdnet.spec_keys import GPU_IDS, NUM_GPUS, RESUME, TRAIN_RESULTS
 from ocdnet.tree.yaml_io import inline_yaml
 

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from ocdnet.cli.shared import spec_file_option
-from ocdnet.runs.metric_names import DEFAULT_METRIC, METRICS
-from ocdnet.runs.searches import PRUNERS, SAMPLERS
+from ocdnet.runs.names import DEFAULT_METRIC, METRICS, PRUNERS, SAMPLERS
 from ocdnet.runs.typed import to_json
 
 _EPILOG = """\b

@@ -21,8 +21,8 @@ from ocdnet.errors import EnvironmentFault, SpecError, UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.routing import RECOMMENDATIONS
 from ocdnet.runs.files import RESULTS
-from ocdnet.runs.metric_names import Metric
-from ocdnet.runs.searches import Pruner, Sampler, SearchResult
+from ocdnet.runs.names import Metric, Pruner, Sampler
+from ocdnet.runs.searches import SearchResult
 from ocdnet.spec_keys import VALIDATE_DATA
 
 LOG = logging.getLogger("ocdnet")

@@ -9,10 +9,8 @@ from ocdnet.policy.case import Case
 from ocdnet.policy.draft import Draft, inheritance
 from ocdnet.policy.image_size import in_whole_lists, size_changes
 from ocdnet.policy.parents import Context, resolve
-from ocdnet.policy.summary import free_results_dir
+from ocdnet.policy.placing import RESULTS_DIR, free_results_dir
 from ocdnet.runs.jobs import SECTIONS, RunFolder, named
-
-_RESULTS = "results"
 
 
 def placed(case: Case, draft: Draft) -> Draft:
@@ -31,7 +29,7 @@ def placed(case: Case, draft: Draft) -> Draft:
         )
     if draft.value(f"{case.run.section}.results_dir"):
         return draft.with_changes({"results_dir": given} if given else {})
-    free = free_results_dir(given or _RESULTS, case.run.section, case.notes)
+    free = free_results_dir(given or RESULTS_DIR, case.run.section, case.notes)
     return draft.with_changes({"results_dir": free})
 
 
@@ -41,7 +39,7 @@ def from_parent(case: Case, draft: Draft) -> Draft:
     context = Context(
         entry=entry,
         parent=case.parent,
-        results_dir=str(draft.at("results_dir") or _RESULTS),
+        results_dir=str(draft.at("results_dir") or RESULTS_DIR),
         notes=case.notes,
         checkpoint=case.request.checkpoint,
     )

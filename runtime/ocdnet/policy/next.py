@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocdnet.catalogue import PLANNED, RESUME_ACTION, RUNS, SEARCH
 from ocdnet.catalogue_entry import Action, Input
@@ -14,13 +14,15 @@ from ocdnet.errors import DataError
 from ocdnet.notes import Notes
 from ocdnet.policy.image_size import size_changes
 from ocdnet.policy.parents import Choice, Context, resolve
-from ocdnet.policy.summary import free_results_dir
+from ocdnet.policy.placing import free_results_dir
 from ocdnet.runs.files import BEST_SPEC, EXPERIMENT, is_file
 from ocdnet.runs.jobs import SECTIONS, TRAINING, RunFolder, named
-from ocdnet.runs.searches import SearchResult
 from ocdnet.spec_keys import TRAIN_RESULTS
 from ocdnet.tree import keys
 from ocdnet.tree.yaml_io import inline_yaml
+
+if TYPE_CHECKING:
+    from ocdnet.runs.searches import SearchResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,7 +152,7 @@ def _full_best(key: str, job: RunFolder, context: Context) -> Choice | None:
     exact = None if job.best is None else _of_epoch(job, str(job.best.epoch))
     if exact is not None:
         return Choice(str(exact), f"full, and of the best epoch{_which(job)}.", job)
-    if best is not None and (job.ours or _is_full(best)):
+    if best is not None and (job.trained or _is_full(best)):
         return Choice(str(best), f"the best checkpoint{_which(job)}, a full one.", job)
     files = job.files.checkpoints
     if not files:

@@ -14,7 +14,8 @@ from ocdnet.catalogue import DEFAULT_SPECS, PLANNED
 from ocdnet.errors import UsageError
 from ocdnet.files import write_text
 from ocdnet.launch.job import Launch, PlannedJob
-from ocdnet.launch.platforms import LOCAL, PLATFORMS, launch
+from ocdnet.launch.launching import launch
+from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.launch.tao_image import rendered
 from ocdnet.notes import Notes
 from ocdnet.policy import routing, words
@@ -23,6 +24,7 @@ from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
 from ocdnet.policy.datasets import find_datasets
 from ocdnet.policy.draft import Draft, check, draft
 from ocdnet.policy.inherit import from_parent, placed
+from ocdnet.policy.placing import folder_of
 from ocdnet.policy.plan_record import (
     AutomlRoute,
     DirectRoute,
@@ -33,9 +35,9 @@ from ocdnet.policy.plan_record import (
 )
 from ocdnet.policy.request import Request, no_action
 from ocdnet.policy.settings import settled
-from ocdnet.policy.summary import folder_of, promised_files, summary
+from ocdnet.policy.summary import promised_files, summary
 from ocdnet.runs.files import EXPERIMENT
-from ocdnet.runs.metric_names import DEFAULT_METRIC
+from ocdnet.runs.names import DEFAULT_METRIC
 from ocdnet.spec_keys import NUM_GPUS, SECRETS, masked
 from ocdnet.tree import keys, yaml_io
 

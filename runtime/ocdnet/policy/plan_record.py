@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from ocdnet.catalogue import PLANNED
-from ocdnet.runs.metric_names import Direction, LogAlias, Metric
-from ocdnet.runs.typed import Bounds, Pattern, Record, SchemaVersion, Size
+from ocdnet.runs.names import Direction, LogAlias, Metric
+from ocdnet.runs.typed import Bounds, Pattern, Record, SchemaVersion, Size, record
 
 Seconds = Annotated[float, Bounds(minimum=0)]
 Lines = tuple[Annotated[str, Size(least=1)], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Budget(Record):
     """How long a search may take."""
 
@@ -27,7 +26,7 @@ class Budget(Record):
     """Epochs of a trial."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ParameterRange(Record):
     """Where a parameter is searched, in the client's own words."""
 
@@ -38,14 +37,14 @@ class ParameterRange(Record):
     valid_options: Annotated[tuple[Any, ...], Size(least=1)] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class DirectRoute(Record):
     """A direct run."""
 
     kind: Literal["direct"] = "direct"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class AutomlRoute(Record):
     """A search by AutoML."""
 
@@ -87,7 +86,7 @@ class AutomlRoute(Record):
     """The command that plans the same run without AutoML."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Extraction(Record):
     """An archive to unpack first."""
 
@@ -99,7 +98,7 @@ class Extraction(Record):
     command: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Outputs(Record):
     """What will be there afterwards."""
 
@@ -108,7 +107,7 @@ class Outputs(Record):
     files: Annotated[tuple[str, ...], Size(least=1)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Estimate(Record):
     """How long it takes, by a few steps timed on this machine."""
 
@@ -126,7 +125,7 @@ class Estimate(Record):
     in_words: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Missing(Record):
     """A question to ask the user."""
 
@@ -139,7 +138,7 @@ class Missing(Record):
     """Whether the plan can't run before it is answered."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Plan(Record):
     """How a request will be run."""
 

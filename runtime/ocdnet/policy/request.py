@@ -13,7 +13,7 @@ from ocdnet.catalogue import PLANNED
 from ocdnet.errors import UsageError
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.policy.checks import SAME_AS, choice, one_line, said_once, short
-from ocdnet.runs.metric_names import METRICS, Metric
+from ocdnet.runs.names import METRICS, Metric
 from ocdnet.tree.keys import leaves, nearest
 
 Policy = Literal["on", "off"]

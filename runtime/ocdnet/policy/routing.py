@@ -11,7 +11,7 @@ from ocdnet.policy.draft import Draft
 from ocdnet.policy.plan_record import AutomlRoute, Budget, ParameterRange
 from ocdnet.policy.request import Policy
 from ocdnet.policy.words import Words
-from ocdnet.runs.metric_names import DEFAULT_METRIC, DIRECTIONS, LOG_ALIASES, MONITOR
+from ocdnet.runs.names import DEFAULT_METRIC, DIRECTIONS, LOG_ALIASES, MONITOR
 from ocdnet.spec_keys import NUM_EPOCHS
 from ocdnet.tree import nodes
 

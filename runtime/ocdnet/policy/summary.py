@@ -1,52 +1,18 @@
-"""Where a planned job writes, what will be there, and the plan in one sentence."""
+"""The plan in one sentence, and the files that will be there."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 from ocdnet.catalogue_entry import Action
-from ocdnet.notes import Notes
 from ocdnet.policy.case import BY_SKILL, Case
-from ocdnet.spec_keys import NUM_EPOCHS, VALIDATE_DATA, results_folder
+from ocdnet.policy.placing import folder_of
+from ocdnet.spec_keys import NUM_EPOCHS, VALIDATE_DATA
 from ocdnet.tree import keys
 
-_RESULTS = "results"
 _KEY = re.compile(r"\{([\w.]+)\}")
-
-
-def folder_of(entry: Action, tree: Mapping[str, Any]) -> Path:
-    """Folder of the results of what runs, under a spec."""
-    own = keys.get(tree, f"{entry.section}.results_dir")
-    return results_folder(tree.get("results_dir") or _RESULTS, own or "", entry.section)
-
-
-def free_results_dir(base: str, section: str, notes: Notes) -> str:
-    """The folder itself, or the first of `<base>-2`, `-3` ... in which the section has no results.
-
-    An earlier run is never written over.
-    """
-    if not _taken(Path(base) / section):
-        return base
-    plain = base.rstrip("/")
-    free = next(f"{plain}-{n}" for n in count(2) if not _taken(Path(f"{plain}-{n}") / section))
-    notes.warn(
-        f"{base}/{section} holds an earlier job: this one writes to {free}/{section}.",
-        "results_dir",
-    )
-    return free
-
-
-def _taken(folder: Path) -> bool:
-    try:
-        return any(folder.iterdir())
-    except NotADirectoryError:
-        return True
-    except OSError:
-        return False
 
 
 def promised_files(entry: Action, tree: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from ocdnet.report.charts import Chart, Dots, scatter
-from ocdnet.runs.metric_names import better
+from ocdnet.runs.names import better
 from ocdnet.runs.progress import shortened
 from ocdnet.runs.searches import COMPLETE, PRUNED, RUNNING, SearchResult, Trial
 from ocdnet.tree.yaml_io import inline_yaml

@@ -18,7 +18,7 @@ from ocdnet.report.settings import Settings, settings
 from ocdnet.runs.files import EXPERIMENT, STATUS
 from ocdnet.runs.history import Epoch, History, history
 from ocdnet.runs.jobs import TRAINING, RunFolder, total_epochs
-from ocdnet.runs.metric_names import LOSS_TERMS, SCORES
+from ocdnet.runs.names import LOSS_TERMS, SCORES
 from ocdnet.runs.progress import numbers, shortened
 from ocdnet.runs.records import EvaluateResult, ImageScores, PruneResult, TrainResult
 from ocdnet.runs.samples import Samples, read_samples

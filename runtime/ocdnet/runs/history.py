@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ocdnet.runs.metric_names import KPIS, LOSS_TERMS, SCORES
+from ocdnet.runs.names import KPIS, LOSS_TERMS, SCORES
 from ocdnet.runs.progress import counted, numbers, seconds_in, shortened
-from ocdnet.runs.records import StatusLine
 from ocdnet.runs.status import TRAINED, VALIDATED, StatusLines, read_status
+from ocdnet.runs.status_line import StatusLine
 
 _MOST_WARNINGS = 50
 _OF_TRAINING = (*(name for name in KPIS if name not in SCORES), *LOSS_TERMS, "lr")

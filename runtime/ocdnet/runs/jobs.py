@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ocdnet.catalogue import ACTIONS, RUNS, SEARCH
 from ocdnet.catalogue_entry import Model
@@ -25,10 +25,12 @@ from ocdnet.runs.files import (
     onnx_beside,
 )
 from ocdnet.runs.progress import Best, Progress, progress
-from ocdnet.runs.records import Results, TrainResult, read_results
-from ocdnet.runs.searches import SearchResult
 from ocdnet.runs.status import StatusLines, read_status
 from ocdnet.tree import keys
+
+if TYPE_CHECKING:
+    from ocdnet.runs.records import Results, TrainResult
+    from ocdnet.runs.searches import SearchResult
 
 TRAINING = tuple(name for name, entry in ACTIONS.items() if entry.trains)
 """Names of the actions that train."""
@@ -67,18 +69,20 @@ class RunFolder:
     @property
     def search(self) -> SearchResult | None:
         """Of a search, what it came to so far."""
-        return self.result if isinstance(self.result, SearchResult) else None
+        ours = self.result is not None and self.result.action == SEARCH
+        return cast("SearchResult", self.result) if ours else None
 
     @property
-    def ours(self) -> bool:
-        """Whether results.json says that this project's train made it."""
-        return isinstance(self.result, TrainResult)
+    def trained(self) -> TrainResult | None:
+        """Of a finished training of ours, what it came to."""
+        ours = self.result is not None and self.result.action in TRAINING
+        return cast("TrainResult", self.result) if ours else None
 
     @property
     def best(self) -> Best | None:
         """The best epoch of the finished run, or of the one that went on and got further."""
-        result, later = self.result, self.progress.best
-        if not isinstance(result, TrainResult) or result.best_metric.value is None:
+        result, later = self.trained, self.progress.best
+        if result is None or result.best_metric.value is None:
             return later
         best = Best(result.best_epoch + 1, result.best_metric.name, result.best_metric.value)
         further = later is not None and later.metric == best.metric and later.value > best.value
@@ -276,6 +280,9 @@ def _result(path: Path, notes: list[str]) -> Results | None:
     if not is_file(path):
         return None
     try:
+        # A dozen records that a folder without results needs not.
+        from ocdnet.runs.records import read_results  # noqa: PLC0415
+
         return read_results(path, notes)
     except DataError as error:
         notes.append(str(error))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ocdnet.errors import DataError, Exit, UserError
 from ocdnet.runs.parsing import loads, parse
-from ocdnet.runs.typed import Amount, Count, Record, Result
+from ocdnet.runs.typed import Amount, Count, Record, Result, record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Timing(Record):
     """How long a training takes, by a few of its steps."""
 
@@ -23,7 +22,7 @@ class Timing(Record):
     """Of the training to its end."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class DryRunResult(Result):
     """Of a dry run of train or retrain, which writes no results.json."""
 
@@ -33,7 +32,7 @@ class DryRunResult(Result):
     timing: Timing
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class InferenceResult(Result):
     """Of inference, with a checkpoint or an engine."""
 
@@ -50,7 +49,7 @@ class InferenceResult(Result):
     """Pattern of the pictures with what was found."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Tensor(Record):
     """An input or output of a network: its name, and its shape with names for what varies."""
 
@@ -58,7 +57,7 @@ class Tensor(Record):
     shape: tuple[int | str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ExportResult(Result):
     """Of export."""
 
@@ -72,7 +71,7 @@ class ExportResult(Result):
     """Largest difference of a probability from torch."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class BatchRange(Record):
     """Images a batch."""
 
@@ -81,7 +80,7 @@ class BatchRange(Record):
     max: Count
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class EngineResult(Result):
     """Of gen_trt_engine."""
 
@@ -105,7 +104,7 @@ class EngineResult(Result):
     mean_difference: Amount
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Problem(Record):
     """What a UserError says."""
 
@@ -116,7 +115,7 @@ class Problem(Record):
     hint: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Failure(Record):
     """What a command prints that failed."""
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ocdnet.catalogue import RUNS
-from ocdnet.runs.metric_names import KPIS, Metric
-from ocdnet.runs.records import State, StatusLine
+from ocdnet.runs.names import KPIS, Metric
 from ocdnet.runs.status import STARTING, VALIDATED, StatusLines
+from ocdnet.runs.status_line import State, StatusLine
 from ocdnet.runs.typed import Record
 
 _LONGEST = 600

@@ -1,38 +1,34 @@
-"""What a run writes: results.json, which its command prints in brief, and the lines of status.json.
+"""What a finished run writes: results.json, which its command prints in brief.
 
-schemas/results.schema.json and schemas/status.schema.json are generated from these fields.
+schemas/results.schema.json is generated from these fields.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from ocdnet.files import write_json
 from ocdnet.runs.files import EPOCH_PATTERN, RESULTS
-from ocdnet.runs.metric_names import Metric
+from ocdnet.runs.names import Metric
 from ocdnet.runs.parsing import read
 from ocdnet.runs.searches import SearchResult
+from ocdnet.runs.status_line import Metrics, PartialScores
 from ocdnet.runs.typed import (
     Amount,
     Count,
     Pattern,
     Record,
     Result,
-    SchemaVersion,
     Unit,
-    With,
+    record,
     to_json,
 )
 
-Duration = Annotated[str, Pattern(r"^(\d+ days?, )?\d+:\d\d:\d\d(\.\d+)?$")]
-State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
 TrainAction = Literal["train", "retrain"]
-Verbosity = Literal["INFO", "WARNING", "ERROR"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Scores(Record):
     """How well a model finds text."""
 
@@ -44,81 +40,7 @@ class Scores(Record):
     """Share of the text regions that are found."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PartialScores(Record):
-    """Scores where there may be none: without validation data, or before the first validation."""
-
-    hmean: Unit | None = None
-    """Harmonic mean of precision and recall."""
-    precision: Unit | None = None
-    """Share of the detections that are right."""
-    recall: Unit | None = None
-    """Share of the text regions that are found."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metrics(PartialScores):
-    """What judges an epoch."""
-
-    train_loss: float | None = None
-    """Mean loss of the epoch just ended."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kpi(Metrics):
-    """The numbers of a status line."""
-
-    shrink_loss: float | None = None
-    """Its cross-entropy, not weighted."""
-    threshold_loss: float | None = None
-    """Its L1, not weighted."""
-    binary_loss: float | None = None
-    """Its dice loss, not weighted."""
-    lr: Amount | None = None
-    """Learning rate of its last step."""
-    max_difference: Amount | None = None
-    """Largest difference of a probability between the file written and its source."""
-    mean_difference: Amount | None = None
-    """Mean of these differences."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatusLine(Record):
-    """One line of status.json."""
-
-    schema_version: SchemaVersion = 1
-    date: Annotated[str, Pattern(r"^\d\d/\d\d/\d{4}$")] = ""
-    time: Annotated[str, Pattern(r"^\d\d:\d\d:\d\d$")] = ""
-    status: State
-    verbosity: Verbosity = "INFO"
-    message: str = ""
-    """One sentence for people."""
-    kpi: Kpi | None = None
-    """Numbers measured just now."""
-    epoch: (
-        Annotated[
-            Count,
-            With(("step", "max_epoch", "max_step", "time_per_epoch", "time_per_step", "eta")),
-        ]
-        | None
-    ) = None
-    """Epoch just ended, counted from 0."""
-    step: Count | None = None
-    """Optimiser steps so far."""
-    max_epoch: Count | None = None
-    """num_epochs - 1."""
-    max_step: Count | None = None
-    time_per_epoch: Duration | None = None
-    time_per_step: Duration | None = None
-    eta: Duration | None = None
-    """Time left, at the pace of the last epoch."""
-    trial: Count | None = None
-    """Trial of a search just ended, from 0."""
-    trials: Count | None = None
-    """Trials of the search in all."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@record
 class BestMetric(Record):
     """A metric and its value."""
 
@@ -126,7 +48,7 @@ class BestMetric(Record):
     value: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class TrainResult(Result):
     """Of train and retrain."""
 
@@ -147,7 +69,7 @@ class TrainResult(Result):
     """Metrics of the last epoch."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class MatchCounts(Record):
     """What scores are made of."""
 
@@ -159,7 +81,7 @@ class MatchCounts(Record):
     """Detections that count."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Thresholds(Record):
     """Of the post-processing."""
 
@@ -167,19 +89,19 @@ class Thresholds(Record):
     box_thresh: Unit
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ImageName(Record):
     """Which image."""
 
     image: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ImageScores(MatchCounts, Scores, ImageName):
     """Of one image."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class EvaluateResult(Scores, Result):
     """Of evaluate, of a checkpoint or an engine."""
 
@@ -200,7 +122,7 @@ class EvaluateResult(Scores, Result):
     """The same of each image; not in what the command prints."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Cost(Record):
     """What a model takes."""
 
@@ -213,7 +135,7 @@ class Cost(Record):
     """An image, here."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Measured(PartialScores, Cost):
     """A model before or after a change, measured side by side."""
 
@@ -221,7 +143,7 @@ class Measured(PartialScores, Cost):
     """How many images were scored."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ThinnedLayer(Record):
     """Channels of a layer that lost some."""
 
@@ -230,7 +152,7 @@ class ThinnedLayer(Record):
     after: Count
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class PruneResult(Result):
     """Of prune."""
 
@@ -254,7 +176,7 @@ class PruneResult(Result):
     """Channels of the layers that lost some; not in what the command prints."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class QuantizedLayers(Record):
     """What became of the layers with weights."""
 
@@ -262,7 +184,7 @@ class QuantizedLayers(Record):
     left: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class QuantizeResult(Result):
     """Of quantize."""
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, get_args
 
-from ocdnet.runs.metric_names import Direction, Metric
-from ocdnet.runs.typed import Amount, Count, Record, Result, Unit
+from ocdnet.runs.names import PRUNERS, SAMPLERS, Direction, Metric, Pruner, Sampler
+from ocdnet.runs.typed import Amount, Count, Record, Result, Unit, record
 
 TrialState = Literal["complete", "pruned", "failed", "running"]
-Sampler = Literal["tpe", "random"]
-Pruner = Literal["asha", "hyperband", "none"]
-SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
-PRUNERS: tuple[Pruner, ...] = get_args(Pruner)
-"""Their first ones are what a search has where none is named."""
 TRIAL_STATES: tuple[TrialState, ...] = get_args(TrialState)
 COMPLETE, PRUNED, FAILED, RUNNING = TRIAL_STATES
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class TrialSummary(Record):
     """A trial in brief."""
 
@@ -38,7 +33,7 @@ class TrialSummary(Record):
     """Of its last validation."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Trial(TrialSummary):
     """A trial that has begun."""
 
@@ -60,7 +55,7 @@ class Trial(TrialSummary):
         return self.hmean if metric == "hmean" else self.train_loss
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class TrialStates(Record):
     """Numbers of trials."""
 
@@ -76,7 +71,7 @@ class TrialStates(Record):
         return {state: count for state, count in counts.items() if count}
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class SearchOptions(Record):
     """What a search was asked for: enough to go on with it."""
 
@@ -92,7 +87,7 @@ class SearchOptions(Record):
     study: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class SearchResult(Result):
     """Of a search."""
 

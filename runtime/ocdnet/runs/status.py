@@ -14,7 +14,7 @@ from typing import Any
 from ocdnet.errors import DataError
 from ocdnet.files import os_fault
 from ocdnet.runs.parsing import loads, parse
-from ocdnet.runs.records import Kpi, State, StatusLine, Verbosity
+from ocdnet.runs.status_line import Kpi, State, StatusLine, Verbosity
 from ocdnet.runs.typed import to_json
 
 STARTING = "Starting OCDNet"

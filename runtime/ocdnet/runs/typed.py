@@ -15,19 +15,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def record(cls: type[T]) -> type[T]:
+    """Make a class a record: a frozen dataclass whose equality and text are `Record`'s.
+
+    Light commands make dozens at their start, and each generated method costs a compilation.
+    """
+    return dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
+
+
+@record
 class Record:
     """What every record has."""
 
-    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict)
     """What the document holds beside the fields, of a newer release or another writer; also what
     did not fit its field. It is written again as it is."""
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
 
-@dataclass(frozen=True)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        values = (f"{name}={value!r}" for name, value in vars(self).items() if name != "extra")
+        return f"{type(self).__name__}({', '.join(values)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Bounds:
     """Least and greatest value of a number, both allowed."""
 
@@ -35,14 +64,14 @@ class Bounds:
     maximum: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pattern:
     """A regular expression that a text matches as we write it; other writers may differ."""
 
     regex: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Size:
     """Least and greatest length of a text or a list, or number of keys of a mapping."""
 
@@ -50,14 +79,14 @@ class Size:
     most: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class With:
     """Fields that are there where this one is."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Version:
     """The newest version of a document that this release knows; newer ones are read, too."""
 
@@ -72,7 +101,7 @@ Amount = Annotated[float, Bounds(0)]
 Count = Annotated[int, Bounds(0)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Result(Record):
     """What a command prints when it is done."""
 

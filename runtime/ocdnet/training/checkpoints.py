@@ -15,7 +15,7 @@ from ocdnet.config.train import TrainConfig
 from ocdnet.errors import Interrupted, RunError
 from ocdnet.files import link, replacing
 from ocdnet.runs.files import BEST, EPOCHS, LATEST, epoch_name
-from ocdnet.runs.metric_names import Metric, better
+from ocdnet.runs.names import Metric, better
 from ocdnet.training.stopping import StopRequest
 
 

@@ -18,7 +18,7 @@ from ocdnet.models.dbnet import DBNet
 from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
-from ocdnet.runs.metric_names import SCORES
+from ocdnet.runs.names import SCORES
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
 from ocdnet.training.schedule import steps_per_epoch, warmup_poly_factor
 from ocdnet.training.strategy import FSDP, shard, share_buffers

@@ -11,9 +11,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from ocdnet.runs.metric_names import LOG_ALIASES, LOSS_TERMS, SCORES
-from ocdnet.runs.records import Kpi
+from ocdnet.runs.names import LOG_ALIASES, LOSS_TERMS, SCORES
 from ocdnet.runs.status import TRAINED, VALIDATED, StatusWriter
+from ocdnet.runs.status_line import Kpi
 from ocdnet.training.schedule import steps_per_epoch
 
 LOG = logging.getLogger("ocdnet")

@@ -1,4 +1,4 @@
-"""What is measured, by the names that status.json, results.json, logs and searches use."""
+"""Names that files, logs and flags share: what is measured, and what a search is made of."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ SCORES = ("hmean", "precision", "recall")
 LOSS_TERMS = ("shrink_loss", "threshold_loss", "binary_loss")
 KPIS = ("train_loss", *SCORES)
 """What tells how good a model is, of all that is measured."""
+
+
+Sampler = Literal["tpe", "random"]
+Pruner = Literal["asha", "hyperband", "none"]
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+PRUNERS: tuple[Pruner, ...] = get_args(Pruner)
+"""Their first ones are what a search has where none is named."""
 
 
 def better(metric: str, value: float, other: float) -> bool:
