@@ -70,7 +70,7 @@ def job(
         "template": SKILL / f"references/spec_template_{entry.spec}.yaml",
         "skill_dir": SKILL,
         "platform": platform,
-        "tao_images": TAO,
+        "tao_image": TAO[entry.deploys],
     }
     return PlannedJob(**fields | more)
 

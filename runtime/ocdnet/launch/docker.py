@@ -30,7 +30,7 @@ def bundled(job: PlannedJob, _program: str, notes: Notes) -> Launch:
 
 def tao(job: PlannedJob, _program: str, notes: Notes) -> Launch:
     """Run the job in NVIDIA's image."""
-    image = job.image or job.tao_images[job.entry.deploys]
+    image = job.image or job.tao_image
     if job.spec_file is None:
         return Launch(image=image)
     notes.warn("NVIDIA's image runs as root and needs a GPU: the results will belong to root.")

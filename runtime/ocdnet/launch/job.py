@@ -29,7 +29,7 @@ class PlannedJob:
         image: the user's own image; None: ours, or NVIDIA's for tao-docker.
         claims: kubernetes volumes, `NAME:/mount/path`.
         search: flags of `ocdnet automl`, where that runs the job; empty: its command does.
-        tao_images: NVIDIA's images for training and for deploying.
+        tao_image: NVIDIA's image for the action.
     """
 
     entry: Action
@@ -42,7 +42,7 @@ class PlannedJob:
     image: str | None = None
     claims: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
-    tao_images: tuple[str, str]
+    tao_image: str
 
     @property
     def command(self) -> str:

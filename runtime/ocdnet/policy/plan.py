@@ -96,7 +96,7 @@ def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
         image=case.request.image,
         claims=case.request.claims,
         search=_search_flags(case, route, tree),
-        tao_images=(_image(case.skill.info), _image(case.skill.deploy_info)),
+        tao_image=_tao_image(case),
     )
     how = _launched(case, job)
     written = _write(target, tree, how.files) if target else []
@@ -166,11 +166,14 @@ def _search_flags(
 def _launched(case: Case, job: PlannedJob) -> Launch:
     """How the job is run: not by us where another skill searches, nor while questions block."""
     if case.runner == BY_SKILL:
-        return Launch(image=job.tao_images[0])
+        return Launch(image=job.tao_image)
     return Launch() if case.notes.blocked else launch(job, case.program, case.notes)
 
 
-def _image(info: dict[str, Any]) -> str:
+def _tao_image(case: Case) -> str:
+    """NVIDIA's image for the action; the deploy skill's file is read for its actions alone."""
+    deploys = case.entry.deploys and PLATFORMS[case.request.platform].tao
+    info = case.skill.deploy_info if deploys else case.skill.info
     return str(info["container_image"])
 
 
