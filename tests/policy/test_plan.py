@@ -528,3 +528,12 @@ class TestBadSpecs:
         with pytest.raises(SpecError) as raised:
             plan(action="train", train_datasets=(split,), spec="mine.yaml")
         assert raised.value.code == "unknown-key"
+
+
+def test_a_parent_whose_model_is_not_taken_is_told(run):
+    document = plan(
+        action="evaluate", parent=str(run), overrides=("evaluate.checkpoint=/other/model.pth",)
+    )
+    assert document["spec_overrides"]["evaluate.checkpoint"] == "/other/model.pth"
+    (warning,) = [text for text in document["warnings"] if "evaluate.checkpoint" in text]
+    assert str(run) in warning

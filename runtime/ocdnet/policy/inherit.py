@@ -43,13 +43,14 @@ def from_parent(case: Case, draft: Draft) -> Draft:
         notes=case.notes,
         checkpoint=case.request.checkpoint,
     )
+    models = {item.key for item in entry.inputs if item.fill}
     chosen: dict[str, Any] = {}
     job, given = None, ""
     for key, function in entry.fills.items():
         if key == "results_dir":
             continue
         if draft.value(key):
-            given = given or key
+            given = key if key in models else given
             continue
         choice = resolve(function, key, context)
         if choice is None:
