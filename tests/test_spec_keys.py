@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ocdnet import spec_keys
-from ocdnet.catalogue import ROOT_KEYS
+from ocdnet.catalogue_entry import ROOT_KEYS
 from ocdnet.config import schema
 
 NAMED = {name: value for name, value in vars(spec_keys).items() if isinstance(value, str)}
