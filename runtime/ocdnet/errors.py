@@ -84,7 +84,10 @@ class UserError(Exception):
             shown = "\n  ".join(["", *self.expected]) if lines else f" {self.expected}"
             parts.append(f"expected{shown}")
         text = "; ".join(parts)
-        return f"{text.rstrip('.?')}. {self.hint}" if self.hint else text
+        if not self.hint:
+            return text
+        # Behind a list, one item a line, the hint has a line of its own.
+        return f"{text}\n{self.hint}" if "\n" in text else f"{text.rstrip('.?')}. {self.hint}"
 
 
 class UsageError(UserError):
