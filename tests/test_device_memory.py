@@ -41,7 +41,7 @@ def test_fake_tensors_are_counted_as_real_ones(device_memory, monkeypatch):
     monkeypatch.setattr(
         deform_conv,
         "deform_conv2d_cpu",
-        lambda x, offset, mask, weight, stride, padding, bias: deform_conv2d(
+        lambda x, offset, mask, weight, bias, *, stride, padding: deform_conv2d(
             x, offset, weight, bias, stride, padding, mask=mask
         ),
     )

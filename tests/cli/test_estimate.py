@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import support
 from ocdnet.cli.estimate import with_estimate
 from ocdnet.policy.artifacts import Skill, skill_dir
+from ocdnet.policy.plan_record import DirectRoute, Extraction, Missing, Outputs, Plan
 
 SCHEMA = json.loads((skill_dir() / "schemas/plan.schema.json").read_text())
 TEMPLATE = Skill(skill_dir()).template_path("train")
@@ -64,12 +66,32 @@ def test_data_that_cannot_be_read_is_a_warning_with_the_reason(tmp_path):
     ("changes", "why"),
     [
         ({"action": "export"}, "only training is timed."),
-        ({"missing": [{"blocking": True}]}, "questions are open."),
-        ({"extract": [{}]}, "the data must be unpacked first."),
+        (
+            {"missing": (Missing(about="--parent", question="Which?", blocking=True),)},
+            "questions are open.",
+        ),
+        (
+            {"extract": (Extraction(archive="a.zip", to="a", command="unpack"),)},
+            "the data must be unpacked first.",
+        ),
     ],
 )
 def test_what_cannot_be_timed_starts_nothing(monkeypatch, changes, why):
     monkeypatch.setattr(subprocess, "run", None)
-    document = {"action": "train", "missing": [], "extract": [], "warnings": ["a"], **changes}
-    told = with_estimate(document, TEMPLATE)
-    assert told["warnings"] == ["a", f"No estimate of time: {why}"]
+    plan = Plan(
+        action="train",
+        summary="Train.",
+        route=DirectRoute(),
+        why=(),
+        spec_overrides={},
+        spec_file=None,
+        image=None,
+        commands=(),
+        files=(),
+        outputs=Outputs(folder="results", files=("status.json",)),
+        warnings=("a",),
+        missing=(),
+    )
+    timed = with_estimate(replace(plan, **changes), TEMPLATE)
+    assert timed.warnings == ("a", f"No estimate of time: {why}")
+    assert timed.estimate is None

@@ -95,6 +95,12 @@ class Needed(_About):
     unless: Given | None = None
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that it is about, those of its conditions included."""
+        conditions = (self.when, self.unless)
+        return (self.key, *(condition.key for condition in conditions if condition))
+
+    @property
     def says(self) -> str:
         """The rule in one sentence."""
         return f"{self.key} is required by {self.why}."
