@@ -143,7 +143,7 @@ def no_action(text: str, *, reads_text: bool) -> UsageError:
         f"The request gives no action{also}",
         got=text[:80] or None,
         expected=[f"{name}: {entry.summary}" for name, entry in PLANNED.items()],
-        hint="Say which by --action, e.g. --action train.",
+        hint="Say which, e.g. `ocdnet plan --action train`.",
     )
 
 
