@@ -103,10 +103,10 @@ def filled(value, plan, project):
     value = value.replace("<project>", str(project)).replace("<venv>", sys.prefix)
     if not value.startswith("<"):
         return value
-    keys, name = re.fullmatch(r"<(keys of )?([\w.]+)>", value).groups()
+    names_alone, name = re.fullmatch(r"<(keys of )?([\w.]+)>", value).groups()
     found = keys.get(plan, name)
     assert found, f"the plan holds no {name}"
-    return sorted(found) if keys else found
+    return sorted(found) if names_alone else found
 
 
 @pytest.fixture
