@@ -29,7 +29,7 @@ class PlannedJob:
         image: the user's own image; None: ours, or NVIDIA's for tao-docker.
         claims: kubernetes volumes, `NAME:/mount/path`.
         search: flags of `ocdnet automl`, where that runs the job; empty: its command does.
-        tao_image: NVIDIA's image for the action.
+        tao_image: NVIDIA's image for the action; empty where it is not used.
     """
 
     entry: Action

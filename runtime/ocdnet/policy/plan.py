@@ -171,9 +171,10 @@ def _launched(case: Case, job: PlannedJob) -> Launch:
 
 
 def _tao_image(case: Case) -> str:
-    """NVIDIA's image for the action; the deploy skill's file is read for its actions alone."""
-    deploys = case.entry.deploys and PLATFORMS[case.request.platform].tao
-    info = case.skill.deploy_info if deploys else case.skill.info
+    """NVIDIA's image for the action, where it is to run there; else none, and no file is read."""
+    if not (PLATFORMS[case.request.platform].tao or case.runner == BY_SKILL):
+        return ""
+    info = case.skill.deploy_info if case.entry.deploys else case.skill.info
     return str(info["container_image"])
 
 

@@ -33,7 +33,8 @@ def set(tree: dict[str, Any], key: str, value: Any) -> None:
     """Put a value at a key, making the mappings on the way that are missing.
 
     Raises:
-        TypeError, IndexError: the way leads through a value that is no mapping, or past a list.
+        TypeError, ValueError, IndexError: the way leads through a value that is no mapping, by a
+            name into a list, or past its end.
     """
     *parents, name = key.split(".")
     container: Any = tree
