@@ -46,6 +46,7 @@ class DetectionData(pl.LightningDataModule):
         super().__init__()
         train, validate = config.train_dataset, config.validate_dataset
         self.seed, self._train_loader, self._eval_loader = seed, train.loader, validate.loader
+        self._uploads: torch.cuda.Stream | None = None
         transform = train_transform(train.args)
         annotations = index_dataset(train.data_path, train.args.ignore_tags)
         _require_text(annotations, train.args.ignore_tags)
@@ -109,7 +110,8 @@ class DetectionData(pl.LightningDataModule):
             **samplers,
             num_workers=workers,
             collate_fn=collate,
-            pin_memory=config.pin_memory and torch.cuda.is_available(),
+            # Whatever config.pin_memory says, TAO's switch: it costs nothing.
+            pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             worker_init_fn=init_worker,
             multiprocessing_context=worker_context() if workers else None,
@@ -122,7 +124,14 @@ class DetectionData(pl.LightningDataModule):
         batch = check_batch(batch)
         if isinstance(batch, TrainBatch) and self.trainer.is_global_zero:
             self._crops.see(batch.crops, len(self.train_set) // self.trainer.world_size)
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if device.type != "cuda":
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        # On a stream of its own: the GPU still computes the step before.
+        self._uploads = self._uploads or torch.cuda.Stream(device)
+        with torch.cuda.stream(self._uploads):
+            moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        moved.ready_for(torch.cuda.current_stream(device), self._uploads)
+        return moved
 
 
 def _require_text(annotations: Annotations, ignore_tags: list[str]) -> None:

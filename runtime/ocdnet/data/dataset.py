@@ -19,12 +19,14 @@ from torch import Tensor
 
 from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
+from ocdnet.data.targets import text_and_background
 from ocdnet.data.transforms import CropResult, TrainSample, TrainTransform
 from ocdnet.errors import UserError
 from ocdnet.geometry import Frame
 from ocdnet.ranks import cpus, launched
 
-MAX_AUTO_WORKERS = 8
+MAX_AUTO_WORKERS = 15
+"""What a GPU of the fastest kind was measured to need (docs/performance.md)."""
 
 _T = TypeVar("_T")
 TrainItem = tuple[TrainSample, Path]
@@ -98,6 +100,12 @@ class _Batch:
         """The batch on a device; from page-locked memory the copy overlaps with computation."""
         return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
+    def ready_for(self, stream: torch.cuda.Stream, uploads: torch.cuda.Stream) -> None:
+        """Let a stream wait for the copies that another one makes."""
+        stream.wait_stream(uploads)
+        # So that the memory is not given to the next batch while this one is computed.
+        self._with_tensors(lambda tensor: tensor.record_stream(stream) or tensor)
+
     def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Self:
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         changed = {name: change(value) for name, value in values if isinstance(value, Tensor)}
@@ -114,6 +122,7 @@ class TrainBatch(_Batch):
         shrink_masks: uint8[B, h, w].
         threshold_maps: float32[B, h, w].
         threshold_masks: uint8[B, h, w].
+        pixels: how many of the whole batch are text, and how many background; see `balanced_bce`.
         paths: the file of each image.
         crops: what each crop came to.
     """
@@ -122,6 +131,7 @@ class TrainBatch(_Batch):
     shrink_masks: Tensor
     threshold_maps: Tensor
     threshold_masks: Tensor
+    pixels: tuple[int, int]
     paths: list[str]
     crops: list[CropResult]
 
@@ -149,12 +159,15 @@ def collate_train(items: Sequence[TrainItem | UserError]) -> TrainBatch | UserEr
             return item
         pairs.append(item)
     samples = [sample for sample, _ in pairs]
+    maps = _stacked([sample.targets.shrink_map for sample in samples])
+    masks = _stacked([sample.targets.shrink_mask for sample in samples])
     return TrainBatch(
         images=_stacked([sample.image for sample in samples]),
-        shrink_maps=_stacked([sample.targets.shrink_map for sample in samples]),
-        shrink_masks=_stacked([sample.targets.shrink_mask for sample in samples]),
+        shrink_maps=maps,
+        shrink_masks=masks,
         threshold_maps=_stacked([sample.targets.threshold_map for sample in samples]),
         threshold_masks=_stacked([sample.targets.threshold_mask for sample in samples]),
+        pixels=text_and_background(maps, masks),
         paths=[str(path) for _, path in pairs],
         crops=[sample.crop for sample in samples],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -156,3 +157,12 @@ def _largest(pieces: list[Polygon]) -> Polygon:
 
 def _fill(image: NDArray[np.uint8], polygon: Polygon, value: int) -> None:
     cv2.fillPoly(image, [polygon.astype(np.int32)], value)
+
+
+def text_and_background(maps: Any, masks: Any) -> tuple[int, int]:
+    """How many pixels count as text and how many as background.
+
+    Shrink maps and their masks, of {0, 1}: arrays or tensors of any shape.
+    """
+    text = int((maps * masks).sum())
+    return text, int(masks.sum()) - text

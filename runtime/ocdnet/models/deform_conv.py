@@ -1,11 +1,15 @@
 """Modulated deformable convolution (DCNv2, arXiv 1811.11168) with one module for every device.
 
-CUDA and graph capture use torchvision's operator (it exports as the standard ONNX `DeformConv`).
-On the CPU the same sum is written as a weighted row lookup followed by one matrix product, which
-beats torchvision's CPU kernel in both directions and, unlike it, runs in bfloat16.
+The sum is a weighted lookup of input rows followed by one matrix product: on the CPU by
+`embedding_bag`, on CUDA by Triton kernels. Both beat torchvision's operator in both directions and,
+unlike it, run in bfloat16. Graph capture uses torchvision's, which exports as the standard ONNX
+`DeformConv`; so does CUDA where Triton is absent.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -41,9 +45,46 @@ class ModulatedDeformConv2d(nn.Module):
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """Convolve; see the class for shapes."""
         geometry = {"stride": self.stride, "padding": self.padding}
+        columns = _triton_columns() if x.is_cuda else None
+        if columns is not None:
+            return _deform_conv2d_by(columns, x, offset, mask, self.weight, self.bias, **geometry)
         if x.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return deform_conv2d(x, offset, self.weight, self.bias, mask=mask, **geometry)
         return deform_conv2d_cpu(x, offset, mask, self.weight, self.bias, **geometry)
+
+
+@cache
+def _triton_columns() -> Callable[..., Tensor] | None:
+    """`deform_columns`, or None where Triton, which comes with torch for CUDA on Linux, is not."""
+    try:
+        from ocdnet.models.deform_columns import deform_columns  # noqa: PLC0415 - a GPU's alone
+    except ImportError:
+        return None
+    return deform_columns
+
+
+def _deform_conv2d_by(
+    columns: Callable[..., Tensor],
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: int,
+    padding: int,
+) -> Tensor:
+    """Deformable convolution as `deform_columns` and a matrix product, channels last throughout."""
+    last = (0, 2, 3, 1)
+    looked_up = columns(
+        x.permute(last).contiguous(),
+        offset.permute(last),
+        mask.permute(last),
+        weight.shape[2],
+        stride,
+        padding,
+    )
+    return F.linear(looked_up, weight.permute(last).flatten(1), bias).permute(0, 3, 1, 2)
 
 
 def deform_conv2d_cpu(

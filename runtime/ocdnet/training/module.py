@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,23 @@ from ocdnet.training.strategy import FSDP, shard, share_buffers
 from ocdnet.weights import SPEC_KEY
 
 
+class _Computed:
+    """A loss on its way from the device, and the images that it belongs to."""
+
+    def __init__(self, loss: Tensor, paths: list[str]) -> None:
+        self.paths = paths
+        self._loss = loss.detach().to("cpu", non_blocking=True)
+        self._arrived = torch.cuda.Event() if loss.is_cuda else None
+        if self._arrived is not None:
+            self._arrived.record()
+
+    def value(self) -> float:
+        """The loss, once it has arrived; what the device does after it goes on."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return float(self._loss)
+
+
 class DetectionModule(pl.LightningModule):
     """Trains and validates a DBNet.
 
@@ -45,6 +63,7 @@ class DetectionModule(pl.LightningModule):
         self.postprocess = DBPostprocessor.from_spec(config.post_processing, polygon)
         self.metric = DetectionMetric()
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self._last: _Computed | None = None
 
     def setup(self, stage: str) -> None:
         """Take rank 0's seed: where none is given each process has drawn its own."""
@@ -101,22 +120,16 @@ class DetectionModule(pl.LightningModule):
             group["lr"] = self.config.optimizer.args.lr * factor
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
-        """Loss of one batch; raises RunError, which names the images, if it is not finite."""
+        """Loss of one batch; `on_train_batch_end` looks at it."""
         terms = self.loss(
             self(batch.images),
             batch.shrink_maps,
             batch.shrink_masks,
             batch.threshold_maps,
             batch.threshold_masks,
+            batch.pixels,
         )
-        if not torch.isfinite(terms.total):
-            raise RunError(
-                "non-finite-loss",
-                f"The loss is {terms.total.item()} in epoch {self.current_epoch}",
-                got=batch.paths,
-                expected="a finite loss",
-                hint="Lower train.optimizer.args.lr, or train with precision fp32 or bf16.",
-            )
+        self._last = _Computed(terms.total, batch.paths)
         self.log(
             "train_loss",
             terms.total.detach(),
@@ -139,6 +152,24 @@ class DetectionModule(pl.LightningModule):
             sync_dist=True,
         )
         return terms.total
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Raise RunError, which names the images, if the batch's loss is not finite.
+
+        Not before: a GPU would have nothing to do while the processor looks.
+        """
+        if self._last is None:
+            return
+        loss, paths = self._last.value(), self._last.paths
+        self._last = None
+        if not math.isfinite(loss):
+            raise RunError(
+                "non-finite-loss",
+                f"The loss is {loss} in epoch {self.current_epoch}",
+                got=paths,
+                expected="a finite loss",
+                hint="Lower train.optimizer.args.lr, or train with precision fp32 or bf16.",
+            )
 
     def on_validation_start(self) -> None:
         """Make every process validate the network that is saved."""
@@ -189,7 +220,8 @@ class DetectionModule(pl.LightningModule):
         return build_optimizer(self.config.optimizer, self.model, fused=fused)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the spec in the checkpoint."""
+        """Store the spec in the checkpoint; raise RunError rather than save broken weights."""
+        self.on_train_batch_end()  # a checkpoint within an epoch is written before it is called
         checkpoint[SPEC_KEY] = self.spec
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
