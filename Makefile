@@ -5,8 +5,11 @@ READY := $(VENV)/.ready
 CLIENT := $(VENV)/.client
 VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' runtime/ocdnet/version.py)
 BUILD ?=
+GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection ruamel.yaml pyclipper \
+  jsonschema jsonschema-specifications referencing rpds-py rich markdown-it-py mdurl torch-pruning \
+  torchao optuna alembic sqlalchemy mako colorlog shapely
 
-.PHONY: help demo test test-all test-client test-install test-container image bench bench-json check generate generate-check clean
+.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-container image bench bench-json check generate generate-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -57,6 +60,16 @@ bench: $(READY) ## Measure against the baselines, on an idle machine (10 minutes
 
 bench-json: $(READY) ## The same, written to bench.json as well
 	$(BIN)/python benchmarks/run.py --json bench.json
+
+gpu: $(READY) ## Test and measure what only a GPU can show, into gpu-results (9 minutes)
+	PYTHON=$(abspath $(BIN)/python) sh benchmarks/gpu.sh
+
+# For a machine without a network: what its Python 3.12 with torch lacks.
+gpu-wheels: $(READY) ## Fetch what a bare GPU machine lacks, as wheels for Python 3.12
+	rm -rf .gpu/wheels
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
+	  --implementation cp --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
+	  --platform manylinux2014_x86_64 --dest .gpu/wheels -c constraints.txt $(GPU_WHEELS)
 
 check: $(READY) ## Lint, format, types, import direction, generated files
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -38,7 +39,11 @@ ROWS: Mapping[str, Callable[[int], Iterator[Row]]] = {
     "step": network.step,
     "forward": network.forward,
     "onnx": network.onnx,
-    "cuda": cuda.choices,
+    "gpu_step": cuda.step,
+    "gpu_choices": cuda.choices,
+    "gpu_forward": cuda.forward,
+    "gpu_train": cuda.training,
+    "gpu_pictures": cuda.pictures,
     "loader": actions.loader,
     "evaluate": actions.evaluation,
     "inference": actions.folder,
@@ -56,7 +61,20 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=list(ROWS), help="these rows alone")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each; medians are told")
     parser.add_argument("--json", type=Path, help="file to write the table to as well")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", help="print these JSON files; no measuring"
+    )
     given = parser.parse_args()
+    if given.table:
+        parts = [json.loads(path.read_text()) for path in given.table]
+        kept = {field.name for field in fields(Row)}
+        rows = [
+            Row(**{k: v for k, v in row.items() if k in kept})
+            for part in parts
+            for row in part["rows"]
+        ]
+        Console(width=170).print(_table(rows, parts[0]["machine"]))
+        return 0
     for name in ("ocdnet", "pytorch_lightning", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.ERROR)
     rows: list[Row] = []
@@ -67,15 +85,16 @@ def main() -> int:
         if given.json:  # after each: it is long work
             content = {"machine": _machine(), "rows": [row.to_json() for row in rows]}
             given.json.write_text(json.dumps(content, indent=2) + "\n")
-    Console(width=170).print(_table(rows))
+    Console(width=170).print(_table(rows, _machine()))
     missed = [row.what for row in rows if row.met is False]
     if missed:
         sys.stderr.write(f"Missed: {', '.join(missed)}\n")
     return int(bool(missed))
 
 
-def _table(rows: list[Row]) -> Table:
-    table = Table(title=f"{_machine()['cpu']}, {_machine()['cpus']} CPUs")
+def _table(rows: list[Row], machine: Mapping[str, str | int]) -> Table:
+    about = (str(machine[key]) for key in ("gpu", "cpu") if machine.get(key))
+    table = Table(title=f"{', '.join(about)}, {machine['cpus']} CPUs, torch {machine['torch']}")
     for column in ("what", "threads", "ours", "baseline", "ratio", "limit", "", "against, note"):
         table.add_column(column, justify="left" if column in ("what", "against, note") else "right")
     for row in rows:
@@ -100,6 +119,7 @@ def _machine() -> dict[str, str | int]:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return {
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "cpu": models[0] if models else "unknown",
         "cpus": len(os.sched_getaffinity(0)),
         "torch": torch.__version__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 
 from ocdnet.data.synthetic import SceneStyle, label_lines, render_scene
 
-ICDAR = Path(__file__).parents[2] / "shared" / "data" / "icdar2015"
+ICDAR = Path(
+    os.environ.get("OCDNET_BENCH_DATA") or Path(__file__).parents[2] / "shared/data/icdar2015"
+)
 """Real pictures, where the project's data folder is beside the repository."""
 
 Quad = NDArray[np.float32]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ocdnet.backends.base import DevicePredictor
 from ocdnet.backends.pipeline import predict
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError
@@ -141,3 +142,35 @@ def test_an_error_of_finishing_is_raised(images):
 
     with pytest.raises(DataError, match="no room"):
         list(predict(Network(), PREPROCESS, images, path_of, finish))
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 12, 100])
+def test_a_device_has_the_next_batch_before_the_last_ones_maps_are_asked_for(images, batch_size):
+    events = []
+
+    class Device(Network):
+        backend, normalisation, batch = "device", None, None
+
+        def upload(self, pictures, normalisation):
+            return np.stack(pictures), normalisation
+
+        def start(self, uploaded):
+            pictures, normalisation = uploaded
+            mean, divisor = normalisation.columns()
+            events.append("start")
+
+            def wait():
+                events.append("wait")
+                return self((pictures.transpose(0, 3, 1, 2) - mean) / divisor)
+
+            return wait
+
+    device = Device()
+    assert isinstance(device, DevicePredictor)
+    options = {"batch_size": batch_size}
+    found = list(predict(device, PREPROCESS, images, path_of, brightness, **options))
+    expected = list(predict(Network(), PREPROCESS, images, path_of, brightness, **options))
+    assert [path for path, _ in found] == images
+    assert dict(found) == pytest.approx(dict(expected), rel=1e-5)
+    batches = len(device.batches)
+    assert events == ["start", *["start", "wait"] * (batches - 1), "wait"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.data.preprocess import Normalisation
+from ocdnet.data.preprocess import Image, Normalisation
 
 Batch = NDArray[np.float32]
 
@@ -59,6 +60,19 @@ class Predictor(Protocol):
 
     def __call__(self, images: Batch) -> Batch:
         """float32[B, 3, H, W] -> probability float32[B, H, W]."""
+        ...
+
+
+@runtime_checkable
+class DevicePredictor(Predictor, Protocol):
+    """A predictor with memory of its own, to which images travel while it computes others."""
+
+    def upload(self, images: Sequence[Image], normalisation: Normalisation) -> Any:
+        """Images of one size, uint8[H, W, 3] each, to its memory; called in threads."""
+        ...
+
+    def start(self, images: Any) -> Callable[[], Batch]:
+        """Begin a prediction of uploaded images; what it returns waits for the maps."""
         ...
 
 

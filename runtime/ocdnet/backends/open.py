@@ -27,10 +27,10 @@ def open_predictor(
 
         return OnnxPredictor(path)
     if path.suffix in (".pth", ".tlt", ".ckpt"):
-        from ocdnet.backends.torch import TorchPredictor
+        from ocdnet.backends.torch import torch_predictor
         from ocdnet.devices import torch_device
 
-        return TorchPredictor(path, model, torch_device(num_gpus, gpu_ids))
+        return torch_predictor(path, model, torch_device(num_gpus, gpu_ids))
     raise DataError(
         "unknown-model-file",
         f"{path} has not the suffix of a model",

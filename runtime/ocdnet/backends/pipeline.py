@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.backends.base import Batch, Predictor
-from ocdnet.data.preprocess import Prepared, Preprocess, read_image
+from ocdnet.backends.base import Batch, DevicePredictor, Predictor
+from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
 from ocdnet.errors import DataError
 from ocdnet.geometry import Frame
 from ocdnet.ranks import cpus
@@ -21,8 +21,7 @@ from ocdnet.ranks import cpus
 T = TypeVar("T")
 R = TypeVar("R")
 
-_MOST_WORKERS = 8
-_NOTHING: Batch = np.empty((0, 3, 0, 0), np.float32)
+_MOST_WORKERS = 16
 
 
 class Prediction(NamedTuple):
@@ -42,7 +41,8 @@ class _Ready(NamedTuple, Generic[T]):
     items: list[T]
     images: list[NDArray[np.uint8]]
     prepared: list[Prepared]
-    tensor: Batch
+    tensor: Any
+    """What the network takes; None of no images."""
 
 
 def predict(
@@ -67,7 +67,7 @@ def predict(
         batch_size: images through the network at once.
         skipped: called for an image that cannot be read, which is then left out; not given: its
             error is raised.
-        workers: threads beside the network; not given: one for each CPU, 8 at most.
+        workers: threads beside the network; not given: one for each CPU, 16 at most.
 
     Returns:
         Each item with what `finish` returned for it, in the items' order.
@@ -76,33 +76,67 @@ def predict(
         DataError: an image that cannot be read.
     """
 
-    def load(batch: Sequence[T]) -> _Ready[T]:
-        ready: list[tuple[T, NDArray[np.uint8], Prepared]] = []
-        for item in batch:
-            try:
-                image = read_image(path_of(item), preprocess.img_mode)
-            except DataError as error:
-                if skipped is None:
-                    raise
-                skipped(item, error)
-            else:
-                ready.append((item, image, preprocess.prepare(image)))
-        prepared = [prepared for _, _, prepared in ready]
-        tensor = preprocess.to_tensor([p.image for p in prepared]) if ready else _NOTHING
-        return _Ready([i for i, _, _ in ready], [i for _, i, _ in ready], prepared, tensor)
+    def load(item: T) -> tuple[NDArray[np.uint8], Prepared] | DataError:
+        try:
+            image = read_image(path_of(item), preprocess.img_mode)
+        except DataError as error:
+            return error
+        return image, preprocess.prepare(image)
 
+    def gather(batch: Sequence[T], loading: Sequence[Future[Any]]) -> _Ready[T]:
+        ready = _Ready[T]([], [], [], None)
+        for item, future in zip(batch, loading, strict=True):
+            loaded = future.result()
+            if isinstance(loaded, DataError):
+                if skipped is None:
+                    raise loaded
+                skipped(item, loaded)
+                continue
+            ready.items.append(item)
+            ready.images.append(loaded[0])
+            ready.prepared.append(loaded[1])
+        if not ready.items:
+            return ready
+        images = [prepared.image for prepared in ready.prepared]
+        return ready._replace(tensor=to_network(images))
+
+    def to_network(images: list[NDArray[np.uint8]]) -> Any:
+        if not isinstance(predictor, DevicePredictor):
+            return preprocess.to_tensor(images)
+        height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+        padded = [pad_to(image, height, width) for image in images]
+        return predictor.upload(padded, preprocess.normalisation)
+
+    def submit(batch: list[T]) -> Future[_Ready[T]]:
+        # The pool takes its work in order: whatever gathers waits for nothing behind it.
+        return pool.submit(gather, batch, [pool.submit(load, item) for item in batch])
+
+    def finished(batch: _Ready[T], maps: Batch) -> Iterator[tuple[T, R]]:
+        rows = zip(batch.items, batch.images, batch.prepared, maps, strict=True)
+        for item, image, prepared, probability in rows:
+            prediction = Prediction(image, prepared.frame, prepared.frame.cut(probability))
+            finishing.append((item, pool.submit(finish, item, prediction)))
+        # Not more than that: results that wait hold their images in memory.
+        while len(finishing) > max(threads, 2 * batch_size):
+            item, future = finishing.popleft()
+            yield item, future.result()
+
+    threads = workers or min(_MOST_WORKERS, cpus())
     finishing: deque[tuple[T, Future[R]]] = deque()
-    with ThreadPoolExecutor(workers or min(_MOST_WORKERS, cpus())) as pool:
-        for batch in _ordered(pool, load, _batches(items, batch_size), ahead=2):
-            maps = predictor(batch.tensor) if batch.items else ()
-            rows = zip(batch.items, batch.images, batch.prepared, maps, strict=True)
-            for item, image, prepared, probability in rows:
-                prediction = Prediction(image, prepared.frame, prepared.frame.cut(probability))
-                finishing.append((item, pool.submit(finish, item, prediction)))
-            # Not more than that: results that wait hold their images in memory.
-            while len(finishing) > 2 * batch_size:
-                item, future = finishing.popleft()
-                yield item, future.result()
+    started: deque[tuple[_Ready[T], Callable[[], Batch]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in _ordered(submit, _batches(items, batch_size), 1 + -(-threads // batch_size)):
+            if not batch.items:
+                continue
+            if isinstance(predictor, DevicePredictor):
+                started.append((batch, predictor.start(batch.tensor)))
+                if len(started) > 1:  # the device has the next one already
+                    before, maps = started.popleft()
+                    yield from finished(before, maps())
+            else:
+                yield from finished(batch, predictor(batch.tensor))
+        for before, maps in started:
+            yield from finished(before, maps())
         while finishing:
             item, future = finishing.popleft()
             yield item, future.result()
@@ -114,13 +148,11 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def _ordered(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
-) -> Iterator[R]:
-    """`map` in threads, in order, with at most `ahead` results waiting."""
+def _ordered(submit: Callable[[T], Future[R]], items: Iterable[T], ahead: int) -> Iterator[R]:
+    """The results of what `submit` starts, in order, with at most `ahead` of them waiting."""
     source = iter(items)
-    waiting: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(source, ahead))
+    waiting: deque[Future[R]] = deque(submit(item) for item in islice(source, ahead))
     while waiting:
         result = waiting.popleft().result()
-        waiting.extend(pool.submit(function, item) for item in islice(source, 1))
+        waiting.extend(submit(item) for item in islice(source, 1))
         yield result

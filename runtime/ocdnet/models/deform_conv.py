@@ -84,7 +84,11 @@ def _deform_conv2d_by(
         stride,
         padding,
     )
-    return F.linear(looked_up, weight.permute(last).flatten(1), bias).permute(0, 3, 1, 2)
+    flat = weight.permute(last).flatten(1)
+    if looked_up.dtype == torch.float32:
+        # As a convolution it is computed in TF32 where the others are.
+        return F.conv2d(looked_up.permute(0, 3, 1, 2), flat[:, :, None, None], bias)
+    return F.linear(looked_up, flat, bias).permute(0, 3, 1, 2)
 
 
 def deform_conv2d_cpu(
