@@ -175,7 +175,7 @@ def spec_of(given: argparse.Namespace, data: Sequence[Images], folder: Path) -> 
             },
         },
         "train": {
-            "precision": "bf16",
+            "precision": given.precision,
             "checkpoint_interval": 100_000,
             "keep_checkpoints": 1,
             "model_ema": True,
@@ -350,6 +350,8 @@ def train(given: argparse.Namespace) -> None:
         try:
             first = _first_stage(given, [scenes, more, real], work)
             follow(first, record, until)
+            if not first.epochs:
+                sys.exit("No epoch of stage 1 has ended: raise --minutes or --pretrain-share.")
             second = _second_stage(given, [more, *[real] * given.repeat], first, until)
             follow(second, record, until)
         finally:
@@ -435,6 +437,7 @@ def main() -> None:
     one.add_argument("--out", type=Path, required=True, help="for curve.json and the weights")
     one.add_argument("--minutes", type=float, default=8, help="for everything")
     one.add_argument("--backbone", default="deformable_resnet18")
+    one.add_argument("--precision", default="bf16")
     one.add_argument("--scenes", type=int, default=2000, help="rendered scenes")
     one.add_argument("--altered", type=int, default=1400, help="altered pictures")
     one.add_argument("--repeat", type=int, default=4, help="each picture in an epoch of stage 2")
