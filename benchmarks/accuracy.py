@@ -4,11 +4,12 @@
     python benchmarks/accuracy.py train .gpu/data --minutes 8 --out "$OUT"
     python benchmarks/accuracy.py score fetched/ --data ../shared/data/icdar2015/test
 
-`train` has two stages, both the ordinary `ocdnet train`. The first, of a part of the minutes and at
-a nearly constant learning rate, sees rendered scenes, altered pictures (other colours, blur, more
-words painted between their own) and the pictures; its pace sets how many epochs the second has, on
-the altered and the plain pictures, so that its learning rate is down just before the minutes are
-over. DIR gets curve.json and the best weights so far, in fp16 and parts, as they improve.
+`train` has two stages, both the ordinary `ocdnet train` on accuracy.yaml. The first, of a part of
+the minutes and at a nearly constant learning rate, sees rendered scenes, altered pictures (other
+colours, blur, more words painted between their own) and the pictures; its pace sets how many epochs
+the second has, on the altered and the plain pictures, so that its learning rate is down just before
+the minutes are over. DIR gets curve.json and the best weights so far, in fp16 and parts, as they
+improve. `--set model.backbone=resnet18 ...` changes the recipe.
 `score` judges these on all test pictures, and on those that did not choose the best epoch.
 """
 
@@ -26,22 +27,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ocdnet.data.annotations import Annotation, index_dataset
-from ocdnet.data.synthetic import Scene, SceneStyle, add_text, label_lines, render_scene
+from altered import Images, rendered
+from ocdnet.data.annotations import index_dataset
 from ocdnet.metrics import Counts
 from ocdnet.ranks import cpus
 from ocdnet.runs.files import BEST, LATEST, RESULTS, STATUS
@@ -52,16 +47,13 @@ from ocdnet.weights import SPEC_KEY, read_checkpoint
 
 CHOOSING = 60
 """Of the test pictures the first so many choose the best epoch, as in references/tuning.md."""
+RECIPE = Path(__file__).with_suffix(".yaml")
+OCDNET = (sys.executable, "-m", "ocdnet.cli.main")
 PART_BYTES = 15 << 20
 RESERVE = 15.0
 """Seconds at the end that no training may use."""
 VALIDATE_EVERY = 25.0
 IGNORED = ("*", "###")
-# Words as ICDAR2015 has them: small, blurred, of little contrast, many not to be read.
-SCENES = SceneStyle(
-    size=(768, 768), words=(4, 24), height=(8, 44), ignored=0.2, contrast=35, blur=1.6, noise=10
-)
-PAINTED = replace(SCENES, words=(1, 8), ignored=0.1, contrast=30, plates=0.2)
 _PACE = re.compile(r"([\d.]+) images a second, ([\d.]+) % of the time waiting")
 
 
@@ -81,124 +73,38 @@ def _number(path: Path) -> int:
     return int(re.sub(r"\D", "", path.stem))
 
 
-def altered(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A picture under another light and through another camera."""
-    levels = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.uniform(-0.5, 0.5))
-    gain, shift = rng.uniform(0.6, 1.3) * rng.uniform(0.85, 1.15, 3), rng.uniform(-25, 25)
-    table = np.clip(255 * levels * gain + shift, 0, 255).astype(np.uint8)
-    if rng.random() < 0.3:
-        image = image[:, :, rng.permutation(3)]
-    image = cv2.LUT(np.ascontiguousarray(image), table[:, None, :])
-    if rng.random() < 0.4:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4))
-    return _as_jpeg(image, rng)
-
-
-def _as_jpeg(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 96))]
-    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], 1), np.uint8)
-
-
-def render(number: int, kind: str, source: Sequence[Annotation], folder: Path) -> None:
-    """Write image `number` of `scenes`, `altered` or `real` with its labels.
-
-    As .bmp: in 8 minutes each is read hundreds of times, and decoding a JPEG costs 3 ms more.
-    """
-    cv2.setNumThreads(0)
-    rng = np.random.default_rng([number, len(kind)])
-    if kind == "scenes":
-        scene = render_scene(SCENES, rng)
-        scene = replace(scene, image=_as_jpeg(scene.image, rng))
-    else:
-        given = source[number % len(source)]
-        image = np.asarray(cv2.imread(str(given.image)), np.uint8)
-        scene = Scene(image, [*given.polygons], [*given.texts], given.ignore.tolist())
-        if kind == "altered":
-            if rng.random() < 0.6:
-                add_text(scene, PAINTED, rng)
-            scene = replace(scene, image=altered(scene.image, rng))
-    cv2.imwrite(str(folder / "img" / f"img_{number}.bmp"), scene.image)
-    label = "".join(f"{line}\n" for line in label_lines(scene))
-    (folder / "gt" / f"gt_img_{number}.txt").write_text(label, encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Images:
-    """A data path and how many images it has."""
-
-    path: Path
-    number: int
-
-
-def rendered(kind: str, number: int, source: Sequence[Annotation], folder: Path) -> Images:
-    """A data path of `number` images, made on all CPUs."""
-    start, folder = time.monotonic(), folder / kind
-    for part in ("img", "gt"):
-        (folder / part).mkdir(parents=True)
-    with ProcessPoolExecutor(cpus()) as pool:
-        work = partial(render, kind=kind, source=source, folder=folder)
-        list(pool.map(work, range(number), chunksize=8))
-    print(f"{number} {kind} in {time.monotonic() - start:.1f} s", flush=True)
-    return Images(folder, number)
-
-
-def spec_of(given: argparse.Namespace, data: Sequence[Images], folder: Path) -> dict[str, Any]:
-    """The recipe that both stages share."""
-    side = [given.crop, given.crop]
-    augment = [
-        {"type": "Fliplr", "args": {"p": 0.5}},
-        {"type": "Affine", "args": {"rotate": [-12, 12], "p": 0.7}},
-        {"type": "Resize", "args": {"size": given.scale, "p": 1}},
-        {"type": "GaussianBlur", "args": {"sigma": [0.3, 1.3], "p": 0.15}},
-    ]
-    steps = [
-        {"type": "IaaAugment", "args": augment},
-        {"type": "WordCrop", "args": {"size": side}},
-        {"type": "MakeBorderMap"},
-        {"type": "MakeShrinkMap", "args": {"min_text_size": 8}},
-    ]
-    workers = max(1, cpus() - 1)
-    train_loader = {"batch_size": given.batch, "num_workers": workers, "shuffle": True}
-    test_loader = {"batch_size": 4, "num_workers": min(6, workers), "pin_memory": True}
-    return {
-        "results_dir": str(folder),
-        "model": {"backbone": given.backbone},
-        "dataset": {
-            "train_dataset": {
-                "data_path": [str(one.path) for one in data],
-                "args": {"pre_processes": steps, "ignore_tags": list(IGNORED)},
-                "loader": {**train_loader, "pin_memory": True},
-            },
-            "validate_dataset": {
-                "data_path": [str(given.folder / "test")],
-                "loader": test_loader,
-            },
-        },
-        "train": {
-            "precision": given.precision,
-            "checkpoint_interval": 100_000,
-            "keep_checkpoints": 1,
-            "model_ema": True,
-            "model_ema_decay": 0.999,
-            "cudnn": {"benchmark": True, "deterministic": False},
-            "optimizer": {
-                "type": "AdamW",
-                "args": {"lr": given.lr, "weight_decay": given.weight_decay, "amsgrad": False},
-            },
-            "lr_scheduler": {"args": {"warmup_epoch": 1, "per_step": True}},
-        },
-    }
-
-
 class Run:
     """One stage: its process, and what its status file tells."""
 
-    def __init__(self, name: str, spec: dict[str, Any], images: int) -> None:
-        self.name, self.images, self.began = name, images, time.time()
-        self.folder = Path(spec["results_dir"]) / "train"
-        self.file, self.log = (self.folder.parent / kind for kind in ("spec.yaml", "log.txt"))
-        self.file.parent.mkdir(parents=True)
-        self.file.write_text(json.dumps(spec))  # JSON is YAML
+    def __init__(self, name: str, data: Sequence[Images], work: Path) -> None:
+        self.name, self.began = name, 0.0
+        self.paths = [str(one.path) for one in data]
+        self.images = sum(one.number for one in data)
+        self.folder, self.log = work / name / "train", work / f"{name}.txt"
+
+    @contextmanager
+    def process(self, *overrides: object) -> Iterator[subprocess.Popen[bytes]]:
+        """Its process, stopped gently at the end, and with all its workers."""
+        self.began = time.time()
+        paths, folder = json.dumps(self.paths), self.folder.parent
+        workers = f"dataset.train_dataset.loader.num_workers={max(1, cpus() - 1)}"
+        given = (f"dataset.train_dataset.data_path={paths}", workers, f"results_dir={folder}")
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(
+                [*OCDNET, "train", "-e", str(RECIPE), *given, *map(str, overrides)],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()  # it saves after its step, and ends
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(RESERVE / 2)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def lines(self) -> list[StatusLine]:
         """Those written so far."""
@@ -250,23 +156,6 @@ class Run:
             "images_per_second_with_validation": round(self.pace, 1),
             "waiting_percent": round(mean(share for _, share in told), 1) if told else None,
         }
-
-
-@contextmanager
-def running(run: Run, until: float) -> Iterator[subprocess.Popen[bytes]]:
-    """The stage's process, stopped gently at the end, and with all its workers."""
-    command = [sys.executable, "-m", "ocdnet.cli.main", "train", "-e", str(run.file)]
-    with run.log.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()  # it saves after its step, and ends
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(1.0, until + RESERVE / 2 - time.time()))
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 class Record:
@@ -321,10 +210,10 @@ def write_parts(checkpoint: Path, out: Path) -> None:
         (out / f"weights.part{number}").write_bytes(data[at : at + PART_BYTES])
 
 
-def follow(run: Run, record: Record, until: float) -> None:
+def follow(run: Run, record: Record, until: float, *overrides: object) -> None:
     """Run a stage to its end or the time's, and keep what it reaches."""
     record.runs.append(run)
-    with running(run, until) as process:
+    with run.process(*overrides) as process:
         while process.poll() is None and time.time() < until:
             time.sleep(1)
             record.update()
@@ -336,8 +225,7 @@ def follow(run: Run, record: Record, until: float) -> None:
 def train(given: argparse.Namespace) -> None:
     """Render, train both stages, tell the curve."""
     start = time.time()
-    end = start + 60 * given.minutes
-    until = end - RESERVE
+    until = start + 60 * given.minutes - RESERVE
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is running is stopped
     given.out.mkdir(parents=True, exist_ok=True)
     record = Record(given, start)
@@ -347,41 +235,40 @@ def train(given: argparse.Namespace) -> None:
         real = rendered("real", len(source), source, work)
         more = rendered("altered", given.altered, source, work)
         scenes = rendered("scenes", given.scenes, source, work)
+        first = Run("first", [scenes, more, real], work)
+        second = Run("second", [more, *[real] * given.repeat], work)
+        shared = (f"dataset.validate_dataset.data_path=[{given.folder / 'test'}]", *given.set)
         try:
-            first = _first_stage(given, [scenes, more, real], work)
-            follow(first, record, until)
+            follow(first, record, until, *_first_stage(given, first), *shared)
             if not first.epochs:
-                sys.exit("No epoch of stage 1 has ended: raise --minutes or --pretrain-share.")
-            second = _second_stage(given, [more, *[real] * given.repeat], first, until)
-            follow(second, record, until)
+                sys.exit("No epoch of the first stage has ended: raise --minutes.")
+            follow(second, record, until, *_second_stage(given, first, second, until), *shared)
         finally:
-            print(record.table() if record.runs else "nothing trained", flush=True)
+            print(record.table(), flush=True)
 
 
-def _first_stage(given: argparse.Namespace, data: Sequence[Images], work: Path) -> Run:
-    images, spec = sum(one.number for one in data), spec_of(given, data, work / "first")
-    spec["train"] |= {
-        "num_epochs": 100_000,
-        "max_minutes": given.minutes * given.pretrain_share,
-        "validation_interval": max(1, round(VALIDATE_EVERY * given.pace / images)),
-    }
-    return Run("scenes", spec, images)
+def _first_stage(given: argparse.Namespace, run: Run) -> tuple[str, ...]:
+    return (
+        "train.num_epochs=100000",
+        f"train.max_minutes={given.minutes * given.first_share}",
+        f"train.validation_interval={max(1, round(VALIDATE_EVERY * given.pace / run.images))}",
+    )
 
 
 def _second_stage(
-    given: argparse.Namespace, data: Sequence[Images], first: Run, until: float
-) -> Run:
+    given: argparse.Namespace, first: Run, second: Run, until: float
+) -> tuple[str, ...]:
     """As many epochs as fit in, the last of them validated."""
-    images = sum(one.number for one in data)
     seconds = max(1.0, until - time.time() - first.startup) * given.margin
-    interval = max(1, round(VALIDATE_EVERY * first.pace / images))
-    epochs = max(1, int(seconds * first.pace / images))
-    interval = min(interval, epochs)
-    spec = spec_of(given, data, first.folder.parents[1] / "second")
-    spec["model"]["pretrained_model_path"] = str(first.folder / LATEST)
-    spec["train"] |= {"num_epochs": epochs // interval * interval, "validation_interval": interval}
-    print(f"stage 2: {spec['train']['num_epochs']} epochs of {images} images", flush=True)
-    return Run("pictures", spec, images)
+    epochs = max(1, int(seconds * first.pace / second.images))
+    interval = min(max(1, round(VALIDATE_EVERY * first.pace / second.images)), epochs)
+    epochs -= epochs % interval
+    print(f"second stage: {epochs} epochs of {second.images} images", flush=True)
+    return (
+        f"model.pretrained_model_path={first.folder / LATEST}",
+        f"train.num_epochs={epochs}",
+        f"train.validation_interval={interval}",
+    )
 
 
 def score(given: argparse.Namespace) -> None:
@@ -390,23 +277,19 @@ def score(given: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="accuracy-") as scratch:
         weights = Path(scratch) / "weights.pth"
         weights.write_bytes(b"".join(part.read_bytes() for part in parts))
-        file = Path(scratch) / "spec.yaml"
         backbone = read_checkpoint(weights).backbone
         for threshold in (0.55, 0.45):
-            folder = Path(scratch) / str(threshold)
-            spec = {
-                "results_dir": str(folder),
-                "model": {"backbone": backbone},
-                "dataset": {"validate_dataset": {"data_path": [str(given.data)]}},
-                "evaluate": {
-                    "checkpoint": str(weights),
-                    "post_processing": {"args": {"box_thresh": threshold}},
-                },
-            }
-            file.write_text(json.dumps(spec))
-            command = [sys.executable, "-m", "ocdnet.cli.main", "evaluate", "-e", str(file)]
+            overrides = (
+                f"results_dir={scratch}/{threshold}",
+                f"model.backbone={backbone}",
+                f"dataset.validate_dataset.data_path=[{given.data}]",
+                f"evaluate.checkpoint={weights}",
+                f"evaluate.post_processing.args.box_thresh={threshold}",
+            )
+            command = [*OCDNET, "evaluate", "-e", str(RECIPE), *overrides]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            rows = json.loads((folder / "evaluate" / RESULTS).read_text())["per_image"]
+            results = Path(scratch) / str(threshold) / "evaluate" / RESULTS
+            rows = json.loads(results.read_text())["per_image"]
             unseen = [row for row in rows if _number(Path(row["image"])) > CHOOSING]
             print(f".3/{threshold}: {_scores(rows)}; {_scores(unseen)} (not of the first 60)")
 
@@ -436,19 +319,13 @@ def main() -> None:
     one.add_argument("folder", type=Path, help="what prepare made")
     one.add_argument("--out", type=Path, required=True, help="for curve.json and the weights")
     one.add_argument("--minutes", type=float, default=8, help="for everything")
-    one.add_argument("--backbone", default="deformable_resnet18")
-    one.add_argument("--precision", default="bf16")
     one.add_argument("--scenes", type=int, default=2000, help="rendered scenes")
-    one.add_argument("--altered", type=int, default=1400, help="altered pictures")
-    one.add_argument("--repeat", type=int, default=4, help="each picture in an epoch of stage 2")
-    one.add_argument("--pretrain-share", type=float, default=0.3, help="of the minutes: stage 1")
+    one.add_argument("--altered", type=int, default=2000, help="altered pictures")
+    one.add_argument("--repeat", type=int, default=6, help="each picture in an epoch of stage 2")
+    one.add_argument("--first-share", type=float, default=0.3, help="of the minutes: stage 1")
     one.add_argument("--margin", type=float, default=0.94, help="share of what is left: stage 2")
     one.add_argument("--pace", type=float, default=700, help="images a second to expect")
-    one.add_argument("--crop", type=int, default=640)
-    one.add_argument("--batch", type=int, default=16)
-    one.add_argument("--scale", type=float, nargs=2, default=[0.6, 1.9], help="Resize's range")
-    one.add_argument("--lr", type=float, default=1e-3)
-    one.add_argument("--weight-decay", type=float, default=0.02)
+    one.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of the recipe")
     one = commands.add_parser("score", help="join the parts, and evaluate them")
     one.set_defaults(do=score)
     one.add_argument("parts", type=Path, help="folder with weights.part0 ...")
