@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 
 from ocdnet.cli.data import data
 from ocdnet.data import synthetic, synthetic_text
-from ocdnet.data.synthetic import EASY, Scene, SceneStyle, label_lines, render_scene, write_dataset
+from ocdnet.data.synthetic import (
+    EASY,
+    Scene,
+    SceneStyle,
+    add_text,
+    label_lines,
+    render_scene,
+    write_dataset,
+)
 from ocdnet.errors import EnvironmentFault, RunError, UsageError
 
 SMALL = replace(EASY, size=(160, 128), height=(10, 24), words=(1, 4))
@@ -352,3 +360,12 @@ def test_the_command_module_is_light_and_its_help_has_an_example() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "Example: ocdnet data synth --out" in result.stdout
+
+
+def test_text_that_is_there_is_left_alone():
+    left = np.array([[0, 0], [159, 0], [159, 319], [0, 319]], np.float32)
+    scene = Scene(np.full((320, 320, 3), 128, np.uint8), [left], ["there"], [False])
+    add_text(scene, replace(EASY, words=(3, 3), height=(10, 14)), np.random.default_rng(0))
+    assert len(scene.texts) > 1
+    assert (scene.image[:, :159] == 128).all()
+    assert all((polygon[:, 0] > 158).all() for polygon in scene.polygons[1:])

@@ -68,6 +68,24 @@ def test_the_lines_tell_it(clock, caplog):
     assert "0.20 images a second, 10.0 % of the time waiting for data" in line
 
 
+def test_short_epochs_have_lines_too(clock, caplog):
+    pace = Pace()
+    lines = ProgressLines(pace)
+    trainer = SimpleNamespace(
+        current_epoch=0,
+        max_epochs=9,
+        num_training_batches=1,
+        accumulate_grad_batches=1,
+        callback_metrics={},
+    )
+    with caplog.at_level(logging.INFO, logger="ocdnet"):
+        for _ in range(4):
+            run(pace, clock, wait=0.5, work=2.0)
+            lines.on_train_epoch_start(trainer, None)
+            lines.on_train_batch_end(trainer, None, None, None, 0)
+    assert len(caplog.messages) == 1
+
+
 def test_the_bar_shows_it(clock, monkeypatch):
     monkeypatch.setattr(pace_module.RichProgressBar, "get_metrics", lambda *_: {"train_loss": 2.5})
     pace = Pace()

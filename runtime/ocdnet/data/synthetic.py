@@ -132,14 +132,20 @@ def render_scene(style: SceneStyle, rng: np.random.Generator) -> Scene:
     """
     scene = Scene(background(style.size, style.clutter, rng), [], [], [])
     if rng.random() >= style.empty:
-        _add_text(scene, style, rng)
+        add_text(scene, style, rng)
     return Scene(_camera(scene.image, style, rng), scene.polygons, scene.texts, scene.ignore)
 
 
-def _add_text(scene: Scene, style: SceneStyle, rng: np.random.Generator) -> None:
-    """Paint signs into `scene` until it has its words or has failed to find room too often."""
+def add_text(scene: Scene, style: SceneStyle, rng: np.random.Generator) -> None:
+    """Paint signs into `scene` until it has its words or has failed to find room too often.
+
+    Text that is there, as of a photograph, is neither painted over nor counted.
+    """
     taken: Image = np.zeros(scene.image.shape[:2], np.uint8)
+    for polygon in scene.polygons:
+        cv2.fillPoly(taken, [np.round(polygon).astype(np.int32)], (1,))
     wanted, failures = int(rng.integers(style.words[0], style.words[1] + 1)), 0
+    wanted += len(scene.texts)
     while len(scene.texts) < wanted and failures < 20:
         ignore = bool(rng.random() < style.ignored)
         sign = _sign(wanted - len(scene.texts), failures, ignore, style, rng)

@@ -68,16 +68,14 @@ class Pace(Callback):
 class ProgressLines(Callback):
     """Logs a line every QUIET_SECONDS where there is no terminal for a progress bar.
 
+    In epochs shorter than that, too: no other line tells the pace.
+
     Args:
         pace: a callback that the trainer calls before this one.
     """
 
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
-        self._last_line = time.monotonic()
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Wait again: the epoch before has just logged its line."""
         self._last_line = time.monotonic()
 
     def on_train_batch_end(
