@@ -17,10 +17,11 @@ out=${OUT:-gpu-results}
 data=${GPU_DATA:-.gpu/data}
 minutes=${GPU_MINUTES:-8}
 mkdir -p "$out"
-if [ -d .gpu/wheels ]; then
+wheels=${GPU_WHEELS:-.gpu/wheels}
+if [ -d "$wheels" ]; then
     site=/tmp/ocdnet-site
     "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade \
-        --target $site .gpu/wheels/*.whl || exit
+        --target $site "$wheels"/*.whl || exit
     export PYTHONPATH="$site:$PWD/runtime:$PWD/generator"
 else
     export PYTHONPATH="$PWD/runtime:$PWD/generator"
