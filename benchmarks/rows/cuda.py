@@ -26,7 +26,7 @@ from ocdnet.config import spec
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import MEAN
 from ocdnet.data.targets import text_and_background
-from ocdnet.models import deform_conv
+from ocdnet.models import deform_conv, fpn
 from ocdnet.models.factory import BACKBONES, build_model
 from ocdnet.models.losses import DBLoss
 from ocdnet.training import pace
@@ -57,6 +57,10 @@ class Choice:
     """The deformable convolutions are torchvision's operator."""
     searched: bool = False
     """cuDNN times its algorithms (train.cudnn.benchmark, not deterministic)."""
+    products: int = 0
+    """Transposed convolutions of at most so many output channels are matrix products."""
+    expanded: bool = False
+    """Nearest neighbours by expansion, not by F.interpolate."""
 
 
 CLASSIC = Choice(
@@ -73,6 +77,9 @@ ALTERNATIVES = {
     "pixels counted on the GPU": Choice(counted=False),
     "torchvision's deformable convolution": Choice(torchvision=True),
     "cuDNN's search (train.cudnn.benchmark)": Choice(searched=True),
+    "products for the head's last layers": Choice(products=1),
+    "products for all transposed convolutions": Choice(products=1000),
+    "upsampling by expansion": Choice(expanded=True),
     "torch.compile (train.compile)": Choice(compiled=True),
 }
 
@@ -85,9 +92,29 @@ def under(choice: Choice) -> Iterator[None]:
     cudnn.benchmark, cudnn.deterministic = choice.searched, not choice.searched
     if choice.torchvision:
         deform_conv._triton_columns = lambda: None
+    doubling, upsample = torch.nn.ConvTranspose2d.forward, fpn._upsample
+
+    def product(self: torch.nn.ConvTranspose2d, x: torch.Tensor) -> torch.Tensor:
+        if self.out_channels > choice.products:
+            return doubling(self, x)
+        weight = self.weight.permute(2, 3, 1, 0).reshape(4 * self.out_channels, -1)
+        y = torch.nn.functional.linear(x.permute(0, 2, 3, 1), weight, self.bias.repeat(4))
+        b, h, w, _ = y.shape
+        y = y.view(b, h, w, 2, 2, -1).transpose(2, 3).reshape(b, 2 * h, 2 * w, -1)
+        return y.permute(0, 3, 1, 2)
+
+    def expanded(x: torch.Tensor, factor: int) -> torch.Tensor:
+        x = x.permute(0, 2, 3, 1)
+        b, h, w, c = x.shape
+        x = x[:, :, None, :, None].expand(b, h, factor, w, factor, c)
+        return x.reshape(b, h * factor, w * factor, c).permute(0, 3, 1, 2)
+
+    torch.nn.ConvTranspose2d.forward = product if choice.products else doubling
+    fpn._upsample = expanded if choice.expanded else upsample
     try:
         yield
     finally:
+        torch.nn.ConvTranspose2d.forward, fpn._upsample = doubling, upsample
         cudnn.benchmark, cudnn.deterministic = before
         deform_conv._triton_columns = columns
 
