@@ -1,0 +1,34 @@
+"""Skips where there is no GPU; full precision, and the CPU's cores shared among workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from gpu.device import DEVICE
+from ocdnet.ranks import cpus
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _device() -> None:
+    """Before the session's other fixtures, which would train in vain."""
+    if DEVICE == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, cpus() // workers))
+
+
+@pytest.fixture(autouse=True)
+def _full_precision() -> Iterator[None]:
+    """TF32 keeps 10 bits of a float32; what a test or a Trainer sets is undone, too."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    flags = [(matmul, "allow_tf32"), *((cudnn, n) for n in ("allow_tf32", "benchmark"))]
+    flags.append((cudnn, "deterministic"))
+    before = [getattr(owner, name) for owner, name in flags]
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    yield
+    for (owner, name), value in zip(flags, before, strict=True):
+        setattr(owner, name, value)
