@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from gpu import device
 from gpu.device import DEVICE
 from ocdnet.ranks import cpus
 
@@ -32,3 +33,9 @@ def _full_precision() -> Iterator[None]:
     yield
     for (owner, name), value in zip(flags, before, strict=True):
         setattr(owner, name, value)
+
+
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `device.steady`."""
+    device.steady(monkeypatch)

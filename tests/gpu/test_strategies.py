@@ -9,9 +9,9 @@ import torch
 
 import processes
 import support
-from gpu.device import DEVICE, LAST, SGD, distance, flat, needs_cuda, on_cpu, train
+from gpu.device import DEVICE, LAST, SGD, STEADY, distance, flat, needs_cuda, on_cpu, train
 
-pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("small_network")]
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("small_network", "steady")]
 
 ONE = [
     *processes.TORCHRUN,
@@ -20,7 +20,7 @@ ONE = [
     "--local-addr=127.0.0.1",
     processes.SCRIPT,
 ]
-EXACT = """
+EXACT = f"""{STEADY}
 import torch
 torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 """

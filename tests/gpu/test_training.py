@@ -29,25 +29,29 @@ EACH_STEP = ("train.checkpoint_interval=1", "train.checkpoint_interval_unit=step
 FIRST_EPOCH, MID_EPOCH = "model_epoch_000_step_00004.pth", "model_epoch_001_step_00006.pth"
 
 
-@pytest.mark.parametrize(
-    ("precision", "first", "later"),
-    [("fp32", 1e-4, 0.01), ("bf16", 0.02, 0.1), ("fp16", 0.02, 0.2)],
-)
-def test_it_learns_what_the_cpu_learns(scenes, tmp_path, precision, first, later):
+@pytest.mark.usefixtures("steady")
+@pytest.mark.parametrize(("precision", "close"), [("fp32", 1e-4), ("bf16", 0.02), ("fp16", 0.05)])
+def test_it_learns_what_the_cpu_learns(scenes, tmp_path, precision, close):
     """Fp16 leaves steps out until its scale fits, so that it may lag behind."""
     run = train(scenes, tmp_path / "run", *SGD, f"train.precision={precision}")
     cpu = train_without_gpu(scenes, tmp_path / "cpu", *SGD)
-    print("LOSS", precision, run.losses, cpu.losses)
-    assert len(run.losses) == len(cpu.losses) == 8
-    assert all(map(math.isfinite, run.losses))
-    assert run.losses[0] == pytest.approx(cpu.losses[0], rel=first)
-    assert run.losses == pytest.approx(cpu.losses, rel=later)
+    assert len(cpu.losses) == 8
+    assert run.losses == pytest.approx(cpu.losses, rel=close)
     found, expected = (flat(one.last()["state_dict"]) for one in (run, cpu))
-    print("W", distance(found, expected))
-    assert torch.isfinite(found).all()
-    assert distance(found, expected) < later
+    assert distance(found, expected) < close
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_so_it_does_where_batches_norm_themselves(scenes, tmp_path, precision):
+    run = train(scenes, tmp_path / "run", *SGD, f"train.precision={precision}")
+    cpu = train_without_gpu(scenes, tmp_path / "cpu", *SGD)
+    assert run.losses[0] == pytest.approx(cpu.losses[0], rel=1e-3 if precision == "fp32" else 0.05)
+    assert all(map(math.isfinite, run.losses))
+    assert sum(run.losses) == pytest.approx(sum(cpu.losses), rel=0.2)
+    assert torch.isfinite(flat(run.last()["state_dict"])).all()
+
+
+@pytest.mark.usefixtures("steady")
 @pytest.mark.parametrize("kind", ["Adam", "AdamW"])
 def test_the_fused_optimiser_takes_the_cpus_first_step(scenes, tmp_path, kind):
     more = (f"train.optimizer.type={kind}", "train.num_epochs=1", *EACH_STEP)
@@ -61,6 +65,7 @@ def test_the_fused_optimiser_takes_the_cpus_first_step(scenes, tmp_path, kind):
     assert (found - expected).abs().median() < 1e-5
 
 
+@pytest.mark.usefixtures("steady")
 @pytest.mark.parametrize("start", [FIRST_EPOCH, MID_EPOCH])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_resumed_run_is_the_uninterrupted_one(scenes, tmp_path, precision, start):
@@ -71,7 +76,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(scenes, tmp_path, precision, sta
     left = len(resumed.losses)
     assert left == (4 if start == FIRST_EPOCH else 2)
     # The deformable convolution's gradients are summed in any order.
-    close = 1e-3 if precision == "fp32" else 0.02
+    close = 1e-4 if precision == "fp32" else 0.01
     assert resumed.losses == pytest.approx(whole.losses[-left:], rel=close)
     states = [run.last() for run in (whole, resumed)]
     for part in (lambda s: s["state_dict"], lambda s: s[ema.EMA_KEY]["trained"]):
@@ -80,6 +85,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(scenes, tmp_path, precision, sta
     assert states[0].get("MixedPrecision") == states[1].get("MixedPrecision")  # the scale
 
 
+@pytest.mark.usefixtures("steady")
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 def test_a_checkpoint_of_the_gpu_goes_on_without_one(scenes, tmp_path, kind):
     more = SGD if kind == "SGD" else ()
@@ -92,6 +98,7 @@ def test_a_checkpoint_of_the_gpu_goes_on_without_one(scenes, tmp_path, kind):
     assert scored["images"] == 4
 
 
+@pytest.mark.usefixtures("steady")
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 def test_a_checkpoint_of_the_cpu_goes_on_with_a_gpu(scenes, tmp_path, kind):
     more = SGD if kind == "SGD" else ()
@@ -133,6 +140,7 @@ def test_the_average_follows_each_step(scenes, tmp_path):
     assert distance(found, trained) > 0
 
 
+@pytest.mark.usefixtures("steady")
 def test_accumulated_steps_and_workers(scenes, tmp_path):
     more = (*SGD, "train.accumulate_grad_batches=2")
     loader = (
@@ -153,6 +161,7 @@ def test_cudnn_may_choose_by_time(scenes, tmp_path):
     assert all(map(math.isfinite, run.losses))
 
 
+@pytest.mark.usefixtures("steady")
 def test_a_compiled_network_learns_as_an_eager_one(scenes, tmp_path):
     """The one long test: the compiler takes half a minute."""
     more = (*SGD, "train.num_epochs=1", "dataset.validate_dataset.data_path=[]")
