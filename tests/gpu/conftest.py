@@ -12,14 +12,27 @@ from gpu import device
 from gpu.device import DEVICE
 from ocdnet.ranks import cpus
 
+LONG = ("compiled", "ddp", "fsdp", "deepspeed", "memory_that", "evaluate")
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each worker of pytest-xdist begin with a long test: it hands out rows of so many."""
+    if WORKERS == 1 or not all(item.get_closest_marker("gpu") for item in items):
+        return
+    row = max(2, len(items) // (4 * WORKERS))
+    long = [item for item in items if any(word in item.name for word in LONG)]
+    items[:] = [item for item in items if item not in long]
+    for number, item in enumerate(long):
+        items.insert(number * row, item)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _device() -> None:
     """Before the session's other fixtures, which would train in vain."""
     if DEVICE == "cuda" and not torch.cuda.is_available():
         pytest.skip("there is no GPU")
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    torch.set_num_threads(max(1, cpus() // workers))
+    torch.set_num_threads(max(1, cpus() // WORKERS))
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from golden.fill import seeded_image, seeded_state
 from gpu.device import DEVICE, SGD, distance, flat, train
 from ocdnet.config.model import ModelConfig
 from ocdnet.models.factory import BACKBONES, build_model
+from ocdnet.training.module import DetectionModule
 
 pytestmark = pytest.mark.gpu
 
@@ -91,15 +92,24 @@ def test_half_precision_is_close(precision):
 
 
 @pytest.mark.usefixtures("small_network")
-def test_a_training_is_channels_last_and_its_maps_are_the_contiguous_ones(scenes, tmp_path):
+def test_a_training_is_channels_last_and_its_maps_are_the_contiguous_ones(
+    scenes, tmp_path, monkeypatch
+):
+    seen, whole = set(), DetectionModule.forward
+
+    def forward(self, images):
+        kernels = [p for p in self.model.parameters() if p.dim() == 4]
+        layout = torch.channels_last
+        seen.update((p.device.type, p.is_contiguous(memory_format=layout)) for p in kernels)
+        return whole(self, images)
+
+    monkeypatch.setattr(DetectionModule, "forward", forward)
     module = train(scenes, tmp_path, *SGD, "train.num_epochs=1").module
-    model = module.model.to(DEVICE).eval()  # Lightning has brought it home
-    kernels = [p for p in model.parameters() if p.dim() == 4]
-    assert kernels
-    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
-    contiguous = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
-    image = torch.randint(0, 256, (1, support.CROP, support.CROP, 3), dtype=torch.uint8)
+    assert seen == {(DEVICE, True)}
+    module.to(DEVICE).eval()  # Lightning has brought it back to the CPU
+    shape = (1, support.CROP, support.CROP, 3)
+    image = torch.randint(0, 256, shape, dtype=torch.uint8, device=DEVICE)
     with torch.no_grad():
-        maps = module.to(DEVICE)(image.to(DEVICE))
-        module.model = contiguous
-        torch.testing.assert_close(maps, module(image.to(DEVICE)), rtol=0, atol=1e-4)
+        maps = module(image)
+        module.model = copy.deepcopy(module.model).to(memory_format=torch.contiguous_format)
+        torch.testing.assert_close(maps, module(image), rtol=0, atol=1e-4)

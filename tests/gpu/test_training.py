@@ -30,7 +30,7 @@ FIRST_EPOCH, MID_EPOCH = "model_epoch_000_step_00004.pth", "model_epoch_001_step
 
 
 @pytest.mark.usefixtures("steady")
-@pytest.mark.parametrize(("precision", "close"), [("fp32", 1e-4), ("bf16", 0.02), ("fp16", 0.05)])
+@pytest.mark.parametrize(("precision", "close"), [("fp32", 1e-4), ("bf16", 0.02), ("fp16", 0.06)])
 def test_it_learns_what_the_cpu_learns(scenes, tmp_path, precision, close):
     """Fp16 leaves steps out until its scale fits, so that it may lag behind."""
     run = train(scenes, tmp_path / "run", *SGD, f"train.precision={precision}")
@@ -175,7 +175,7 @@ def test_a_compiled_network_learns_as_an_eager_one(scenes, tmp_path):
 
 LITTLE_MEMORY = """
 import torch
-torch.cuda.set_per_process_memory_fraction(2**28 / torch.cuda.mem_get_info()[1])
+torch.cuda.set_per_process_memory_fraction(2**27 / torch.cuda.mem_get_info()[1])
 """
 
 
