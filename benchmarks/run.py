@@ -81,10 +81,11 @@ def main() -> int:
     start = time.monotonic()
     for name in given.only or ROWS:
         sys.stderr.write(f"{name} ({time.monotonic() - start:.0f} s so far)\n")
-        rows += ROWS[name](given.rounds)
-        if given.json:  # after each: it is long work
-            content = {"machine": _machine(), "rows": [row.to_json() for row in rows]}
-            given.json.write_text(json.dumps(content, indent=2) + "\n")
+        for row in ROWS[name](given.rounds):
+            rows.append(row)
+            if given.json:  # after each: it is long work
+                content = {"machine": _machine(), "rows": [row.to_json() for row in rows]}
+                given.json.write_text(json.dumps(content, indent=2) + "\n")
     Console(width=170).print(_table(rows, _machine()))
     missed = [row.what for row in rows if row.met is False]
     if missed:

@@ -228,6 +228,8 @@ def choices(rounds: int) -> Iterator[Row]:
         return
     ours = of_steps(training_step(Choice(), "cuda"))
     for what, other in ALTERNATIVES.items():
+        if other.compiled and os.environ.get("GPU_NO_COMPILE"):
+            continue
         start = time.perf_counter()
         works = ours, of_steps(training_step(other, "cuda"))
         here, there = (s / 5 for s in medians(*works, rounds=rounds))
