@@ -87,11 +87,11 @@ ALTERNATIVES = {
 @contextlib.contextmanager
 def under(choice: Choice) -> Iterator[None]:
     """What a choice sets for the whole process."""
-    cudnn, columns = torch.backends.cudnn, deform_conv._triton_columns
+    cudnn, works = torch.backends.cudnn, deform_conv.triton_works
     before = cudnn.benchmark, cudnn.deterministic
     cudnn.benchmark, cudnn.deterministic = choice.searched, not choice.searched
     if choice.torchvision:
-        deform_conv._triton_columns = lambda: None
+        deform_conv.triton_works = lambda: False
     doubling, upsample = torch.nn.ConvTranspose2d.forward, fpn._upsample
 
     def product(self: torch.nn.ConvTranspose2d, x: torch.Tensor) -> torch.Tensor:
@@ -116,7 +116,7 @@ def under(choice: Choice) -> Iterator[None]:
     finally:
         torch.nn.ConvTranspose2d.forward, fpn._upsample = doubling, upsample
         cudnn.benchmark, cudnn.deterministic = before
-        deform_conv._triton_columns = columns
+        deform_conv.triton_works = works
 
 
 def training_step(choice: Choice, device: str, batch: int = BATCH, side: int = SIDE) -> Callable:

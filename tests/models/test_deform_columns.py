@@ -46,6 +46,15 @@ def test_the_kernels_compile_for_a_gpu_that_is_not_here(name, kind, capability):
     assert compiled.asm["cubin"]
 
 
+@pytest.mark.skipif(INTERPRETED or torch.cuda.is_available(), reason="of a GPU that fails")
+def test_where_triton_does_not_work_torchvision_takes_its_place(caplog):
+    from ocdnet.models.deform_conv import triton_works
+
+    triton_works.cache_clear()
+    assert not triton_works()
+    assert "torchvision's, which is slower: " in caplog.text
+
+
 @pytest.mark.skipif(INTERPRETED, reason="starts those below")
 def test_interpreted_they_equal_torchvision():
     """In a process of its own: Triton reads the variable when it is first imported."""
@@ -60,11 +69,10 @@ def test_interpreted_they_equal_torchvision():
 
 
 def columns_form(x, offset, mask, weight, stride, padding):
-    from ocdnet.models.deform_columns import deform_columns
-    from ocdnet.models.deform_conv import _deform_conv2d_by
+    from ocdnet.models import deform_columns  # noqa: F401 - registers the operator
+    from ocdnet.models.deform_conv import deform_conv2d_columns
 
-    geometry = {"stride": stride, "padding": padding}
-    return _deform_conv2d_by(deform_columns, x, offset, mask, weight, None, **geometry)
+    return deform_conv2d_columns(x, offset, mask, weight, stride=stride, padding=padding)
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="run by the test above")

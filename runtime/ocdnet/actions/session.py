@@ -25,9 +25,10 @@ from ocdnet.spec_keys import TRAIN_WORKERS
 LOG = logging.getLogger("ocdnet")
 
 _NO_MEMORY = re.compile(
-    r"(out of|allocate|enough|insufficient) memory|(unable|failed) to allocate", re.IGNORECASE
+    r"(out of|allocate|enough|insufficient) memory|(unable|failed) to allocate|ALLOC_FAILED",
+    re.IGNORECASE,
 )
-"""How numpy, torch, OpenCV, ONNX Runtime and the system report that memory ran out."""
+"""How numpy, torch, cuDNN, OpenCV, ONNX Runtime and the system report that memory ran out."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Loader:
     """Read the samples in random order, a new one each epoch."""
 
     pin_memory: bool = False
-    """Keep batches in page-locked memory, which speeds up the copy to a GPU."""
+    """TAO's switch; batches for a GPU are always in page-locked memory here."""
 
     collate_fn: str = ""
     """TAO's collate function; chosen automatically here."""

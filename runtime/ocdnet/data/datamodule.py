@@ -110,7 +110,7 @@ class DetectionData(pl.LightningDataModule):
             **samplers,
             num_workers=workers,
             collate_fn=collate,
-            # Whatever config.pin_memory says, TAO's switch: it costs nothing.
+            # Whatever config.pin_memory, TAO's switch, says: it costs nothing.
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             worker_init_fn=init_worker,

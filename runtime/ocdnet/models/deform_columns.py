@@ -126,6 +126,18 @@ def _backward(  # type: ignore[no-untyped-def]  # noqa: ANN202
     tl.store(grad_offset + 2 * at + 1, by_x * m, mask=real)
 
 
+def try_out() -> None:
+    """Run both kernels on the current GPU, on a single pixel; raises whatever is wrong there."""
+    x = torch.ones(1, 1, 1, 1, device="cuda")
+    offset, mask = x.expand(1, 1, 1, 2) - 1, x
+    columns = deform_columns(x, offset, mask, 1, 1, 0)
+    grads = deform_columns_backward(columns, x, offset, mask, 1, 1, 0)
+    if float(columns) != 1 or float(grads[0]) != 1:
+        raise RuntimeError(
+            f"Triton's kernels compute {float(columns)} and {float(grads[0])}, not 1"
+        )
+
+
 @torch.library.custom_op("ocdnet::deform_columns", mutates_args=())
 def deform_columns(
     x: Tensor, offset: Tensor, mask: Tensor, kernel: int, stride: int, padding: int

@@ -3,18 +3,20 @@
 The sum is a weighted lookup of input rows followed by one matrix product: on the CPU by
 `embedding_bag`, on CUDA by Triton kernels. Both beat torchvision's operator in both directions and,
 unlike it, run in bfloat16. Graph capture uses torchvision's, which exports as the standard ONNX
-`DeformConv`; so does CUDA where Triton is absent.
+`DeformConv`; so does CUDA where Triton does not work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
+
+LOG = logging.getLogger("ocdnet")
 
 
 class ModulatedDeformConv2d(nn.Module):
@@ -45,38 +47,47 @@ class ModulatedDeformConv2d(nn.Module):
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """Convolve; see the class for shapes."""
         geometry = {"stride": self.stride, "padding": self.padding}
-        columns = _triton_columns() if x.is_cuda else None
-        if columns is not None:
-            return _deform_conv2d_by(columns, x, offset, mask, self.weight, self.bias, **geometry)
+        if x.is_cuda and triton_works():
+            return deform_conv2d_columns(x, offset, mask, self.weight, self.bias, **geometry)
         if x.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return deform_conv2d(x, offset, self.weight, self.bias, mask=mask, **geometry)
         return deform_conv2d_cpu(x, offset, mask, self.weight, self.bias, **geometry)
 
 
+@torch.compiler.assume_constant_result
 @cache
-def _triton_columns() -> Callable[..., Tensor] | None:
-    """`deform_columns`, or None where Triton, which comes with torch for CUDA on Linux, is not."""
+def triton_works() -> bool:
+    """Whether Triton's kernels run on this machine's GPU; where not, a warning says why.
+
+    Triton comes with torch for CUDA on Linux, and needs a C compiler when it first runs.
+    """
     try:
-        from ocdnet.models.deform_columns import deform_columns  # noqa: PLC0415 - a GPU's alone
-    except ImportError:
-        return None
-    return deform_columns
+        from ocdnet.models import deform_columns  # noqa: PLC0415 - a GPU's alone
+
+        deform_columns.try_out()
+    except Exception as error:  # noqa: BLE001 - of Triton, its compiler, the driver: all mean no
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        LOG.warning("Deformable convolutions are torchvision's, which is slower: %s", reason)
+        return False
+    return True
 
 
-def _deform_conv2d_by(
-    columns: Callable[..., Tensor],
+def deform_conv2d_columns(
     x: Tensor,
     offset: Tensor,
     mask: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
+    bias: Tensor | None = None,
     *,
     stride: int,
     padding: int,
 ) -> Tensor:
-    """Deformable convolution as `deform_columns` and a matrix product, channels last throughout."""
+    """Deformable convolution as `deform_columns` and a matrix product, channels last throughout.
+
+    Shapes as in `ModulatedDeformConv2d`; equal to torchvision's operator up to rounding.
+    """
     last = (0, 2, 3, 1)
-    looked_up = columns(
+    columns = torch.ops.ocdnet.deform_columns(
         x.permute(last).contiguous(),
         offset.permute(last),
         mask.permute(last),
@@ -85,10 +96,10 @@ def _deform_conv2d_by(
         padding,
     )
     flat = weight.permute(last).flatten(1)
-    if looked_up.dtype == torch.float32:
+    if columns.dtype == torch.float32:
         # As a convolution it is computed in TF32 where the others are.
-        return F.conv2d(looked_up.permute(0, 3, 1, 2), flat[:, :, None, None], bias)
-    return F.linear(looked_up, flat, bias).permute(0, 3, 1, 2)
+        return F.conv2d(columns.permute(0, 3, 1, 2), flat[:, :, None, None], bias)
+    return F.linear(columns, flat, bias).permute(0, 3, 1, 2)
 
 
 def deform_conv2d_cpu(

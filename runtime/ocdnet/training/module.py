@@ -95,7 +95,7 @@ class DetectionModule(pl.LightningModule):
         Also sets the learning rate: Lightning starts no epoch when it resumes within one.
         """
         for group in self.trainer.optimizers[0].param_groups:
-            group.update(optimizer_arguments(self.config.optimizer))
+            group.update(optimizer_arguments(self.config.optimizer), fused=self._fused or None)
         self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
@@ -213,11 +213,15 @@ class DetectionModule(pl.LightningModule):
             self.log(name, getattr(total, name), prog_bar=name == "hmean", rank_zero_only=False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The spec's optimiser over all parameters; on GPUs fused into one kernel if possible."""
+        """The spec's optimiser over all parameters."""
+        return build_optimizer(self.config.optimizer, self.model, fused=self._fused)
+
+    @property
+    def _fused(self) -> bool:
+        """Whether the optimiser updates all parameters in one kernel: on GPUs, if possible."""
         plain = self.config.distributed_strategy == "ddp" and self.config.precision != "fp16"
         # Under fp16 a fused optimiser unscales the gradients itself, too late to clip them.
-        fused = plain and self.trainer.strategy.root_device.type == "cuda"
-        return build_optimizer(self.config.optimizer, self.model, fused=fused)
+        return plain and self.trainer.strategy.root_device.type == "cuda"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the spec in the checkpoint; raise RunError rather than save broken weights."""
