@@ -311,7 +311,7 @@ AUTOML = replace(
     files=(
         "model_best.pth (the best trial's)",
         "best_spec.yaml",
-        "trial_<NNN>/ (a training each)",
+        "trial_<NNN>/",
         "results.json",
     ),
     extras=(("train", "automl"),),

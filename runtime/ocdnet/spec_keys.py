@@ -14,6 +14,8 @@ SECRETS = ("encryption_key",)
 
 TRAIN_DATA = "dataset.train_dataset.data_path"
 TRAIN_WORKERS = "dataset.train_dataset.loader.num_workers"
+BATCH = "dataset.train_dataset.loader.batch_size"
+TRAIN_STEPS = "dataset.train_dataset.args.pre_processes"
 VALIDATE_DATA = "dataset.validate_dataset.data_path"
 CALIBRATION_DATA = "dataset.quant_calibration_dataset.images_dir"
 
@@ -23,6 +25,7 @@ PRUNED_GRAPH = "model.pruned_graph_path"
 
 TRAIN_RESULTS = "train.results_dir"
 NUM_EPOCHS = "train.num_epochs"
+PRECISION = "train.precision"
 WARMUP = "train.lr_scheduler.args.warmup_epoch"
 RESUME = "train.resume_training_checkpoint_path"
 NUM_GPUS = "train.num_gpus"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,11 @@ from pathlib import Path
 import click
 
 from ocdnet.catalogue import PLANNED
+from ocdnet.policy.artifacts import Skill
+from ocdnet.policy.plan import build
 from ocdnet.policy.plan_record import AutomlRoute, Estimate, Plan
+from ocdnet.policy.request import Request
+from ocdnet.policy.starting import in_words
 from ocdnet.runs.parsing import loads, parse
 from ocdnet.runs.printed import DryRunResult, Timing, failure
 from ocdnet.spec_keys import TRAIN_RESULTS
@@ -21,21 +24,22 @@ from ocdnet.tree.yaml_io import inline_yaml
 _SECONDS = 600.0
 
 
-def with_estimate(plan: Plan, template: Path) -> Plan:
-    """The plan with an `estimate`, or with a warning that says why there is none.
+def estimated(request: Request, skill: Skill, program: str) -> Plan:
+    """The plan of a request with an `estimate`, or with a warning that says why there is none.
 
-    Args:
-        plan: what is to be run.
-        template: of its action; what is timed where no spec was written.
+    Raises:
+        UserError: as `build`.
     """
-    why_not = _why_not(plan)
-    if why_not is None:
+    draft = build(replace(request, write=None), skill, program)
+    timing: Timing | str | None = _why_not(draft)
+    if timing is None:
         click.echo("Timing a few steps of training ...", err=True)
-        timing = _timed(plan, template)
-        if isinstance(timing, Timing):
-            return replace(plan, estimate=_estimate(plan, timing))
-        why_not = timing
-    return replace(plan, warnings=(*plan.warnings, f"No estimate of time: {why_not}"))
+        timing = _timed(draft, skill.template_path(PLANNED[draft.action].spec))
+    if isinstance(timing, Timing):
+        plan = build(request, skill, program, timing.run_seconds)
+        return replace(plan, estimate=_estimate(plan, timing))
+    plan = build(request, skill, program)
+    return replace(plan, warnings=(*plan.warnings, f"No estimate of time: {timing}"))
 
 
 def _why_not(plan: Plan) -> str | None:
@@ -50,12 +54,19 @@ def _why_not(plan: Plan) -> str | None:
 
 def _timed(plan: Plan, template: Path) -> Timing | str:
     """The timing of a dry run of the spec; where that failed, why."""
-    spec = plan.spec_file or str(template)
-    changes = {} if plan.spec_file else dict(plan.spec_overrides)
+    changes = dict(plan.spec_overrides)
     with tempfile.TemporaryDirectory(prefix="ocdnet-estimate-") as folder:
         changes |= {"train.is_dry_run": True, TRAIN_RESULTS: folder, "wandb.enable": False}
         overrides = [f"{key}={inline_yaml(value)}" for key, value in changes.items()]
-        command = [sys.executable, "-m", "ocdnet.cli.main", "train", "-e", spec, *overrides]
+        command = [
+            sys.executable,
+            "-m",
+            "ocdnet.cli.main",
+            "train",
+            "-e",
+            str(template),
+            *overrides,
+        ]
         try:
             done = subprocess.run(  # noqa: S603 - our own command
                 command, capture_output=True, text=True, check=False, timeout=_SECONDS
@@ -77,9 +88,7 @@ def _estimate(plan: Plan, timing: Timing) -> Estimate:
     if isinstance(route, AutomlRoute):
         trials = route.budget.automl_max_recommendations
     seconds = trials * timing.run_seconds
-    minutes = math.ceil(seconds / 60)
-    text = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-    words = f"About {text} on this machine"
+    words = f"About {in_words(seconds)} on this machine"
     if trials > 1:
         words += f" for {trials} trials one after the other; trials that are behind end early"
     return Estimate(

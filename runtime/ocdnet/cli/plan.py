@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import select
 import sys
 from typing import TYPE_CHECKING, Any
@@ -73,7 +72,7 @@ def plan(*, estimate: bool, **flags: Any) -> None:
     one JSON object (schemas/plan.schema.json); exits with 0 where questions are open, too: see
     `missing`.
     """
-    from ocdnet.cli.shared import program
+    from ocdnet.cli.shared import print_json, program
     from ocdnet.policy.artifacts import Skill, skill_dir
     from ocdnet.policy.plan import build
     from ocdnet.policy.request import Request, from_json, policy_value
@@ -87,12 +86,13 @@ def plan(*, estimate: bool, **flags: Any) -> None:
     else:
         request = Request(**given)
     skill = Skill(skill_dir())
-    document = build(request, skill, program())
     if estimate:
-        from ocdnet.cli.estimate import with_estimate
+        from ocdnet.cli.estimate import estimated
 
-        document = with_estimate(document, skill.template_path("train"))
-    click.echo(json.dumps(to_json(document), indent=1, ensure_ascii=False, allow_nan=False))
+        document = estimated(request, skill, program())
+    else:
+        document = build(request, skill, program())
+    print_json(to_json(document))
 
 
 def _with_flags(request: Request, given: dict[str, Any]) -> Request:

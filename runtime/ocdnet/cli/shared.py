@@ -13,6 +13,8 @@ import click
 from ocdnet.install import PROGRAM
 from ocdnet.ranks import is_rank_zero
 
+_WIDTH = 100
+
 
 def program() -> str:
     """The start of a command line that runs ocdnet, quoted for a shell.
@@ -39,4 +41,17 @@ def spec_file_option(help_text: str) -> Callable[[Any], Any]:
 def print_json(document: Any) -> None:
     """The command's one document on stdout, of rank 0 alone."""
     if is_rank_zero():
-        click.echo(json.dumps(document, indent=2, allow_nan=False, default=str))
+        click.echo(laid_out(document))
+
+
+def laid_out(value: Any, indent: str = "") -> str:
+    """A JSON value as text; what fits into a line stands in one: half the tokens for an agent."""
+    flat = json.dumps(value, allow_nan=False, default=str)
+    if not isinstance(value, dict | list) or len(indent) + len(flat) <= _WIDTH:
+        return flat
+    inner = f"{indent} "
+    if isinstance(value, list):
+        rows, ends = [laid_out(item, inner) for item in value], "[]"
+    else:
+        rows, ends = [f"{json.dumps(k)}: {laid_out(v, inner)}" for k, v in value.items()], "{}"
+    return f"{ends[0]}\n" + ",\n".join(f"{inner}{row}" for row in rows) + f"\n{indent}{ends[1]}"

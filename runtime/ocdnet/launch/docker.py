@@ -18,8 +18,6 @@ def bundled(job: PlannedJob, _program: str, notes: Notes) -> Launch:
     """Build this skill's image where the user has none, then run the job as the user."""
     target = _target(job)
     image = job.image or f"ocdnet:{VERSION}-{target}"
-    if job.spec_file is None:
-        return Launch(image=image)
     build = [] if job.image else _build(job, target, image, notes)
     gpus = _sees_gpus(job, notes)
     options = ['--user "$(id -u):$(id -g)"', "--env HOME=/tmp"]
@@ -31,8 +29,6 @@ def bundled(job: PlannedJob, _program: str, notes: Notes) -> Launch:
 def tao(job: PlannedJob, _program: str, notes: Notes) -> Launch:
     """Run the job in NVIDIA's image."""
     image = job.image or job.tao_image
-    if job.spec_file is None:
-        return Launch(image=image)
     notes.warn("NVIDIA's image runs as root and needs a GPU: the results will belong to root.")
     return Launch(_run(job, True, [], f"{image} ocdnet {job.command}", notes), image=image)
 

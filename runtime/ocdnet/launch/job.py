@@ -21,9 +21,7 @@ class PlannedJob:
     Attributes:
         entry: the action that is asked for.
         spec: the complete spec, as it stands in `spec_file`; for tao-docker: as TAO reads it.
-        spec_file: where the spec is or will be written; None: nowhere.
-        overrides: dotted key -> value: what differs from `template`.
-        template: the action's template.
+        spec_file: where the spec is written, by this plan or by the command that it prints.
         skill_dir: the skill's folder.
         platform: local, docker, tao-docker, slurm or kubernetes.
         image: the user's own image; None: ours, or NVIDIA's for tao-docker.
@@ -34,9 +32,7 @@ class PlannedJob:
 
     entry: Action
     spec: Mapping[str, Any]
-    spec_file: Path | None
-    overrides: Mapping[str, Any]
-    template: Path
+    spec_file: Path
     skill_dir: Path
     platform: str
     image: str | None = None
@@ -100,8 +96,7 @@ class PlannedJob:
 
     @property
     def written(self) -> Path:
-        """The spec's absolute path; only of a job that has one."""
-        assert self.spec_file is not None
+        """The spec's absolute path."""
         return Path(os.path.abspath(self.spec_file))  # noqa: PTH100 - Path.absolute keeps ..
 
 

@@ -36,7 +36,7 @@ def manifest(job: PlannedJob, _program: str, notes: Notes) -> Launch:
             "Which image can the cluster pull? Push the one that --platform docker builds to its "
             "registry and name it.",
         )
-    if job.spec_file is None or job.image is None:
+    if job.image is None:
         return Launch(image=job.image)
     volumes = _claimed(job, claims, notes) if claims else _host_paths(job, notes)
     _check_mountable([volume["path"] for volume in volumes])

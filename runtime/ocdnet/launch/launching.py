@@ -7,7 +7,7 @@ import re
 
 from ocdnet.errors import UsageError
 from ocdnet.launch.job import Launch, PlannedJob
-from ocdnet.launch.platforms import LOCAL, PLATFORMS
+from ocdnet.launch.platforms import PLATFORMS
 from ocdnet.notes import Notes
 from ocdnet.spec_keys import NUM_GPUS, NUM_NODES
 
@@ -40,8 +40,6 @@ def launch(job: PlannedJob, program: str, notes: Notes) -> Launch:
             f"{NUM_NODES} is {job.nodes}, and {job.platform} starts one machine, which waits "
             f"for the others: use --platform {' or '.join(clusters)}."
         )
-    if job.spec_file is None and job.platform != LOCAL:
-        notes.warn(f"The commands for {job.platform} need the spec as a file: give --write DIR.")
     module, _, function = platform.run.partition(":")
     how: Launch = getattr(importlib.import_module(module), function)(job, program, notes)
     return how

@@ -1,4 +1,4 @@
-"""This machine: the command as it is, with the spec as a file or as overrides of the template."""
+"""This machine: the command as it is."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from shlex import quote
 
 from ocdnet.launch.job import Launch, PlannedJob
 from ocdnet.notes import Notes
-from ocdnet.tree.yaml_io import inline_yaml
 
 
 def command(job: PlannedJob, program: str, _notes: Notes) -> Launch:
     """One line that runs the job here."""
-    spec = job.template if job.spec_file is None else job.spec_file
-    words = [f"{program} {job.verb} -e {quote(str(spec))}{job.flags}"]
-    if job.spec_file is None:
-        words += [quote(f"{key}={inline_yaml(value)}") for key, value in job.overrides.items()]
-    return Launch([" ".join(words)])
+    return Launch([f"{program} {job.verb} -e {quote(str(job.spec_file))}{job.flags}"])

@@ -24,8 +24,6 @@ def batch(job: PlannedJob, program: str, notes: Notes) -> Launch:
 
     A training run or a search that Slurm interrupts is queued again, and goes on.
     """
-    if job.spec_file is None:
-        return Launch()
     notes.warn("Slurm: all paths, and the skill itself, must lie on disks that the nodes share.")
     words = [f"{program} {job.verb} -e {quote(str(job.written))}{job.flags}"]
     words += map(quote, gpu_overrides(job, notes))

@@ -10,14 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ocdnet.errors import SpecError
-from ocdnet.spec_keys import NUM_EPOCHS, NUM_GPUS, TRAIN_WORKERS, WARMUP, clamped_warmup
+from ocdnet.spec_keys import (
+    NUM_EPOCHS,
+    NUM_GPUS,
+    TRAIN_STEPS,
+    TRAIN_WORKERS,
+    WARMUP,
+    clamped_warmup,
+)
 from ocdnet.tree import keys
 
 WORKERS = 4
 """Workers in place of -1, which TAO does not know."""
 
 _WORKERS = (TRAIN_WORKERS, "dataset.validate_dataset.loader.num_workers")
-_STEPS = "dataset.train_dataset.args.pre_processes"
 _PLACES = ("dataset.train_dataset.args", "dataset.validate_dataset.args", "inference")
 
 
@@ -105,6 +111,6 @@ def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:
     backbone = keys.get(tree, "model.backbone", "")
     if backbone.startswith("mobilenet_"):
         yield f"model.backbone: {backbone} is not one of its backbones"
-    steps = keys.get(tree, _STEPS, [])
+    steps = keys.get(tree, TRAIN_STEPS, [])
     if any(isinstance(step, Mapping) and step.get("type") == "WordCrop" for step in steps):
-        yield f"{_STEPS}: WordCrop is not one of its steps"
+        yield f"{TRAIN_STEPS}: WordCrop is not one of its steps"

@@ -5,7 +5,9 @@ request -> route -> data, parent's model, settings -> checked spec -> commands.
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, replace
+from itertools import chain, count
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -21,7 +23,7 @@ from ocdnet.notes import Notes
 from ocdnet.policy import routing, words
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
-from ocdnet.policy.datasets import find_datasets
+from ocdnet.policy.datasets import Datasets, find_datasets
 from ocdnet.policy.draft import Draft, check, draft
 from ocdnet.policy.inherit import from_parent, placed
 from ocdnet.policy.placing import folder_of
@@ -35,20 +37,25 @@ from ocdnet.policy.plan_record import (
 )
 from ocdnet.policy.request import Request, no_action
 from ocdnet.policy.settings import settled
+from ocdnet.policy.starting import long_search, training_seconds
 from ocdnet.policy.summary import promised_files, summary
 from ocdnet.runs.files import EXPERIMENT
 from ocdnet.runs.names import DEFAULT_METRIC
-from ocdnet.spec_keys import NUM_GPUS, SECRETS, masked
+from ocdnet.spec_keys import NUM_GPUS, TRAIN_DATA, masked
 from ocdnet.tree import keys, yaml_io
 
+_REASONS = 8
+"""Entries of `why` that are printed without --full."""
 
-def build(request: Request, skill: Skill, program: str) -> Plan:
+
+def build(request: Request, skill: Skill, program: str, seconds: float | None = None) -> Plan:
     """Plan a request.
 
     Args:
         request: what is asked for.
         skill: whose generated files decide.
         program: how the user calls `ocdnet`, quoted for a shell.
+        seconds: that one training was measured to take here; None: it is guessed.
 
     Raises:
         UserError: the request can't be planned; nothing is written then.
@@ -66,31 +73,38 @@ def build(request: Request, skill: Skill, program: str) -> Plan:
     if case.runner == BY_SKILL and request.platform == LOCAL:
         # Its trials run in containers: absolute paths.
         case = replace(case, request=replace(request, platform="docker"))
-    spec, extract = _drafted(case)
-    return _plan(case, spec, extract)
+    spec, data = _drafted(case)
+    if case.runner == SEARCH_HERE:
+        _warn_of_time(case, seconds or training_seconds(spec, data.images.get(TRAIN_DATA)))
+    return _plan(case, spec, data.extract)
 
 
-def _drafted(case: Case) -> tuple[Draft, list[Extraction]]:
-    """The checked spec, and the archives to unpack first."""
+def _drafted(case: Case) -> tuple[Draft, Datasets]:
+    """The checked spec, and its data."""
     spec = from_parent(case, placed(case, draft(case)))
     data = find_datasets(case, spec)
     spec = settled(case, spec.with_changes(data.overrides), data.images)
     check(spec, case.notes)
-    return spec, data.extract
+    return spec, data
+
+
+def _warn_of_time(case: Case, seconds: float | None) -> None:
+    trials = case.request.trials or routing.RECOMMENDATIONS
+    warning = long_search(trials, seconds) if seconds else None
+    if warning:
+        case.notes.warn(warning, "--automl-policy")
 
 
 def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
     """The plan of a checked spec; with `write` its files are written."""
-    notes, target = case.notes, _target(case)
+    notes, folder = case.notes, Path(case.request.write or _free_folder(case.entry.name))
     route = _route(case, spec)
     tree = _tree(case, spec)
     changes = spec.differences(tree)
     job = PlannedJob(
         entry=case.entry,
         spec=tree,
-        spec_file=target,
-        overrides={key: value for key, value in changes.items() if key not in SECRETS},
-        template=case.skill.template_path(case.entry.spec),
+        spec_file=folder / f"{case.entry.name}.yaml",
         skill_dir=case.skill.root,
         platform=case.request.platform,
         image=case.request.image,
@@ -99,22 +113,23 @@ def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
         tao_image=_tao_image(case),
     )
     how = _launched(case, job)
-    written = _write(target, tree, how.files) if target else []
-    if case.request.write and not target:
+    writes = bool(case.request.write) and not notes.blocked
+    written = _write(job.spec_file, tree, how.files) if writes else []
+    if case.request.write and not writes:
         notes.warn("Nothing is written before the blocking questions are answered.", "--write")
     return Plan(
         action=case.entry.name,
         summary=summary(case, tree, _trials(route)),
         route=route,
         spec_overrides=masked(changes),
-        spec_file=str(target) if target else None,
+        spec_file=str(job.spec_file) if writes else None,
         spec=masked(tree) if case.request.full else None,
         extract=tuple(extract),
         image=how.image,
-        commands=tuple(how.commands),
+        commands=_commands(case, how, folder),
         files=tuple(written),
         outputs=_outputs(case, tree),
-        **_said(notes),
+        **_said(case),
     )
 
 
@@ -178,11 +193,18 @@ def _tao_image(case: Case) -> str:
     return str(info["container_image"])
 
 
-def _target(case: Case) -> Path | None:
-    """The spec's file; None where none is asked for, or a question must be answered first."""
-    write = case.request.write
-    ready = write and not case.notes.blocked
-    return Path(write) / f"{case.entry.name}.yaml" if write and ready else None
+def _free_folder(name: str) -> str:
+    """A new folder for the plan's files, where the user names none."""
+    folders = chain([f"{name}-plan"], (f"{name}-plan-{number}" for number in count(2)))
+    return next(folder for folder in folders if not os.path.lexists(folder))
+
+
+def _commands(case: Case, how: Launch, folder: Path) -> tuple[str, ...]:
+    """What is to be run; first the same plan again, where its files are not written yet."""
+    if case.request.write or not how.commands:
+        return tuple(how.commands)
+    again = replace(case.request, write=str(folder), full=False).flags()
+    return (f"{case.program} plan {' '.join(map(quote, again))}", *how.commands)
 
 
 def _outputs(case: Case, tree: dict[str, Any]) -> Outputs:
@@ -190,10 +212,11 @@ def _outputs(case: Case, tree: dict[str, Any]) -> Outputs:
     return Outputs(folder=str(folder_of(case.run, tree)), files=tuple(files))
 
 
-def _said(notes: Notes) -> dict[str, Any]:
+def _said(case: Case) -> dict[str, Any]:
     """The plan's fields that the notes fill."""
+    notes, most = case.notes, None if case.request.full else _REASONS
     return {
-        "why": tuple(note.text for note in notes.why),
+        "why": tuple(note.text for note in notes.why[:most]),
         "warnings": tuple(note.text for note in notes.warnings),
         "missing": tuple(Missing(**asdict(question)) for question in notes.missing),
     }
@@ -237,10 +260,7 @@ def _default_specs(case: Case) -> Plan:
         summary=f"{case.entry.does} to {folder}.",
         route=DirectRoute(),
         spec_overrides={"results_dir": folder},
-        spec_file=None,
-        image=None,
         commands=(f"{case.program} {case.entry.name} {quote(f'results_dir={folder}')}",),
-        files=(),
         outputs=Outputs(folder=folder, files=case.entry.files),
-        **_said(notes),
+        **_said(case),
     )

@@ -17,7 +17,8 @@ Lines = tuple[Annotated[str, Size(least=1)], ...]
 class Budget(Record):
     """How long a search may take."""
 
-    algorithm: Literal["bayesian"] = "bayesian"
+    algorithm: Literal["bayesian"] | None = None
+    """For `skill`."""
 
     automl_max_recommendations: Annotated[int, Bounds(minimum=1)]
     """Trials, at most."""
@@ -54,16 +55,16 @@ class AutomlRoute(Record):
     """What runs the search: the plan's commands (`ocdnet automl`), or `skill`, invoked with
     everything here."""
 
-    skill: str
-    """NVIDIA's AutoML skill."""
+    skill: str | None = None
+    """NVIDIA's AutoML skill, where it runs the search; what follows of it, too."""
 
-    skill_dir: str
+    skill_dir: str | None = None
     """This skill's folder, which that skill reads."""
 
     metric: Metric
     """What the search optimises."""
 
-    log_alias: LogAlias
+    log_alias: LogAlias | None = None
     """The metric's name in the training log."""
 
     direction: Direction
@@ -73,11 +74,11 @@ class AutomlRoute(Record):
 
     budget: Budget
 
-    custom_param_ranges: Mapping[str, ParameterRange]
-    """What is searched, in which range; the client's own form."""
+    custom_param_ranges: Mapping[str, ParameterRange] | None = None
+    """What is searched, in which range, in the client's own form: for `skill`, and with --full."""
 
-    skill_found_at: str | None
-    """Where that skill was found; null: in none of the usual folders."""
+    skill_found_at: str | None = None
+    """Where that skill was found; absent: in none of the usual folders."""
 
     install: str | None = None
     """How to get it."""
@@ -154,13 +155,13 @@ class Plan(Record):
     """A search by AutoML, or a direct run."""
 
     why: Annotated[tuple[str, ...], Size(least=1)]
-    """Each rule that decided something, a sentence each."""
+    """Each rule that decided something, a sentence each; with --full all, else at most eight."""
 
     spec_overrides: Mapping[Annotated[str, Pattern(r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$")], Any]
-    """Every key that differs from the action's template, dotted."""
+    """Every key that differs from the action's template, dotted; always all of them."""
 
-    spec_file: str | None
-    """The complete spec as a file; null without --write, and while a question blocks."""
+    spec_file: str | None = None
+    """The complete spec as a file; absent without --write, and while a question blocks."""
 
     spec: Mapping[str, Any] | None = None
     """The complete spec, with --full."""
@@ -168,13 +169,13 @@ class Plan(Record):
     extract: tuple[Extraction, ...] = ()
     """Archives to unpack first."""
 
-    image: str | None
-    """Container image that the commands run; null for none."""
+    image: str | None = None
+    """Container image that the commands run; absent for none."""
 
     commands: Lines
     """Shell lines that do it, in this order, after `extract`."""
 
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
     """Every file written by --write."""
 
     outputs: Outputs

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from ocdnet.catalogue import PLANNED
@@ -32,6 +32,15 @@ _BOOLEANS: dict[str, Policy] = {
 }
 _LINES = ("inference_dataset", "parent", "results_dir", "spec", "image", "write")
 _LISTS = ("train_datasets", "eval_datasets", "calibration_datasets", "claims", "overrides")
+_FLAGS = {
+    "text": "--request",
+    "train_datasets": "--train-dataset",
+    "eval_datasets": "--eval-dataset",
+    "calibration_datasets": "--calibration-dataset",
+    "overrides": "--set",
+    "claims": "--claim",
+}
+"""Of fields whose flag has another name."""
 _DEEPEST = 50
 
 
@@ -109,6 +118,18 @@ class Request:
             for item in getattr(self, name):
                 one_line(name, item)
         said_once(self.overrides, {name: getattr(self, name) for name in SAME_AS})
+
+    def flags(self) -> list[str]:
+        """The command line of `ocdnet plan` that asks for the same."""
+        words: list[str] = []
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value == item.default:
+                continue
+            flag = _FLAGS.get(item.name, f"--{item.name.replace('_', '-')}")
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [flag] if one is True else [flag, str(one)]
+        return words
 
 
 def policy_value(value: object) -> Policy:

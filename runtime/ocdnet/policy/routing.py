@@ -108,30 +108,34 @@ def _runner(case: Case) -> SearchRunner:
 
 def automl_route(case: Case, runner: SearchRunner, draft: Draft) -> AutomlRoute:
     """What runs the search, and what to hand to the AutoML skill."""
-    schema = case.skill.schema(case.entry.spec)
     skill_found_at = _installed()
     absent = skill_found_at is None and runner == BY_SKILL
     metric = case.request.metric or DEFAULT_METRIC
+    handed = runner == BY_SKILL
     return AutomlRoute(
         runner=runner,
-        skill=AUTOML_SKILL,
-        skill_dir=str(case.skill.root),
+        skill=AUTOML_SKILL if handed else None,
+        skill_dir=str(case.skill.root) if handed else None,
         metric=metric,
-        log_alias=LOG_ALIASES[metric],
+        log_alias=LOG_ALIASES[metric] if handed else None,
         direction=DIRECTIONS[metric],
         monitor=MONITOR,
         budget=Budget(
+            algorithm="bayesian" if handed else None,
             automl_max_recommendations=case.request.trials or RECOMMENDATIONS,
             epochs_each=draft.at(NUM_EPOCHS),
         ),
-        custom_param_ranges={
-            key: _range(nodes.find(schema, key) or {})
-            for key in schema["automl_default_parameters"]
-        },
+        custom_param_ranges=_ranges(case) if handed or case.request.full else None,
         skill_found_at=skill_found_at,
         install=INSTALL if absent else None,
         or_direct="add --automl-policy off" if absent else None,
     )
+
+
+def _ranges(case: Case) -> dict[str, ParameterRange]:
+    schema = case.skill.schema(case.entry.spec)
+    searched = schema["automl_default_parameters"]
+    return {key: _range(nodes.find(schema, key) or {}) for key in searched}
 
 
 def _range(node: nodes.Node) -> ParameterRange:

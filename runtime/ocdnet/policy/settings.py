@@ -8,11 +8,13 @@ from typing import Any
 
 from ocdnet.errors import SpecError
 from ocdnet.notes import Notes
+from ocdnet.policy import starting
 from ocdnet.policy.case import SEARCH_HERE, Case
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.summary import epochs as in_words
 from ocdnet.runs.files import epoch_of
 from ocdnet.spec_keys import (
+    BATCH,
     ENGINE_CALIBRATION,
     ENGINE_IMAGES,
     NUM_EPOCHS,
@@ -21,10 +23,6 @@ from ocdnet.spec_keys import (
     WARMUP,
     clamped_warmup,
 )
-
-_BATCH = "dataset.train_dataset.loader.batch_size"
-_FEW = 2000
-"""Training images below which TAO's crop is not the best choice (references/tuning.md)."""
 
 
 def settled(case: Case, draft: Draft, images: Mapping[str, int]) -> Draft:
@@ -41,9 +39,14 @@ def settled(case: Case, draft: Draft, images: Mapping[str, int]) -> Draft:
     if draft.schema is None:
         return draft
     draft = draft.with_changes(gpus(draft, case.notes))
+    starting.absent_gpus(case, draft)
     if case.entry.trains:
+        count = images.get(TRAIN_DATA)
+        if not case.entry.resumes:
+            draft = draft.with_changes(starting.start(case, draft, count))
         draft = draft.with_changes(training(draft, case.notes))
-        batch(case, draft, images.get(TRAIN_DATA))
+        starting.steps(case, draft, count)
+        batch(case, draft, count)
     if case.entry.resumes:
         resumed(draft, case.notes)
     share = draft.at("prune.ch_sparsity")
@@ -127,30 +130,25 @@ def batch(case: Case, draft: Draft, images: int | None) -> None:
     alone = case.runner == SEARCH_HERE  # each trial has one device
     devices = 1 if alone else max(1, train["num_gpus"]) * train["num_nodes"]
     steps = train.get("accumulate_grad_batches", 1)
-    size = draft.at(_BATCH)
+    size = draft.at(BATCH)
     if images and isinstance(size, int) and size * devices > images:
         notes.warn(
-            f"{_BATCH} is {size * devices}, but there are {images} training images: an epoch is "
+            f"{BATCH} is {size * devices}, but there are {images} training images: an epoch is "
             "one incomplete batch.",
-            _BATCH,
-        )
-    if images and images < _FEW:
-        notes.because(
-            f"{images} training images are few: references/recipe_few_images.yaml (--spec) is a "
-            "start for that; references/tuning.md tells of it."
+            BATCH,
         )
     if train["num_gpus"] < 0 and not alone:
         notes.warn(
-            f"{_BATCH} is per GPU, and train.num_gpus is -1, all that are there: {size * steps} a "
+            f"{BATCH} is per GPU, and train.num_gpus is -1, all that are there: {size * steps} a "
             "step for each of them; the learning rate is not scaled.",
-            _BATCH,
+            BATCH,
         )
     elif devices * steps > 1:
         gathered = f", {steps} batches gathered" if steps > 1 else ""
         notes.warn(
-            f"{_BATCH} is per GPU: {size} on each of {devices}{gathered}, "
+            f"{BATCH} is per GPU: {size} on each of {devices}{gathered}, "
             f"{size * devices * steps} a step; the learning rate is not scaled.",
-            _BATCH,
+            BATCH,
         )
 
 

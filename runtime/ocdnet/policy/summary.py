@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ocdnet.catalogue_entry import Action
+from ocdnet.launch.platforms import LOCAL
 from ocdnet.policy.case import BY_SKILL, Case
 from ocdnet.policy.placing import folder_of
 from ocdnet.spec_keys import NUM_EPOCHS, VALIDATE_DATA
@@ -18,7 +19,7 @@ _KEY = re.compile(r"\{([\w.]+)\}")
 def promised_files(entry: Action, tree: Mapping[str, Any]) -> list[str]:
     """Names of the files that matter in the job's folder or elsewhere."""
     named = [_KEY.sub(lambda key: _text(tree, key[1]), file) for file in entry.of(tree).files]
-    return [*named, "status.json"]
+    return named
 
 
 def summary(case: Case, tree: Mapping[str, Any], trials: int | None) -> str:
@@ -41,7 +42,8 @@ def summary(case: Case, tree: Mapping[str, Any], trials: int | None) -> str:
         sentence += f", validated on {_text(tree, VALIDATE_DATA)}"
     if case.runner == BY_SKILL:
         return f"{sentence}."  # where, that skill decides
-    return f"{sentence}; results in {folder_of(case.run, tree)}, on {case.request.platform}."
+    where = "" if case.request.platform == LOCAL else f", on {case.request.platform}"
+    return f"{sentence}; results in {folder_of(case.run, tree)}{where}."
 
 
 def epochs(number: Any) -> str:

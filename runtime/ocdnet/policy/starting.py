@@ -1,0 +1,209 @@
+"""What a training starts with where the user says nothing: for this machine, and for few images."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ocdnet import machine
+from ocdnet.launch.platforms import LOCAL, PLATFORMS
+from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
+from ocdnet.policy.draft import Draft
+from ocdnet.ranks import cpus
+from ocdnet.spec_keys import (
+    BATCH,
+    NUM_EPOCHS,
+    NUM_GPUS,
+    NUM_NODES,
+    PRECISION,
+    PRETRAINED,
+    TRAIN_STEPS,
+)
+from ocdnet.tree import keys, yaml_io
+
+RECIPE = "recipe_few_images.yaml"
+FEW = 2000
+"""Training images below which TAO's crop is not the best choice (references/tuning.md)."""
+_RATE = "train.optimizer.args.lr"
+_CPU_BATCH = 4
+_TAO_CROP = {"min_crop_side_ratio": 0.6}
+"""Of EastRandomCropData, which NVIDIA's image has in place of WordCrop."""
+
+_CROPS = {"WordCrop": 320, "EastRandomCropData": 640}
+"""And the side of each where the spec names no size."""
+
+_FEWEST_STEPS, _ENOUGH_STEPS = 200, 1000
+_HOUR = 3600.0
+
+GIGAFLOP = {
+    "deformable_resnet18": 431,
+    "deformable_resnet50": 750,
+    "fan_tiny_8_p4_hybrid": 2869,
+    "resnet18": 421,
+    "resnet34": 642,
+    "resnet50": 727,
+    "resnet101": 1171,
+    "resnet152": 1615,
+    "mobilenet_v2": 447,
+    "mobilenet_v3_large": 437,
+}
+"""Of a training step, for a megapixel; counted by torch's FlopCounterMode."""
+_PER_SECOND = {"bf16": 200.0, "fp16": 200.0, "fp32": 100.0}
+"""Gigaflop of a CPU's thread, as on the machines of references/tuning.md: a guess elsewhere."""
+
+
+def start(case: Case, draft: Draft, images: int | None) -> dict[str, Any]:
+    """What the plan sets of a new training, by dotted key; why goes to the notes.
+
+    Args:
+        case: whose notes are told.
+        draft: the spec; what it knows stays as it is.
+        images: to train on; None where that is not known.
+    """
+    chosen: dict[str, Any] = {}
+    if images and images < FEW:
+        chosen |= _few(case, draft, images)
+    if case.request.platform == LOCAL and not machine.gpus():
+        chosen |= _without_gpu(case, draft, chosen)
+    return chosen
+
+
+def _few(case: Case, draft: Draft, images: int) -> dict[str, Any]:
+    """The recipe for few images, key by key."""
+    path = case.skill.template_path(case.entry.spec).with_name(RECIPE)
+    if not path.is_file():
+        return {}
+    recipe = dict(keys.leaves(yaml_io.read(path)))
+    if draft.known(PRETRAINED):
+        recipe.pop(_RATE)  # it is for random weights; the template's is right for others
+    if case.runner == BY_SKILL or PLATFORMS[case.request.platform].tao:
+        recipe = _known_to_tao(recipe, draft)
+    recipe = {key: value for key, value in recipe.items() if draft.known(key) is None}
+    if recipe:
+        case.notes.because(
+            f"{images} training images are few: {_listed(recipe)} by references/tuning.md.",
+            TRAIN_STEPS,
+        )
+    return recipe
+
+
+def _listed(recipe: dict[str, Any]) -> str:
+    """The recipe's parts in words."""
+    parts = {
+        "crop": TRAIN_STEPS,
+        "batch": BATCH,
+        "epochs": NUM_EPOCHS,
+        "optimiser": "train.optimizer.type",
+        "rate": _RATE,
+        "precision": PRECISION,
+    }
+    return ", ".join(name for name, key in parts.items() if key in recipe) or "other settings"
+
+
+def _known_to_tao(recipe: dict[str, Any], draft: Draft) -> dict[str, Any]:
+    """The recipe's crop and rate as NVIDIA's image reads them: it has one optimiser, no bf16."""
+    crop, *rest = keys.get(draft.defaults, TRAIN_STEPS)
+    crop |= {"args": crop["args"] | _TAO_CROP}
+    before = [step for step in recipe[TRAIN_STEPS] if step["type"] == "IaaAugment"]
+    adapted = [*before, crop, *rest]
+    return {key: value for key, value in recipe.items() if key == _RATE} | {TRAIN_STEPS: adapted}
+
+
+def _without_gpu(case: Case, draft: Draft, chosen: dict[str, Any]) -> dict[str, Any]:
+    """A batch and a precision for this machine's CPU."""
+    precision = "bf16" if machine.has_bf16() else "fp32"
+    fitting = {BATCH: _CPU_BATCH, PRECISION: precision}
+    result = {key: value for key, value in fitting.items() if draft.known(key) is None}
+    about = {BATCH: "a batch", PRECISION: "the precision"}
+    for key, value in result.items():
+        if chosen.get(key) != value:
+            case.notes.because(
+                f"{key} is {value}: there is no GPU here, and that is {about[key]} for a CPU.", key
+            )
+    return result
+
+
+def absent_gpus(case: Case, draft: Draft) -> None:
+    """Warn of GPUs that the spec demands and this machine lacks, as devices.gpu_indices refuses."""
+    section = draft.entry.section
+    count, ids = draft.at(f"{section}.num_gpus"), draft.at(f"{section}.gpu_ids")
+    if case.request.platform != LOCAL or not isinstance(count, int) or not isinstance(ids, list):
+        return
+    wanted = ids if len(ids) == count else list(range(count))
+    present = machine.gpus()
+    split = draft.entry.trains and draft.at("train.distributed_strategy") != "ddp" and not present
+    beyond = wanted != [0] and any(isinstance(index, int) and index >= present for index in wanted)
+    if split or beyond:
+        what = "The strategy splits over GPUs" if split else f"GPUs {wanted} are asked for"
+        clusters = " or ".join(name for name, one in PLATFORMS.items() if one.cluster)
+        case.notes.warn(
+            f"{what}, and this machine has {present or 'none'}: the run would end with exit code 5."
+            f" Plan it for a machine that has them (--platform {clusters}), or leave the key.",
+            f"{section}.num_gpus",
+        )
+
+
+def steps(case: Case, draft: Draft, images: int | None) -> None:
+    """Say how many steps an epoch has and the run in all; warn of few, and of a long search."""
+    size, epochs = draft.at(BATCH), draft.at(NUM_EPOCHS)
+    if not images or not isinstance(size, int) or not isinstance(epochs, int) or size < 1:
+        return
+    alone = case.runner == SEARCH_HERE  # each trial has one device
+    devices = 1 if alone else max(1, draft.at(NUM_GPUS)) * draft.at(NUM_NODES)
+    gathered = draft.at("train.accumulate_grad_batches") or 1
+    epoch = math.ceil(images / (size * devices * gathered))
+    total = epoch * epochs
+    case.notes.because(
+        f"{epoch:,} steps an epoch, of {size * devices * gathered} images; {total:,} in all"
+        f"{' of a trial' if case.runner else ''}.",
+        NUM_EPOCHS,
+    )
+    if total < _FEWEST_STEPS:
+        case.notes.warn(
+            f"{total} steps in all are few, and the network will hardly find anything: "
+            f"{NUM_EPOCHS}={math.ceil(_ENOUGH_STEPS / epoch)} makes {_ENOUGH_STEPS:,} of them.",
+            NUM_EPOCHS,
+        )
+
+
+def training_seconds(draft: Draft, images: int | None) -> float | None:
+    """About how long one training takes on this machine's CPU; None where nothing is known."""
+    flop = GIGAFLOP.get(str(draft.at("model.backbone")))
+    size = _crop(draft)
+    if machine.gpus() or not images or flop is None or size is None:
+        return None
+    megapixels = images * int(draft.at(NUM_EPOCHS)) * size[0] * size[1] / 1e6
+    return megapixels * flop / (cpus() * _PER_SECOND[str(draft.at(PRECISION))])
+
+
+def _crop(draft: Draft) -> tuple[int, int] | None:
+    """Width and height of a training sample."""
+    steps = [step for step in draft.at(TRAIN_STEPS) or () if isinstance(step, dict)]
+    for step in steps:
+        side = _CROPS.get(str(step.get("type")))
+        size = keys.get(step, "args.size") or [side, side]
+        if side and isinstance(size, list) and len(size) == 2:
+            return int(size[0]), int(size[1])
+    return None
+
+
+def long_search(trials: int, seconds: float) -> str | None:
+    """A warning of a search that takes more than an hour; None of another.
+
+    Args:
+        trials: of the search.
+        seconds: that a training takes here.
+    """
+    if trials * seconds <= _HOUR:
+        return None
+    return (
+        f"The search takes about {in_words(trials * seconds)} here, {trials} trainings one after "
+        f"the other (fewer where trials end early): --automl-policy off plans one, of about "
+        f"{in_words(seconds)}."
+    )
+
+
+def in_words(seconds: float) -> str:
+    """A duration as people say it."""
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
