@@ -132,7 +132,8 @@ def _guarded(command: Callable[[], Any]) -> int:
 
 
 def _report(error: UserError) -> int:
-    click.echo(f"error: {error}", err=True)
+    # One line: all of it stands on stdout.
+    click.echo(f"error: {error.message}", err=True)
     print_json({"error": error.to_dict()})
     return error.exit_code
 

@@ -16,13 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet.data.labels import has_area, instances, read_text
-from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, file_names, is_archive, is_image
+from ocdnet.data.layout import (
+    HEAD_BYTES,
+    IMAGE_SUFFIXES,
+    LABEL_NAMES,
+    file_names,
+    is_archive,
+    is_image,
+)
 from ocdnet.errors import DataError
 from ocdnet.geometry import Polygon
-
-LABEL_NAMES = ("gt_{}.txt", "{}.txt", "truth_{}.txt", "poly_gt_{}.txt")
-"""Names of an image's label file, by its stem: ICDAR2015's, the plain one, Uber-Text's,
-Total-Text's. The first that exists is read."""
 
 _SPLIT_AFTER_IMAGE = re.compile(
     r"^(.*?(?:" + "|".join(re.escape(s) for s in sorted(IMAGE_SUFFIXES)) + r"))\s+(\S.*)$",

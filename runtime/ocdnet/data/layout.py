@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -12,8 +12,15 @@ from ocdnet.files import ARCHIVES
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 """Suffixes of the images that are read, in lower case."""
 
+LABEL_NAMES = ("gt_{}.txt", "{}.txt", "truth_{}.txt", "poly_gt_{}.txt")
+"""Names of an image's label file, by its stem: ICDAR2015's, the plain one, Uber-Text's,
+Total-Text's. The first that exists is read."""
+
 HEAD_BYTES = 264
 """How much of a file `is_archive` looks at."""
+
+_MOST = 1000
+"""Entries of a folder of sets that are looked at."""
 
 _MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 _FOREIGN_MAGIC = (b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")
@@ -61,6 +68,22 @@ def file_names(folder: Path) -> Iterator[str]:
 def count_images(folder: Path, limit: int | None = None) -> int:
     """Number of images in a folder, not in its subfolders, among its first `limit` files."""
     return sum(map(is_image, islice(file_names(folder), limit)))
+
+
+TRAIN_PARTS = ("train", "training")
+HELD_OUT_PARTS = ("val", "validation", "valid", "test", "testing", "eval")
+"""Names of the split folders of a set, the first before the others."""
+
+
+def part_of(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first split folder of a name, in any case, in a set's folder; None without one."""
+    try:
+        with os.scandir(folder) as entries:
+            here = {entry.name.lower(): Path(entry.path) for entry in islice(entries, _MOST)}
+    except OSError:
+        return None
+    found = (here[name] for name in names if name in here)
+    return next((path for path in found if is_split(path)), None)
 
 
 def is_split(folder: Path) -> bool:

@@ -6,7 +6,7 @@ import codecs
 import os
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,9 @@ from ocdnet.data.layout import (
     is_archive,
     is_foreign_archive,
     is_split,
+    part_of,
 )
+from ocdnet.data.look import doubts
 from ocdnet.errors import DataError
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.notes import Notes
@@ -72,9 +74,29 @@ class Finder:
         """The folder of images of labelled data."""
         return self._find(text, _images, "img")
 
+    def part(self, text: str, names: Sequence[str]) -> str | None:
+        """Of a folder that holds a set's parts, train/ and test/ or the like, the one of a name."""
+        path = Path(os.path.expanduser(text))  # noqa: PTH111 - as in _find
+        if _URI.match(text) or not path.is_dir() or is_split(path):
+            return None
+        part = part_of(path, names)
+        return None if part is None else str(part)
+
     def images(self, text: str) -> Found:
         """A folder of images: the one that is named, else the img/ in it."""
         return self._find(text, _images, "")
+
+    def doubts(self, found: Found) -> list[str]:
+        """What a fast look at a split folder's labels finds; nothing where none can be seen."""
+        try:
+            return doubts(Path(found.path))
+        except OSError:
+            return []
+
+    def parts(self, texts: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+        """Those of several, of the folders that have one."""
+        found = (self.part(text, names) for text in texts)
+        return tuple(part for part in found if part is not None)
 
     def _find(self, text: str, check: Callable[[Path], Found], below: str) -> Found:
         """Look at a path; where nothing can be seen, what is wanted lies `below` it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ocdnet.catalogue import (
@@ -14,6 +14,7 @@ from ocdnet.catalogue import (
     TRAIN_DATASETS,
 )
 from ocdnet.catalogue_entry import Input, Source
+from ocdnet.data.layout import HELD_OUT_PARTS, TRAIN_PARTS
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
 from ocdnet.policy.case import Case
@@ -62,10 +63,18 @@ def find_datasets(case: Case, draft: Draft) -> Datasets:
     finder = Finder(request.platform, case.program, notes)
     result = Datasets(extract=finder.extract)
     read = set()
+    held_out: tuple[str, ...] = ()
     for item in case.entry.data:
         if item.when is not None and not item.when.holds(draft.tree):
             continue
         choice = _chosen(item, named, draft)
+        if item.key == VALIDATE_DATA and not choice.texts and held_out:
+            choice = replace(choice, texts=held_out)
+            notes.because(f"{VALIDATE_DATA} is {', '.join(held_out)}.", VALIDATE_DATA)
+        elif not item.images or choice.source != choice.own:
+            if choice.source == TRAIN_DATASETS:
+                held_out = finder.parts(choice.texts, HELD_OUT_PARTS)
+            choice = _parted(case, choice, finder)
         read.add(choice.source)
         if choice.texts:
             _add(result, choice, finder)
@@ -115,6 +124,21 @@ def _chosen(item: Input, named: Mapping[Source, tuple[str, ...]], draft: Draft) 
     return _Choice(item, own, own, texts)
 
 
+def _parted(case: Case, choice: _Choice, finder: Finder) -> _Choice:
+    """The choice with the part that is meant of each folder that holds a set's parts."""
+    held_out = HELD_OUT_PARTS if case.entry.trains else HELD_OUT_PARTS[::-1]
+    names = TRAIN_PARTS if choice.source == TRAIN_DATASETS else held_out
+    texts = []
+    for text in choice.texts:
+        part = finder.part(text, names)
+        texts.append(part or text)
+        if part is not None:
+            finder.notes.because(
+                f"{text} holds a set's parts: {choice.item.key} is {part}.", choice.item.key
+            )
+    return replace(choice, texts=tuple(texts))
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     """The paths of a value that a user gave; one of another type is left to the schema."""
     values = [value] if isinstance(value, str) else value
@@ -142,6 +166,9 @@ def _add(result: Datasets, choice: _Choice, finder: Finder) -> None:
         notes.ask(flag, which, key=key)
         return
     _store(result, choice.item, places)
+    for place in places if find == finder.labelled else ():
+        for doubt in finder.doubts(place):
+            notes.warn(doubt, place.path)
 
 
 def _store(result: Datasets, item: Input, places: list[Found]) -> None:

@@ -46,7 +46,7 @@ def choose(case: Case, words: Words) -> SearchRunner | None:
     notes.because(
         "automl_policy is on."
         if policy == "on"
-        else "AutoML is the default of train; automl_policy off turns it off for one run.",
+        else "AutoML is the default of train; automl_policy off: one plain run.",
         "--automl-policy",
     )
     return _runner(case)

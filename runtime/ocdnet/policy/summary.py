@@ -18,8 +18,7 @@ _KEY = re.compile(r"\{([\w.]+)\}")
 
 def promised_files(entry: Action, tree: Mapping[str, Any]) -> list[str]:
     """Names of the files that matter in the job's folder or elsewhere."""
-    named = [_KEY.sub(lambda key: _text(tree, key[1]), file) for file in entry.of(tree).files]
-    return named
+    return [_KEY.sub(lambda key: _text(tree, key[1]), file) for file in entry.of(tree).files]
 
 
 def summary(case: Case, tree: Mapping[str, Any], trials: int | None) -> str:
