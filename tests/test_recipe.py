@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import support
 from ocdnet.actions import train
 from ocdnet.config import spec
@@ -25,12 +27,11 @@ def test_it_trains(scenes, tmp_path, small_network):
     assert Path(result.best_checkpoint).is_file()
 
 
-def test_a_plan_for_few_images_names_it_and_starts_from_it(tmp_path):
+@pytest.mark.parametrize("spec", [None, str(RECIPE)])
+def test_a_plan_for_few_images_starts_from_it(tmp_path, spec):
     support.write_blocks(tmp_path / "words", 2, seed=0)
     given = {"action": "train", "train_datasets": (str(tmp_path / "words"),)}
-    plan = build(Request(**given), Skill(skill_dir()), "ocdnet")
-    assert any(RECIPE.name in why for why in plan["why"])
-    plan = build(Request(spec=str(RECIPE), **given), Skill(skill_dir()), "ocdnet")
+    plan = build(Request(spec=spec, **given), Skill(skill_dir()), "ocdnet")
     changes = plan["spec_overrides"]
     assert changes["train.optimizer.args.lr"] == 0.0003
     assert changes["dataset.train_dataset.loader.batch_size"] == 4

@@ -66,8 +66,6 @@ def job(
         "entry": entry,
         "spec": set_values(schema(entry.spec)["default"], values),
         "spec_file": Path(folder) / "plan" / f"{action}.yaml",
-        "overrides": values,
-        "template": SKILL / f"references/spec_template_{entry.spec}.yaml",
         "skill_dir": SKILL,
         "platform": platform,
         "tao_image": TAO[entry.deploys],
@@ -121,37 +119,6 @@ def test_local_runs_the_written_spec(tmp_path: Path) -> None:
     assert shlex.split(launch.commands[0]) == [
         *("ocdnet", "train", "-e", str(tmp_path / "a b/plan/train.yaml"))
     ]
-
-
-@settings(max_examples=60, deadline=None)
-@example(name="null", text="1e3")
-@example(name="~", text="true")
-@given(name=names, text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20))
-def test_local_overrides_arrive_as_they_were_planned(name: str, text: str) -> None:
-    values = {
-        "dataset.train_dataset.data_path": [f"/data/{name}", text],
-        "train.optimizer.args.lr": 1e-5,
-        "train.num_epochs": 3,
-        "train.model_ema": True,
-        "wandb.name": text,
-    }
-    launch, _ = launched(job("train", "local", "/r", values, spec_file=None))
-    words = shlex.split(launch.commands[0])
-    assert words[:4] == [
-        "ocdnet",
-        "train",
-        "-e",
-        str(SKILL / "references/spec_template_train.yaml"),
-    ]
-    tree = overrides.apply({}, words[4:], schema("train"))
-    assert {key: keys.get(tree, key) for key in values} == values
-
-
-@pytest.mark.parametrize("platform", ["docker", "tao-docker", "slurm", "kubernetes"])
-def test_other_platforms_need_the_spec_as_a_file(platform: str, tmp_path: Path) -> None:
-    launch, notes = launched(job("train", platform, tmp_path, {}, spec_file=None))
-    assert launch.commands == []
-    assert any("--write" in warning for warning in texts(notes.warnings))
 
 
 # ---------------------------------------------------------------- docker

@@ -52,9 +52,11 @@ def disable(skill):
 
 @pytest.mark.parametrize("given", [None, "on"])
 def test_train_goes_to_automl(skill, train, given):
-    route = planned(skill, train, automl_policy=given)["route"]
-    assert (route["kind"], route["skill"]) == ("automl", "tao-skill-bank:tao-run-automl")
-    assert (route["metric"], route["direction"]) == ("train_loss", "minimize")
+    here = planned(skill, train, automl_policy=given)["route"]
+    assert (here["kind"], here["runner"]) == ("automl", "ocdnet automl")
+    assert (here["metric"], here["direction"]) == ("train_loss", "minimize")
+    route = planned(skill, train, automl_policy=given, platform="tao-docker")["route"]
+    assert (route["runner"], route["skill"]) == ("skill", "tao-skill-bank:tao-run-automl")
     assert (route["log_alias"], route["monitor"]) == ("train_loss_epoch", "hmean")
     assert Path(route["skill_dir"]) == skill.root
 
@@ -127,7 +129,8 @@ def test_words_that_say_both_block_the_plan(skill, train, tmp_path, action):
     given = {"text": "Use AutoML, but no hyperparameter search", "write": str(tmp_path / "out")}
     plan = planned(skill, train, action=action, **given)
     assert {"about": "--automl-policy", "blocking": True}.items() <= plan["missing"][0].items()
-    assert (plan["commands"], plan["files"]) == ([], [])
+    assert plan["commands"] == []
+    assert "files" not in plan
     assert not (tmp_path / "out").exists()
 
 

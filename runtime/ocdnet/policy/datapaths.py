@@ -28,7 +28,7 @@ from ocdnet.notes import Notes
 from ocdnet.policy.plan_record import Extraction
 
 _MOST = 200_000
-"""Files of a folder that are looked at."""
+"""Files of a folder, and lines of a list, that are looked at."""
 _FEW = 1000
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LABELLED = "a folder with img/ and gt/, or a UTF-8 datalist file"
@@ -254,4 +254,5 @@ def _datalist(path: Path) -> Found:
         raise _problem("not-a-datalist", f"{path} is a file, but not one of UTF-8 text", _LABELLED)
     if not text.strip():
         raise _problem("empty-dataset", f"{path} lists nothing", "lines of an image and its labels")
-    return Found(str(path))
+    with path.open("rb") as file:
+        return Found(str(path), sum(bool(line.strip()) for line in islice(file, _MOST)))

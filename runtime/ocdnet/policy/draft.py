@@ -114,7 +114,7 @@ def draft(case: Case) -> Draft:
     if schema is None:
         loose = overrides.apply(tree, request.overrides, {"type": "object"})
         return Draft(entry=entry, schema=None, defaults=_template(entry, skill), given=loose)
-    places = [nodes.find(schema, _key(override)) for override in request.overrides]
+    places = [nodes.find(schema, key_of(override)) for override in request.overrides]
     root = _experiment(skill) if tree or None in places else schema
     normaliser = Normaliser(root)
     experiment = normaliser.known(overrides.apply(tree, request.overrides, root), root)
@@ -215,7 +215,7 @@ def _refused(schema: Node, path: Sequence[Any], validator: str, got: Any) -> Spe
 def _refuse_unread(entry: Action, schema: Node, given: Sequence[str]) -> None:
     """An override that the action would pass over is a mistake; in a file it is another's."""
     for override in given:
-        key = _key(override)
+        key = key_of(override)
         if _section(key) not in schema["properties"]:
             raise SpecFieldError(
                 "key-not-read",
@@ -226,7 +226,8 @@ def _refuse_unread(entry: Action, schema: Node, given: Sequence[str]) -> None:
             )
 
 
-def _key(override: str) -> str:
+def key_of(override: str) -> str:
+    """The dotted key of a `key=value` text."""
     return override.partition("=")[0].lstrip("+")
 
 

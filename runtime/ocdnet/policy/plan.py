@@ -24,7 +24,7 @@ from ocdnet.policy import routing, words
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
 from ocdnet.policy.datasets import Datasets, find_datasets
-from ocdnet.policy.draft import Draft, check, draft
+from ocdnet.policy.draft import Draft, check, draft, key_of
 from ocdnet.policy.inherit import from_parent, placed
 from ocdnet.policy.placing import folder_of
 from ocdnet.policy.plan_record import (
@@ -41,7 +41,7 @@ from ocdnet.policy.starting import long_search, training_seconds
 from ocdnet.policy.summary import promised_files, summary
 from ocdnet.runs.files import EXPERIMENT
 from ocdnet.runs.names import DEFAULT_METRIC
-from ocdnet.spec_keys import NUM_GPUS, TRAIN_DATA, masked
+from ocdnet.spec_keys import NUM_GPUS, SECRETS, TRAIN_DATA, masked
 from ocdnet.tree import keys, yaml_io
 
 _REASONS = 8
@@ -113,6 +113,7 @@ def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
         tao_image=_tao_image(case),
     )
     how = _launched(case, job)
+    commands = _commands(case, how, folder)
     writes = bool(case.request.write) and not notes.blocked
     written = _write(job.spec_file, tree, how.files) if writes else []
     if case.request.write and not writes:
@@ -126,7 +127,7 @@ def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
         spec=masked(tree) if case.request.full else None,
         extract=tuple(extract),
         image=how.image,
-        commands=_commands(case, how, folder),
+        commands=commands,
         files=tuple(written),
         outputs=_outputs(case, tree),
         **_said(case),
@@ -203,8 +204,15 @@ def _commands(case: Case, how: Launch, folder: Path) -> tuple[str, ...]:
     """What is to be run; first the same plan again, where its files are not written yet."""
     if case.request.write or not how.commands:
         return tuple(how.commands)
-    again = replace(case.request, write=str(folder), full=False).flags()
-    return (f"{case.program} plan {' '.join(map(quote, again))}", *how.commands)
+    request = case.request
+    if request.text:  # the policy that its words state says the same
+        policy = None if case.entry.automl == "never" else "on" if case.runner else "off"
+        request = replace(request, text="", automl_policy=policy)
+    shown = tuple(one for one in request.overrides if key_of(one) not in SECRETS)
+    if shown != request.overrides:
+        case.notes.warn(f"{' and '.join(SECRETS)} must be added to the first command: --set KEY=.")
+    request = replace(request, overrides=shown, write=str(folder), full=False)
+    return (f"{case.program} plan {' '.join(map(quote, request.flags()))}", *how.commands)
 
 
 def _outputs(case: Case, tree: dict[str, Any]) -> Outputs:

@@ -1,0 +1,300 @@
+"""What a plan sets of itself: for this machine, for few images, for the parts of a set."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import support
+from ocdnet import machine
+from ocdnet.config.model import ModelConfig
+from ocdnet.devices import gpu_indices
+from ocdnet.errors import EnvironmentFault
+from ocdnet.models.factory import BACKBONES, build_model
+from ocdnet.policy import starting
+from ocdnet.policy.artifacts import Skill, skill_dir
+from ocdnet.policy.request import Request
+from ocdnet.tree import keys, yaml_io
+from plans import build
+
+SKILL = Skill(skill_dir())
+BATCH, PRECISION = "dataset.train_dataset.loader.batch_size", "train.precision"
+STEPS, TRAIN = "dataset.train_dataset.args.pre_processes", "dataset.train_dataset.data_path"
+VALIDATE = "dataset.validate_dataset.data_path"
+RECIPE = dict(keys.leaves(yaml_io.read(SKILL.root / "references" / starting.RECIPE)))
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """A set's folder with train/ (3 images) and test/."""
+    folder = tmp_path_factory.mktemp("words")
+    for part, number in (("train", 3), ("test", 2)):
+        support.write_blocks(folder / part, number, seed=0)
+    return folder
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(starting, "FEW", 2000)
+    monkeypatch.setattr(starting, "_FEWEST_STEPS", 200)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(machine, "gpus", lambda: 0)
+
+
+def plan(action="train", **given):
+    return build(Request(action=action, **given), SKILL, "ocdnet")
+
+
+def direct(words, **given):
+    return plan(automl_policy="off", train_datasets=(str(words / "train"),), **given)
+
+
+def about(document, text):
+    return [line for line in document["why"] if text in line]
+
+
+@pytest.mark.usefixtures("no_gpu")
+class TestThisMachine:
+    @pytest.mark.parametrize(("able", "precision"), [(True, "bf16"), (False, None)])
+    def test_a_cpu_gets_a_batch_and_a_precision_that_it_can_do(
+        self, words, monkeypatch, able, precision
+    ):
+        monkeypatch.setattr(machine, "has_bf16", lambda: able)
+        document = direct(words)
+        assert document["spec_overrides"][BATCH] == 4
+        assert document["spec_overrides"].get(PRECISION) == precision  # fp32 is the template's
+        assert about(document, BATCH)
+        assert about(document, PRECISION)
+
+    def test_what_is_given_stays(self, words):
+        document = direct(words, overrides=(f"{BATCH}=16", f"{PRECISION}=fp32"))
+        assert not {BATCH, PRECISION} & document["spec_overrides"].keys()
+        assert not about(document, "no GPU")
+
+    @pytest.mark.parametrize("platform", ["docker", "slurm", "kubernetes"])
+    def test_elsewhere_nothing_is_known_of_gpus(self, words, platform):
+        document = direct(words, platform=platform)
+        assert not {BATCH, PRECISION} & document["spec_overrides"].keys()
+
+    @pytest.mark.parametrize(
+        ("action", "given"),
+        [
+            ("train", "train.num_gpus=2"),
+            ("train", "train.gpu_ids=[1]"),
+            ("train", "train.distributed_strategy=fsdp"),
+            ("evaluate", "evaluate.gpu_ids=[3]"),
+        ],
+    )
+    def test_gpus_that_are_not_here_are_a_warning(self, words, action, given):
+        own = {"automl_policy": "off", "train_datasets": (str(words / "train"),)}
+        more = own if action == "train" else {"eval_datasets": (str(words / "test"),)}
+        sets = (given, *(["evaluate.checkpoint=a.pth"] if action == "evaluate" else []))
+        (warning,) = [
+            w for w in plan(action, overrides=sets, **more)["warnings"] if "exit code 5" in w
+        ]
+        assert "slurm or kubernetes" in warning
+        there = plan(action, overrides=sets, platform="slurm", **more)
+        assert not any("exit code 5" in w for w in there["warnings"])
+
+    @pytest.mark.parametrize("count", [1, -1, 2])
+    def test_the_warning_is_that_of_the_run(self, words, count, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        document = direct(words, overrides=(f"train.num_gpus={count}",))
+        warned = any("exit code 5" in warning for warning in document["warnings"])
+        try:
+            gpu_indices(count, [0] if count == 1 else [])
+        except EnvironmentFault as fault:
+            assert (warned, fault.exit_code) == (True, 5)
+        else:
+            assert not warned
+
+    def test_an_earlier_runs_own_settings_are_kept(self, words, tmp_path):
+        folder = tmp_path / "run" / "prune"
+        folder.mkdir(parents=True)
+        (folder / "pruned_0.3.pth").write_bytes(b"a model")
+        tree = yaml_io.read(SKILL.template_path("train"))
+        keys.set(tree, BATCH, 9)
+        (folder / "experiment.yaml").write_text(yaml_io.dump(tree))
+        data = (str(words / "train"),)
+        document = plan("retrain", parent=str(folder), train_datasets=data)
+        assert document["spec_overrides"][BATCH] == 9
+
+
+class TestGpus:
+    @pytest.fixture(autouse=True)
+    def _fresh(self, monkeypatch):
+        monkeypatch.undo()  # the conftest's machine
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        machine._present.cache_clear()
+        yield
+        machine._present.cache_clear()
+
+    def test_the_driver_is_asked(self, monkeypatch, tmp_path):
+        (tmp_path / "0000:01:00.0").mkdir()
+        (tmp_path / "0000:02:00.0").mkdir()
+        monkeypatch.setattr(machine, "_PROC", tmp_path)
+        assert machine.gpus() == 2
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+        assert machine.gpus() == 1
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        assert machine.gpus() == 0
+
+    @pytest.mark.parametrize(
+        ("script", "number"),
+        [("printf 'GPU 0: H100 (UUID: x)\\nGPU 1: H100 (UUID: y)\\n'", 2), ("exit 9", 0)],
+    )
+    def test_or_nvidia_smi(self, monkeypatch, tmp_path, script, number):
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(machine, "_PROC", tmp_path / "none")
+        monkeypatch.setattr(shutil, "which", lambda _: str(program))
+        assert machine.gpus() == number
+
+    def test_a_machine_that_does_not_answer_has_none(self, monkeypatch, tmp_path):
+        def hang(*_, **__):
+            raise subprocess.TimeoutExpired("nvidia-smi", 5)
+
+        monkeypatch.setattr(machine, "_PROC", tmp_path / "none")
+        monkeypatch.setattr(shutil, "which", lambda _: "/bin/false")
+        monkeypatch.setattr(subprocess, "run", hang)
+        assert machine.gpus() == 0
+
+
+@pytest.mark.usefixtures("few")
+class TestFewImages:
+    def test_the_recipe_is_taken_key_by_key(self, words):
+        changes = direct(words)["spec_overrides"]
+        template = SKILL.schema("train")["default"]
+        for key, value in RECIPE.items():
+            assert changes.get(key, keys.get(template, key)) == value
+        given = direct(words, overrides=("train.num_epochs=7", f"{BATCH}=2"))["spec_overrides"]
+        assert (given["train.num_epochs"], given[BATCH]) == (7, 2)
+        assert given[STEPS] == RECIPE[STEPS]
+
+    def test_a_search_that_runs_here_starts_from_it_too(self, words):
+        document = plan(train_datasets=(str(words / "train"),))
+        assert document["route"]["runner"] == "ocdnet automl"
+        assert document["spec_overrides"][STEPS] == RECIPE[STEPS]
+
+    def test_other_weights_keep_their_rate(self, words):
+        sets = ("model.pretrained_model_path=resnet18.pth",)
+        assert "train.optimizer.args.lr" not in direct(words, overrides=sets)["spec_overrides"]
+
+    def test_many_images_keep_taos_settings(self, words, monkeypatch):
+        monkeypatch.setattr(starting, "FEW", 3)
+        assert STEPS not in direct(words)["spec_overrides"]
+
+    @pytest.mark.parametrize("policy", ["on", "off"])
+    def test_nvidias_image_gets_what_it_knows(self, words, policy):
+        given = {"train_datasets": (str(words / "train"),), "platform": "tao-docker"}
+        document = plan(automl_policy=policy, **given)
+        changes = document["spec_overrides"]
+        assert "WordCrop" not in str(changes)
+        (crop,) = [step for step in changes[STEPS] if step["type"] == "EastRandomCropData"]
+        assert crop["args"]["min_crop_side_ratio"] == 0.6
+        assert changes["train.optimizer.args.lr"] == 0.0003
+        assert not {PRECISION, "train.optimizer.type"} & changes.keys()
+
+    def test_steps_are_said_and_few_of_them_are_a_warning_with_the_remedy(self, words):
+        document = direct(words, overrides=("train.num_epochs=20", f"{BATCH}=2"))
+        assert about(document, "2 steps an epoch, of 2 images; 40 in all.")
+        (warning,) = [w for w in document["warnings"] if "are few" in w]
+        assert "train.num_epochs=500 makes 1,000" in warning
+        sets = ("train.num_epochs=500", f"{BATCH}=2")
+        assert not any("are few" in w for w in direct(words, overrides=sets)["warnings"])
+
+    def test_the_steps_of_a_datalist_are_said_too(self, words, tmp_path):
+        listed = tmp_path / "list.txt"
+        names = sorted((words / "train/img").iterdir())
+        lines = [f"{name} {words}/train/gt/gt_{name.stem}.txt\n" for name in names]
+        listed.write_text("\n".join(lines))
+        document = plan(automl_policy="off", train_datasets=(str(listed),))
+        assert about(document, "steps an epoch")
+
+
+class TestTime:
+    def test_a_search_of_hours_names_the_direct_route(self, words, monkeypatch, no_gpu):
+        given = {"train_datasets": (str(words / "train"),)}
+        short = plan(**given)
+        assert not any("--automl-policy off" in w for w in short["warnings"])
+        long = plan(**given, overrides=("train.num_epochs=20000",))
+        (warning,) = [w for w in long["warnings"] if "--automl-policy off" in w]
+        assert "10 trainings" in warning
+        monkeypatch.setattr(machine, "gpus", lambda: 1)  # of a GPU nothing is known
+        there = plan(**given, overrides=("train.num_epochs=20000",))
+        assert not any("--automl-policy off" in w for w in there["warnings"])
+
+    def test_what_was_measured_goes_before_what_is_guessed(self, words):
+        request = Request(action="train", train_datasets=(str(words / "train"),))
+        slow, fast = (build(request, SKILL, "ocdnet", seconds) for seconds in (7200.0, 1.0))
+        assert any("about 20.0 h here" in warning for warning in slow["warnings"])
+        assert not any("--automl-policy off" in warning for warning in fast["warnings"])
+
+    @pytest.mark.parametrize("backbone", ["deformable_resnet18", "mobilenet_v3_large"])
+    def test_the_stored_work_of_a_step_is_what_torch_counts(self, backbone):
+        model = build_model(ModelConfig(backbone=backbone)).train()
+        with FlopCounterMode(display=False) as counter:
+            model(torch.zeros(2, 3, 128, 128)).sum().backward()
+        counted = counter.get_total_flops() / 1e9 / (2 * 128 * 128 / 1e6)
+        assert starting.GIGAFLOP[backbone] == pytest.approx(counted, rel=0.02)
+
+    def test_every_backbone_has_one(self):
+        assert starting.GIGAFLOP.keys() == BACKBONES.keys()
+
+
+class TestParts:
+    def test_a_set_is_trained_on_one_part_and_validated_on_the_other(self, words):
+        document = plan(automl_policy="off", train_datasets=(str(words),))
+        changes = document["spec_overrides"]
+        assert changes[TRAIN] == [str(words / "train")]
+        assert changes[VALIDATE] == [str(words / "test")]
+        assert about(document, str(words / "train"))
+        assert about(document, str(words / "test"))
+        assert document["missing"] == []
+
+    @pytest.mark.parametrize("name", ["val", "validation", "Test", "VALID"])
+    def test_by_any_of_the_usual_names(self, words, tmp_path, name):
+        shutil.copytree(words / "train", tmp_path / "Train")
+        shutil.copytree(words / "test", tmp_path / name)
+        document = plan(automl_policy="off", train_datasets=(str(tmp_path),))
+        assert document["spec_overrides"][TRAIN] == [str(tmp_path / "Train")]
+        assert document["spec_overrides"][VALIDATE] == [str(tmp_path / name)]
+
+    def test_a_training_is_not_validated_on_the_test_where_there_is_more(self, words, tmp_path):
+        for name in ("train", "val", "test"):
+            shutil.copytree(words / "test", tmp_path / name)
+        given = {"automl_policy": "off", "train_datasets": (str(tmp_path),)}
+        assert plan(**given)["spec_overrides"][VALIDATE] == [str(tmp_path / "val")]
+        sets = ("evaluate.checkpoint=a.pth",)
+        scored = plan("evaluate", eval_datasets=(str(tmp_path),), overrides=sets)
+        assert scored["spec_overrides"][VALIDATE] == [str(tmp_path / "test")]
+
+    def test_other_validation_data_go_before_the_sets_own(self, words, tmp_path):
+        own = Path(shutil.copytree(words / "test", tmp_path / "mine"))
+        given = {"train_datasets": (str(words),), "eval_datasets": (str(own),)}
+        document = plan(automl_policy="off", **given)
+        assert document["spec_overrides"][VALIDATE] == [str(own)]
+        assert not about(document, str(words / "test"))
+
+    def test_it_holds_for_keys_of_the_spec(self, words):
+        document = plan(automl_policy="off", overrides=(f"{TRAIN}=[{words}]",))
+        assert document["spec_overrides"][TRAIN] == [str(words / "train")]
+        assert document["spec_overrides"][VALIDATE] == [str(words / "test")]
+
+    def test_labels_that_can_t_be_read_are_told_with_file_and_line(self, words, tmp_path):
+        shutil.copytree(words, tmp_path / "bad")
+        label = tmp_path / "bad/train/gt/gt_img_2.txt"
+        label.write_text(label.read_text() + "1,2,3,word\n")
+        (tmp_path / "bad/test/gt/gt_img_1.txt").unlink()
+        warnings = plan(automl_policy="off", train_datasets=(str(tmp_path / "bad"),))["warnings"]
+        assert any(f"{label}:3" in warning for warning in warnings)
+        assert any("img_1.png" in warning for warning in warnings)
