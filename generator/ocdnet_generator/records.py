@@ -151,7 +151,7 @@ def _object(kind: Any) -> Node:
     for item in own:
         said = {"description": texts[item.name]} if item.name in texts else {}
         properties[item.name] = said | _node(_written(hints[item.name], item.default))
-    required = [item.name for item in own if item.default not in (None, ())]
+    required = [item.name for item in own if item.default is not None]
     together = {name: list(names) for name, names in _together(hints)}
     return {
         "type": "object",

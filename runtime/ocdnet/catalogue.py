@@ -309,9 +309,8 @@ AUTOML = replace(
     summary="Search for better hyperparameters: each trial is a training.",
     like="train",
     files=(
-        "model_best.pth (the best trial's)",
+        "model_best.pth",
         "best_spec.yaml",
-        "trial_<NNN>/",
         "results.json",
     ),
     extras=(("train", "automl"),),

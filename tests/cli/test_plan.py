@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+import processes
+import support
 from ocdnet.tree import yaml_io
 
 PLAN = [sys.executable, "-m", "ocdnet.cli.main", "plan"]
@@ -123,17 +125,18 @@ def test_json_on_stdin_says_the_same_as_flags(work):
         *(*TRAIN, "--request", "plain training"),
         *("--set", "train.num_epochs=3", "--set", "wandb.name=a; b"),
     )
+    # The first command repeats what was given, each in its words.
+    assert by_json[1].pop("commands")[1:] == by_flags[1].pop("commands")[1:]
     assert by_json == by_flags
     assert by_json[0] == 0
 
 
-def test_without_an_action_each_stands_on_its_line(work):
+def test_an_error_is_one_line_on_stderr_and_all_of_it_on_stdout(work):
     done = subprocess.run(
         [*PLAN, "--request", "x"], cwd=work, capture_output=True, text=True, check=False
     )
-    for line in json.loads(done.stdout)["error"]["expected"]:
-        assert f"\n  {line}" in done.stderr
-    assert "  export: Write a model as ONNX.\n" in done.stderr
+    assert done.stderr == "error: The request gives no action\n"
+    assert "export: Write a model as ONNX." in json.loads(done.stdout)["error"]["expected"]
 
 
 def test_open_questions_exit_with_0(work):
@@ -162,20 +165,38 @@ def test_shell_metacharacters_in_paths_are_quoted(work, name):
         *("--set", "train.num_epochs=1"),
     )
     assert code == 0
-    (command,) = document["commands"]
-    echoed = subprocess.run(
-        ["bash", "-c", f"ocdnet() {{ printf '%s\\0' \"$@\"; }}; {command}"],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    words = echoed.stdout.split("\0")
-    assert words[0] == "train"
-    values = [yaml_io.parse(word.partition("=")[2], "value") for word in words[3:-1]]
-    assert [name] in values
-    assert shlex.split(command)[1:] == words[:-1]
+    program = f'ocdnet() {{ {shlex.join([sys.executable, "-m", "ocdnet.cli.main"])} "$@"; }}'
+    first, second = document["commands"]
+    subprocess.run(["bash", "-c", f"{program}; {first}"], cwd=work, check=True)
+    assert second == "ocdnet train -e train-plan/train.yaml"
+    tree = yaml_io.read(work / "train-plan/train.yaml")
+    assert tree["dataset"]["train_dataset"]["data_path"] == [name]
     assert not (work / "hacked").exists()
+
+
+def test_the_printed_commands_run_as_they_stand(tmp_path):
+    """The plan that writes, and the training that it plans, line for line in a shell."""
+    support.write_blocks(tmp_path / "words/train", 4, seed=0)
+    support.write_blocks(tmp_path / "words/test", 2, seed=1)
+    sets = [
+        *("train.num_epochs=1", "dataset.train_dataset.loader.num_workers=0"),
+        "dataset.validate_dataset.loader.num_workers=0",
+        "dataset.validate_dataset.args.pre_processes.0.args.short_size=[160, 160]",
+    ]
+    flags = [word for one in sets for word in ("--set", one)]
+    given = ("--action", "train", "--request", "no HPO", "--train-dataset", "words", *flags)
+    code, document = run(tmp_path, *given)
+    assert (code, document["missing"]) == (0, [])
+    assert not (tmp_path / "train-plan").exists()
+    program = f'ocdnet() {{ {shlex.join(processes.PLAIN)} "$@"; }}'
+    lines = "\n".join(["set -e", program, *document["commands"]])
+    done = subprocess.run(
+        ["bash", "-c", lines], cwd=tmp_path, env=processes.environment(), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for name in ("model_best.pth", "results.json"):
+        assert (tmp_path / document["outputs"]["folder"] / name).is_file()
 
 
 def test_nothing_heavy_is_imported(work):

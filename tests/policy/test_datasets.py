@@ -78,7 +78,7 @@ def test_training_reads_train_and_eval_data(data, action):
         action, {"train_datasets": (data["train"], data["list"]), "eval_datasets": (data["test"],)}
     )
     assert found.overrides == {TRAIN: [data["train"], data["list"]], EVAL: [data["test"]]}
-    assert found.images == {EVAL: 2}  # what a datalist holds is not counted
+    assert found.images == {TRAIN: 6, EVAL: 2}  # five files, and a line of the list
     assert not notes.warnings
     assert not notes.missing
 

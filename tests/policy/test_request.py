@@ -250,3 +250,41 @@ def test_a_string_stays_itself_through_an_override(text):
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     told = from_json(json.dumps({"set": {"a": text}})).overrides
     assert overrides.apply({}, told, schema) == {"a": text}
+
+
+_LETTERS = st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp", "Cs"))
+_LINE = st.text(_LETTERS, min_size=1)
+_LINE = _LINE.filter(lambda text: text.strip() and not text.startswith("-"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    fields=st.fixed_dictionaries(
+        {"action": st.sampled_from(ACTIONS)},
+        optional={
+            "text": _LINE,
+            "automl_policy": st.sampled_from(["on", "off"]),
+            "train_datasets": st.lists(_LINE, max_size=3).map(tuple),
+            "calibration_datasets": st.lists(_LINE, max_size=2).map(tuple),
+            "inference_dataset": _LINE,
+            "parent": _LINE,
+            "checkpoint": st.sampled_from(["best", "latest", "7"]),
+            "overrides": st.just(("train.num_epochs=3", "train.gpu_ids=[0, 1]")),
+            "spec": _LINE,
+            "platform": st.sampled_from(sorted(PLATFORMS)),
+            "claims": st.lists(_LINE, max_size=2).map(tuple),
+            "write": _LINE,
+            "full": st.booleans(),
+            "trials": st.integers(1, 99),
+            "metric": st.sampled_from(["train_loss", "hmean"]),
+        },
+    )
+)
+def test_its_command_line_asks_for_the_same(fields):
+    from ocdnet.cli.plan import plan
+
+    asked = Request(**fields)
+    with plan.make_context("plan", asked.flags()) as context:
+        read = {name: value for name, value in context.params.items() if value not in (None, ())}
+    assert read.pop("estimate") is False
+    assert Request(**read) == asked

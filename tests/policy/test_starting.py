@@ -206,7 +206,7 @@ class TestFewImages:
 
     def test_steps_are_said_and_few_of_them_are_a_warning_with_the_remedy(self, words):
         document = direct(words, overrides=("train.num_epochs=20", f"{BATCH}=2"))
-        assert about(document, "2 steps an epoch, of 2 images; 40 in all.")
+        assert about(document, "Steps an epoch: 2, of 2 images; 40 in all.")
         (warning,) = [w for w in document["warnings"] if "are few" in w]
         assert "train.num_epochs=500 makes 1,000" in warning
         sets = ("train.num_epochs=500", f"{BATCH}=2")
@@ -218,7 +218,7 @@ class TestFewImages:
         lines = [f"{name} {words}/train/gt/gt_{name.stem}.txt\n" for name in names]
         listed.write_text("\n".join(lines))
         document = plan(automl_policy="off", train_datasets=(str(listed),))
-        assert about(document, "steps an epoch")
+        assert about(document, "Steps an epoch")
 
 
 class TestTime:

@@ -70,7 +70,7 @@ def find_datasets(case: Case, draft: Draft) -> Datasets:
         choice = _chosen(item, named, draft)
         if item.key == VALIDATE_DATA and not choice.texts and held_out:
             choice = replace(choice, texts=held_out)
-            notes.because(f"{VALIDATE_DATA} is {', '.join(held_out)}.", VALIDATE_DATA)
+            notes.because(f"It is validated on {', '.join(held_out)}.", VALIDATE_DATA)
         elif not item.images or choice.source != choice.own:
             if choice.source == TRAIN_DATASETS:
                 held_out = finder.parts(choice.texts, HELD_OUT_PARTS)
@@ -134,7 +134,7 @@ def _parted(case: Case, choice: _Choice, finder: Finder) -> _Choice:
         texts.append(part or text)
         if part is not None:
             finder.notes.because(
-                f"{text} holds a set's parts: {choice.item.key} is {part}.", choice.item.key
+                f"{text} holds a set's parts: {part} is for {choice.item.key}.", choice.item.key
             )
     return replace(choice, texts=tuple(texts))
 

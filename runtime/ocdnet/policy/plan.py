@@ -35,7 +35,7 @@ from ocdnet.policy.plan_record import (
     Outputs,
     Plan,
 )
-from ocdnet.policy.request import Request, no_action
+from ocdnet.policy.request import Policy, Request, no_action
 from ocdnet.policy.settings import settled
 from ocdnet.policy.starting import long_search, training_seconds
 from ocdnet.policy.summary import promised_files, summary
@@ -125,10 +125,10 @@ def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
         spec_overrides=masked(changes),
         spec_file=str(job.spec_file) if writes else None,
         spec=masked(tree) if case.request.full else None,
-        extract=tuple(extract),
+        extract=tuple(extract) or None,
         image=how.image,
         commands=commands,
-        files=tuple(written),
+        files=tuple(written) or None,
         outputs=_outputs(case, tree),
         **_said(case),
     )
@@ -206,8 +206,9 @@ def _commands(case: Case, how: Launch, folder: Path) -> tuple[str, ...]:
         return tuple(how.commands)
     request = case.request
     if request.text:  # the policy that its words state says the same
-        policy = None if case.entry.automl == "never" else "on" if case.runner else "off"
-        request = replace(request, text="", automl_policy=policy)
+        policy: Policy = "on" if case.runner else "off"
+        stated = None if case.entry.automl == "never" else policy
+        request = replace(request, text="", automl_policy=stated)
     shown = tuple(one for one in request.overrides if key_of(one) not in SECRETS)
     if shown != request.overrides:
         case.notes.warn(f"{' and '.join(SECRETS)} must be added to the first command: --set KEY=.")

@@ -166,8 +166,8 @@ class Plan(Record):
     spec: Mapping[str, Any] | None = None
     """The complete spec, with --full."""
 
-    extract: tuple[Extraction, ...] = ()
-    """Archives to unpack first."""
+    extract: tuple[Extraction, ...] | None = None
+    """Archives to unpack first; absent for none."""
 
     image: str | None = None
     """Container image that the commands run; absent for none."""
@@ -175,8 +175,8 @@ class Plan(Record):
     commands: Lines
     """Shell lines that do it, in this order, after `extract`."""
 
-    files: tuple[str, ...] = ()
-    """Every file written by --write."""
+    files: tuple[str, ...] | None = None
+    """Every file written by --write; absent for none."""
 
     outputs: Outputs
     """What will be there afterwards."""

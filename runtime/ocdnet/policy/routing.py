@@ -102,7 +102,7 @@ def _runner(case: Case) -> SearchRunner:
     anew = case.entry.automl == "default"
     if _installed() or not anew or PLATFORMS[case.request.platform].tao:
         return BY_SKILL
-    case.notes.because(f"{AUTOML_SKILL} is not installed here: `{SEARCH_HERE}` runs the search.")
+    case.notes.because(f"`{SEARCH_HERE}` runs it: NVIDIA's AutoML skill is not installed.")
     return SEARCH_HERE
 
 

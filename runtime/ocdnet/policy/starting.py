@@ -81,7 +81,7 @@ def _few(case: Case, draft: Draft, images: int) -> dict[str, Any]:
     recipe = {key: value for key, value in recipe.items() if draft.known(key) is None}
     if recipe:
         case.notes.because(
-            f"{images} training images are few: {_listed(recipe)} by references/tuning.md.",
+            f"Few training images ({images}): {_listed(recipe)} by references/tuning.md.",
             TRAIN_STEPS,
         )
     return recipe
@@ -154,13 +154,13 @@ def steps(case: Case, draft: Draft, images: int | None) -> None:
     epoch = math.ceil(images / (size * devices * gathered))
     total = epoch * epochs
     case.notes.because(
-        f"{epoch:,} steps an epoch, of {size * devices * gathered} images; {total:,} in all"
+        f"Steps an epoch: {epoch:,}, of {size * devices * gathered} images; {total:,} in all"
         f"{' of a trial' if case.runner else ''}.",
         NUM_EPOCHS,
     )
     if total < _FEWEST_STEPS:
         case.notes.warn(
-            f"{total} steps in all are few, and the network will hardly find anything: "
+            f"{total} steps of training are few, and it will hardly find anything: "
             f"{NUM_EPOCHS}={math.ceil(_ENOUGH_STEPS / epoch)} makes {_ENOUGH_STEPS:,} of them.",
             NUM_EPOCHS,
         )

@@ -33,7 +33,7 @@ def summary(case: Case, tree: Mapping[str, Any], trials: int | None) -> str:
     def shown(match: re.Match[str]) -> str:
         if match[1] != NUM_EPOCHS:
             return _text(tree, match[1], "a model" if match[1] == case.entry.model else "?")
-        search = f" in each of {trials} trials of an AutoML search" if trials else ""
+        search = f" in each of {trials} AutoML trials" if trials else ""
         return epochs(keys.get(tree, match[1])) + search
 
     sentence = _KEY.sub(shown, case.entry.does)

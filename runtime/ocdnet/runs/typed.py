@@ -114,8 +114,7 @@ def to_json(record: Record) -> dict[str, Any]:
     document = {}
     for item in fields(record):
         value = getattr(record, item.name)
-        unset = value == item.default and value in (None, ())
-        if item.name != "extra" and not unset:
+        if item.name != "extra" and not (value is None and item.default is None):
             document[item.name] = _plain(value)
     return document | {key: value for key, value in record.extra.items() if key not in document}
 
