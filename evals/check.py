@@ -1,7 +1,8 @@
 """Checks the deterministic part of evals.json: the plan that `ocdnet plan` makes of each request.
 
-An eval's `prompt` is what the user says, its `request` what an agent is to make of it: the action,
-the words that it hands on, paths and numbers.
+An eval's `question` is what the user says, its `request` what an agent is to make of it: the action,
+the words that it hands on, paths and numbers. `expected_behavior` is for a judge of the agent,
+`plan` for this script. The form is that of NVIDIA's validator of skills.
 
 Real folders are made in a temporary place: two labelled split folders, an archive of one, images,
 and the results of finished jobs. Their names stand in evals.json as {train}, {test}, {archive},
@@ -175,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", type=int, nargs="+", metavar="ID", help="Check these evals only.")
     only = parser.parse_args(arguments).only
-    evals = json.loads(EVALS.read_text(encoding="utf-8"))["evals"]
+    evals = json.loads(EVALS.read_text(encoding="utf-8"))
     chosen = [e for e in evals if "plan" in e and (only is None or e["id"] in only)]
     command = [sys.executable, str(LAUNCHER), "plan"]
     failed = 0
@@ -185,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for one in chosen:
             wrong = check(one, places, lambda request: run_plan(request, command, folder))
             failed += bool(wrong)
-            _say(f"{'FAIL' if wrong else 'ok  '} {one['id']:2} {one['prompt'][:80]}")
+            _say(f"{'FAIL' if wrong else 'ok  '} {one['id']:2} {one['question'][:80]}")
             for line in wrong:
                 _say(f"        {line}")
     _say(f"{len(chosen) - failed} of {len(chosen)} plans as asserted")

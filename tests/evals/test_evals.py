@@ -17,8 +17,8 @@ from ocdnet.policy.words import read
 from plans import build
 
 FOLDER = Path(__file__).resolve().parents[2] / "evals"
-DATA = json.loads((FOLDER / "evals.json").read_text(encoding="utf-8"))
-EVALS = DATA["evals"]
+EVALS = json.loads((FOLDER / "evals.json").read_text(encoding="utf-8"))
+SKILL = "tao-train-ocdnet"
 PLANNED = [one for one in EVALS if "plan" in one]
 NEAR_MISSES = [one for one in EVALS if "plan" not in one]
 
@@ -48,23 +48,21 @@ def places(tmp_path, monkeypatch):
 
 
 class TestForm:
-    def test_it_is_the_agent_skills_form(self):
-        assert DATA["skill_name"] == "tao-train-ocdnet"
+    def test_it_is_the_form_that_nvidias_validator_reads(self):
         assert [one["id"] for one in EVALS] == list(range(1, len(EVALS) + 1))
         for one in EVALS:
-            assert isinstance(one["prompt"], str)
-            assert one["expected_output"]
-            assert isinstance(one["files"], list)
-            assert one["assertions"]
-            assert all(isinstance(line, str) for line in one["assertions"])
-        assert len({one["prompt"] for one in EVALS}) == len(EVALS)
+            assert {"id", "question", "expected_skill", "ground_truth"} <= one.keys()
+            assert one["ground_truth"]
+            assert one["expected_behavior"]
+            assert all(isinstance(line, str) for line in one["expected_behavior"])
+        assert len({one["question"] for one in EVALS}) == len(EVALS)
 
-    def test_half_are_near_misses(self):
+    def test_many_are_near_misses(self):
         assert len(EVALS) >= 24
-        assert len(NEAR_MISSES) >= 0.4 * len(EVALS)
-        assert {one["expected_skill"] for one in PLANNED} == {DATA["skill_name"]}
+        assert len(NEAR_MISSES) >= 0.25 * len(EVALS)
+        assert {one["expected_skill"] for one in PLANNED} == {SKILL}
         for one in NEAR_MISSES:
-            assert one["expected_skill"] != DATA["skill_name"]
+            assert one["expected_skill"] != SKILL
             assert "request" not in one
 
     def test_the_requests_cover_actions_and_platforms(self):
@@ -74,7 +72,7 @@ class TestForm:
         assert platforms == set(PLATFORMS)
 
     def test_placeholders_are_known(self, places):
-        used = set(re.findall(r"\{(\w+)\}", " ".join(one["prompt"] for one in EVALS)))
+        used = set(re.findall(r"\{(\w+)\}", " ".join(one["question"] for one in EVALS)))
         assert used <= places.keys()
         text = json.dumps([check.filled(one, places) for one in EVALS])
         assert not re.search(r"\{\w+\}", text)
@@ -87,7 +85,7 @@ def test_the_plan_is_as_asserted(one, places):
 
 @pytest.mark.parametrize("one", PLANNED, ids=lambda one: one["id"])
 def test_whoever_hands_on_the_whole_prompt_gets_the_same_plan(one, places):
-    whole = {**one, "request": {**one["request"], "request": one["prompt"]}}
+    whole = {**one, "request": {**one["request"], "request": one["question"]}}
     if "automl_policy" not in one["request"]:  # of which the prompts tell, too
         assert check.check(whole, places, plan) == []
 
@@ -96,16 +94,16 @@ def test_whoever_hands_on_the_whole_prompt_gets_the_same_plan(one, places):
 def test_it_is_the_agent_that_gives_the_action(one, places):
     assert one["request"]["action"] == one["plan"]["/action"]
     silent = {key: value for key, value in one["request"].items() if key != "action"}
-    error = plan(check.filled({**silent, "request": one["prompt"]}, places))["error"]
+    error = plan(check.filled({**silent, "request": one["question"]}, places))["error"]
     assert error["code"] == "no-action"
     assert any(line.startswith(f"{one['plan']['/action']}: ") for line in error["expected"])
 
 
 @pytest.mark.parametrize("one", NEAR_MISSES, ids=lambda one: one["id"])
 def test_who_asks_to_read_is_sent_to_ocrnet(one):
-    to_read = any("does not read" in line for line in one["assertions"])
-    assert read(one["prompt"]).reads_text >= to_read
-    assert ("OCRNet reads" in plan({"request": one["prompt"]})["error"]["message"]) >= to_read
+    to_read = any("does not read" in line for line in one["expected_behavior"])
+    assert read(one["question"]).reads_text >= to_read
+    assert ("OCRNet reads" in plan({"request": one["question"]})["error"]["message"]) >= to_read
 
 
 class TestRunner:
@@ -119,7 +117,7 @@ class TestRunner:
 
     def test_it_fails_where_a_plan_is_not_as_asserted(self, tmp_path, monkeypatch, capsys):
         spoiled = [{**EVALS[0], "plan": {"/action": "prune", "/error": {"absent": True}}}]
-        (tmp_path / "evals.json").write_text(json.dumps({"evals": spoiled}))
+        (tmp_path / "evals.json").write_text(json.dumps(spoiled))
         monkeypatch.setattr(check, "EVALS", tmp_path / "evals.json")
         assert check.main([]) == 1
         told = capsys.readouterr().out
