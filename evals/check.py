@@ -1,8 +1,8 @@
 """Checks the deterministic part of evals.json: the plan that `ocdnet plan` makes of each request.
 
 An eval's `question` is what the user says, its `request` what an agent is to make of it: the
-action, the words that it hands on, paths and numbers. `expected_behavior` is for a judge of the agent,
-`plan` for this script. The form is that of NVIDIA's validator of skills.
+action, the words that it hands on, paths and numbers. `expected_behavior` is for a judge of the
+agent, `plan` for this script. The form is that of NVIDIA's validator of skills.
 
 Real folders are made in a temporary place: two labelled split folders, an archive of one, images,
 and the results of finished jobs. Their names stand in evals.json as {train}, {test}, {archive},

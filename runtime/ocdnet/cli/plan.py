@@ -23,7 +23,7 @@ _DEFAULTS = {"platform": LOCAL}
 
 _EPILOG = """\b
 Examples:
-  ocdnet plan --action train --train-dataset words/train --eval-dataset words/test --write run1
+  ocdnet plan --action train --train-dataset words --write run1
   ocdnet plan --action train --request "no HPO" --train-dataset words --set train.num_epochs=30
   ocdnet plan --action evaluate --parent results --eval-dataset words/test --write run2
   echo '{"action": "export", "parent": "results", "write": "run3"}' | ocdnet plan
@@ -38,7 +38,13 @@ trials, metric, image, claims, write, full."""
 @click.option("--action", help="What to do; needed. Without it, the error lists every action.")
 @click.option("--request", "text", help="The user's words: do they turn AutoML off or on?")
 @click.option("--automl-policy", metavar="on|off", help="Default: on for train, off for the rest.")
-@click.option("--train-dataset", "train_datasets", multiple=True, metavar=_PATH, help="Repeatable.")
+@click.option(
+    "--train-dataset",
+    "train_datasets",
+    multiple=True,
+    metavar=_PATH,
+    help="Labelled images; a folder with train/ and test/ is both sets. Repeatable.",
+)
 @click.option("--eval-dataset", "eval_datasets", multiple=True, metavar=_PATH, help="Repeatable.")
 @click.option("--inference-dataset", metavar=_PATH, help="Folder of images.")
 @click.option(
