@@ -15,6 +15,7 @@ from ocdnet.spec_keys import (
     ENGINE_FILE,
     ENGINE_IMAGES,
     ENGINE_ONNX,
+    ENGINE_PRECISION,
     EVALUATE_CHECKPOINT,
     EVALUATE_ENGINE,
     EXPORT_CHECKPOINT,
@@ -29,6 +30,7 @@ from ocdnet.spec_keys import (
     QUANTIZE_MODEL,
     RESUME,
     TRAIN_DATA,
+    TRAIN_PRECISION,
     VALIDATE_DATA,
 )
 
@@ -98,6 +100,7 @@ _TRAIN = Action(
     makes="checkpoint",
     followed_by=("evaluate", "inference", "export", "prune", "quantize"),
     automl="default",
+    precision=TRAIN_PRECISION,
     less_memory="dataset.train_dataset.loader.batch_size, or the size of EastRandomCropData in "
     "dataset.train_dataset.args.pre_processes",
     extras=(("train",),),
@@ -255,7 +258,7 @@ _ALL = (
                 sources=(CALIBRATION_DATASET,),
                 images=True,
                 many=True,
-                when=Value("gen_trt_engine.tensorrt.data_type", "INT8"),
+                when=Value(ENGINE_PRECISION, "INT8"),
             ),
         ),
         outputs=(
@@ -267,6 +270,7 @@ _ALL = (
         makes="engine",
         followed_by=("deploy_evaluate", "deploy_inference"),
         size="own",
+        precision=ENGINE_PRECISION,
         less_memory="gen_trt_engine.tensorrt.max_batch_size, workspace_size, or "
         "calibration.cal_batch_size",
         extras=(("deploy",),),

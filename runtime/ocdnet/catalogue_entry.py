@@ -134,6 +134,7 @@ class Action:
         automl: whether a search over its parameters is the default, on request, or never.
         size: where the size of its images stands: in keys of its own section, in the validation
             data's steps, or nowhere.
+        precision: key of the number format that it computes in or makes, where it has a choice.
         less_memory: what to lower where memory runs out.
         extras: packages that it needs: any one of several sets of the project's extras.
         trains: whether it trains: several GPUs and machines, epochs, checkpoints.
@@ -161,6 +162,7 @@ class Action:
     variants: tuple[Variant, ...] = ()
     automl: Literal["default", "on request", "never"] = "never"
     size: Literal["own", "data", ""] = ""
+    precision: str = ""
     less_memory: str = "the batch size or the image size"
     extras: tuple[tuple[str, ...], ...] = ()
     trains: bool = False

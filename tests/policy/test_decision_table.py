@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ocdnet.catalogue import PLANNED
 from ocdnet.errors import UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.request import Request, from_json, policy_value
@@ -97,6 +98,31 @@ def test_without_schema_or_template_it_is_direct_and_says_so(skill, train, given
     assert any(why.startswith(told) for why in plan["why"])
     assert plan["spec_overrides"]["train.num_epochs"] == 4
     assert plan["spec_overrides"]["dataset.train_dataset.data_path"] == [train]
+
+
+@pytest.mark.parametrize("action", ["train", "resume", "retrain", "evaluate", "gen_trt_engine"])
+@pytest.mark.parametrize("text", [None, "a: [1"])
+@pytest.mark.parametrize("platform", ["local", "docker"])
+def test_a_template_that_is_missing_is_in_no_command(
+    skill, train, tmp_path, action, text, platform
+):
+    template = f"references/spec_template_{PLANNED[action].spec}.yaml"
+    (skill.root / template).unlink() if text is None else damage(skill, template, text)
+    answers = {
+        "resume": ("train.resume_training_checkpoint_path=/m/a.pth", "train.num_epochs=99"),
+        "retrain": ("model.pruned_graph_path=/m/a.pth",),
+        "evaluate": ("evaluate.checkpoint=/m/a.pth",),
+        "gen_trt_engine": ("gen_trt_engine.onnx_file=/m/a.onnx", "gen_trt_engine.trt_engine=/m/a"),
+    }
+    given = {"action": action, "platform": platform, "eval_datasets": (train,)}
+    given |= {"overrides": answers.get(action, ()), "automl_policy": "off"}
+    plan = planned(skill, train, **given)
+    assert plan["commands"] == []
+    if platform == "local":
+        assert [question["about"] for question in plan["missing"]] == ["--write"]
+    written = planned(skill, train, write=str(tmp_path / "run"), **given)
+    assert written["commands"]
+    assert not any("spec_template" in command for command in written["commands"])
 
 
 @pytest.mark.parametrize("given", [None, "on"])

@@ -369,6 +369,11 @@ class TestAutoML:
         direct = plan(action="train", trials=25, automl_policy="off", **given)
         assert any("which this is not" in warning for warning in direct["warnings"])
 
+    def test_the_log_s_name_of_the_loss_is_the_loss(self, split):
+        by_log = plan(action="train", train_datasets=(split,), metric="train_loss_epoch")
+        assert by_log == plan(action="train", train_datasets=(split,), metric="train_loss")
+        assert by_log["route"]["metric"] == "train_loss"
+
     @pytest.mark.parametrize(("key", "value"), [("trials", 0), ("metric", "f1")])
     def test_a_budget_or_metric_that_is_none(self, key, value):
         with pytest.raises(UsageError) as raised:

@@ -23,7 +23,7 @@ class PlannedJob:
         spec: the complete spec, as it stands in `spec_file`; for tao-docker: as TAO reads it.
         spec_file: where the spec is or will be written; None: nowhere.
         overrides: dotted key -> value: what differs from `template`.
-        template: the action's template.
+        template: the action's template; None: it is missing.
         skill_dir: the skill's folder.
         platform: local, docker, tao-docker, slurm or kubernetes.
         image: the user's own image; None: ours, or NVIDIA's for tao-docker.
@@ -36,7 +36,7 @@ class PlannedJob:
     spec: Mapping[str, Any]
     spec_file: Path | None
     overrides: Mapping[str, Any]
-    template: Path
+    template: Path | None
     skill_dir: Path
     platform: str
     image: str | None = None

@@ -33,6 +33,7 @@ from ocdnet.policy.plan_record import (
     Outputs,
     Plan,
 )
+from ocdnet.policy.precision import precision_override
 from ocdnet.policy.request import Request, no_action
 from ocdnet.policy.settings import settled
 from ocdnet.policy.summary import promised_files, summary
@@ -90,7 +91,7 @@ def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
         spec=tree,
         spec_file=target,
         overrides={key: value for key, value in changes.items() if key not in SECRETS},
-        template=case.skill.template_path(case.entry.spec),
+        template=_template(case),
         skill_dir=case.skill.root,
         platform=case.request.platform,
         image=case.request.image,
@@ -144,6 +145,12 @@ def _tree(case: Case, spec: Draft) -> dict[str, Any]:
         for change in left_out:
             notes.warn(change)
     return tree
+
+
+def _template(case: Case) -> Path | None:
+    """The action's template; None where it is missing: no command may name it."""
+    skill, name = case.skill, case.entry.spec
+    return skill.template_path(name) if skill.has_template(name) else None
 
 
 def _search_flags(
@@ -224,6 +231,7 @@ def _write(target: Path, tree: dict[str, Any], files: dict[str, str]) -> list[st
 def _default_specs(case: Case) -> Plan:
     """The plan of the one action that has no spec: it writes one."""
     request, notes = case.request, case.notes
+    precision_override(case, None)
     folder = request.results_dir or case.entry.name
     if (Path(folder) / EXPERIMENT).exists():
         notes.ask("--results-dir", f"{folder}/{EXPERIMENT} exists: which other folder?")
