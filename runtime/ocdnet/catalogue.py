@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ocdnet.catalogue_entry import Action, Input, Output, Source, Value, Variant
+from ocdnet.catalogue_entry import Action, Either, Input, Output, Source, Value, Variant
 from ocdnet.spec_keys import (
     CALIBRATION_DATA,
     ENGINE_CACHE,
@@ -27,6 +27,8 @@ from ocdnet.spec_keys import (
     PRETRAINED,
     PRUNE_CHECKPOINT,
     PRUNED_GRAPH,
+    QUANTIZE_BACKEND,
+    QUANTIZE_MODE,
     QUANTIZE_MODEL,
     RESUME,
     TRAIN_DATA,
@@ -77,6 +79,8 @@ _TRAINED_FILES = (
 _SCORES = ("results.json (hmean, precision, recall)",)
 _PREDICTIONS = ("<stem>.txt", "<stem>_result.jpg", "<stem>_pred.jpg")
 _STEPS = "dataset.validate_dataset.args.pre_processes"
+
+_BY_ONNX = Value(QUANTIZE_BACKEND, "modelopt.onnx")
 
 _TRAIN = Action(
     name="train",
@@ -182,13 +186,14 @@ _ALL = (
         run="ocdnet.actions.quantize:run",
         defaults={QUANTIZE_MODEL: "???"},
         inputs=(
-            _TRAIN_DATA,
+            replace(_TRAIN_DATA, tao=True),
             _EVAL_DATA,
             Input(
                 key=CALIBRATION_DATA,
                 kind="folder",
                 sources=(TRAIN_DATASETS, CALIBRATION_DATASET),
                 images=True,
+                when=Either((_BY_ONNX, Value(QUANTIZE_MODE, "static_ptq"))),
             ),
             _model(QUANTIZE_MODEL),
         ),
@@ -198,7 +203,7 @@ _ALL = (
         followed_by=("evaluate", "inference", "export"),
         variants=(
             Variant(
-                Value("quantize.backend", "modelopt.onnx"),
+                _BY_ONNX,
                 takes=("onnx",),
                 files=("a Q/DQ ONNX file",),
             ),

@@ -43,9 +43,12 @@ EXPORT_ONNX = "export.onnx_file"
 PRUNE_CHECKPOINT = "prune.checkpoint"
 
 QUANTIZE_MODEL = "quantize.model_path"
+QUANTIZE_BACKEND = "quantize.backend"
+QUANTIZE_MODE = "quantize.mode"
 
 ENGINE_ONNX = "gen_trt_engine.onnx_file"
 ENGINE_FILE = "gen_trt_engine.trt_engine"
+ENGINE_BACKEND = "gen_trt_engine.backend"
 ENGINE_PRECISION = "gen_trt_engine.tensorrt.data_type"
 ENGINE_CALIBRATION = "gen_trt_engine.tensorrt.calibration"
 ENGINE_IMAGES = f"{ENGINE_CALIBRATION}.cal_image_dir"

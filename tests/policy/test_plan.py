@@ -192,7 +192,8 @@ class TestFromAParent:
         assert path == str(run / "train/model_epoch_002_step_00300.pth")
 
     def test_the_runs_training_images_calibrate(self, run, split):
-        document = plan(action="quantize", parent=str(run))
+        sets = ("quantize.backend=modelopt.pytorch", "quantize.mode=static_ptq")
+        document = plan(action="quantize", parent=str(run), overrides=sets)
         key = "dataset.quant_calibration_dataset.images_dir"
         assert document["spec_overrides"][key] == f"{split}/img"
         assert document["missing"] == []

@@ -20,7 +20,7 @@ _INT8_ONLY = depends_on(ENGINE_PRECISION)
 class Calibration:
     """INT8 calibration."""
 
-    cal_image_dir: Annotated[list[str], _INT8_ONLY] = field(default_factory=list)
+    cal_image_dir: Annotated[list[str], _INT8_ONLY, popular] = field(default_factory=list)
     """Folders of calibration images (INT8 only)."""
 
     cal_cache_file: Annotated[str, _INT8_ONLY] = MISSING
@@ -92,9 +92,9 @@ class GenTrtEngineConfig:
     verbose: bool = False
     """Log the builder's messages."""
 
-    backend: Annotated[
-        Literal["auto", "tensorrt", "onnxruntime", "openvino"], extra, popular
-    ] = "auto"
+    backend: Annotated[Literal["auto", "tensorrt", "onnxruntime", "openvino"], extra, popular] = (
+        "auto"
+    )
     """What the engine is built for; auto: TensorRT where it works here, else ONNX Runtime."""
 
     tensorrt: TensorRT = field(default_factory=TensorRT)

@@ -33,9 +33,7 @@ class QuantizeConfig:
     results_dir: str = ""
     """Folder of this action's results, instead of <results_dir>/quantize."""
 
-    backend: Annotated[Literal["modelopt.pytorch", "torchao", "modelopt.onnx"], popular] = (
-        "torchao"
-    )
+    backend: Annotated[Literal["modelopt.pytorch", "torchao", "modelopt.onnx"], popular] = "torchao"
     """Library that quantizes."""
 
     mode: Annotated[Literal["static_ptq", "weight_only_ptq"], popular] = "weight_only_ptq"

@@ -36,6 +36,7 @@ from ocdnet.policy.plan_record import (
 from ocdnet.policy.precision import precision_override
 from ocdnet.policy.request import Request, no_action
 from ocdnet.policy.settings import settled
+from ocdnet.policy.speed import tell_of_runtimes
 from ocdnet.policy.summary import promised_files, summary
 from ocdnet.runs.files import EXPERIMENT
 from ocdnet.runs.names import DEFAULT_METRIC
@@ -77,6 +78,7 @@ def _drafted(case: Case) -> tuple[Draft, list[Extraction]]:
     data = find_datasets(case, spec)
     spec = settled(case, spec.with_changes(data.overrides), data.images)
     check(spec, case.notes)
+    tell_of_runtimes(case, spec)
     return spec, data.extract
 
 
