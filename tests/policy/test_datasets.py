@@ -374,7 +374,7 @@ class TestArchives:
         for path in names:
             packed(Path(data["train"]), str(path))
         named = {"train_datasets": (str(names[0]),), "eval_datasets": (str(names[1]),)}
-        found, _ = plan("quantize", named)
+        found, _ = plan("quantize", {**named, "platform": "tao-docker"}, CALIBRATED[0])
         assert found.overrides == {
             TRAIN: [str(folder / "data")],
             EVAL: [str(folder / "data-extracted")],
