@@ -211,6 +211,50 @@ def test_all_others_are_direct(skill, action, given):
     assert any("no effect" in warning for warning in plan["warnings"]) == (given == "on")
 
 
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """A machine without any agent's folder: home, and the folder to work in."""
+    for name in ("home", "work"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "work")
+    for variable in ("TAO_SKILL_BANK_PATH", "CLAUDE_CONFIG_DIR", "CODEX_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+def lay(folder):
+    (folder / "tao-run-automl").mkdir(parents=True)
+    (folder / "tao-run-automl" / "SKILL.md").touch()
+    return str(folder / "tao-run-automl")
+
+
+@pytest.mark.parametrize("group", ["applications", ".", "models"])
+def test_nvidias_bank_counts_as_installed(skill, train, nowhere, monkeypatch, group):
+    monkeypatch.setenv("TAO_SKILL_BANK_PATH", str(nowhere / "bank"))
+    assert planned(skill, train)["route"]["runner"] == "ocdnet automl"
+    found = lay(nowhere / "bank/skills" / group)
+    route = planned(skill, train)["route"]
+    assert (route["runner"], route["skill_found_at"]) == ("skill", found)
+    assert "install" not in route
+
+
+@pytest.mark.parametrize("home", ["home", "work"])
+@pytest.mark.parametrize(
+    "agent",
+    [".claude", ".agents", ".codex", ".cursor", ".gemini", ".config/goose", ".codeium/windsurf"],
+)
+def test_an_agents_folder_counts_as_installed(skill, train, nowhere, home, agent):
+    found = lay(nowhere / home / agent / "skills")
+    route = planned(skill, train)["route"]
+    assert (route["runner"], Path(route["skill_found_at"])) == ("skill", Path(found))
+
+
+def test_a_folder_without_its_skill_md_does_not(skill, train, nowhere):
+    (nowhere / "home/.claude/skills/tao-run-automl").mkdir(parents=True)
+    assert planned(skill, train)["route"]["runner"] == "ocdnet automl"
+
+
 def test_overrides_survive_the_routing(skill, train, tmp_path):
     plan = planned(
         skill,

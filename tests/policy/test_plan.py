@@ -502,6 +502,48 @@ class TestPlatforms:
                 overrides=("train.precision=bf16",),
             )
 
+    @pytest.mark.parametrize(
+        ("action", "overrides", "told"),
+        [
+            ("quantize", ("quantize.model_path=/m/model_best.pth",), "model_epoch_<EEE>"),
+            (
+                "resume",
+                ("train.resume_training_checkpoint_path=/m/model_best.pth", "train.num_epochs=9"),
+                "model_epoch_<EEE>",
+            ),
+            ("evaluate", ("evaluate.checkpoint=/m/quantized_model_torchao.pth",), "no checkpoint"),
+            (
+                "quantize",
+                ("quantize.backend=modelopt.onnx", "quantize.model_path=/m/a.onnx"),
+                "modelopt.onnx.quantization",
+            ),
+            (
+                "quantize",
+                (
+                    "quantize.model_path=/m/model_epoch_001_step_00046.pth",
+                    "quantize.layers=[{module_name: Conv2d, weights: {dtype: fp8_e4m3fn}}]",
+                ),
+                "fp8",
+            ),
+            ("gen_trt_engine", ("gen_trt_engine.backend=openvino",), "left out"),
+        ],
+    )
+    def test_what_nvidias_image_does_otherwise_is_told(self, split, run, action, overrides, told):
+        touch(run / "export", "detector.onnx")
+        data = (split,) if action != "evaluate" else ()
+        given = {"action": action, "overrides": overrides, "eval_datasets": (split,)}
+        given |= {"train_datasets": data, "calibration_datasets": (f"{split}/img",)}
+        if action == "gen_trt_engine":
+            given |= {"parent": str(run), "calibration_datasets": ()}
+        there = plan(**given, platform="tao-docker")
+        assert any(told in warning for warning in there["warnings"]), there["warnings"]
+        here = plan(**given)
+        assert not any(told in warning for warning in here["warnings"])
+
+    def test_nvidias_image_reads_the_best_model_where_weights_do(self, run):
+        there = plan(action="export", parent=str(run), platform="tao-docker")
+        assert not any("model_best" in warning for warning in there["warnings"])
+
     def test_default_specs(self):
         document = plan(action="default_specs", results_dir="a b")
         assert document["commands"] == ["ocdnet default_specs 'results_dir=a b'"]

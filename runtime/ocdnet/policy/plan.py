@@ -16,7 +16,7 @@ from ocdnet.files import write_text
 from ocdnet.launch.job import Launch, PlannedJob
 from ocdnet.launch.launching import launch
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
-from ocdnet.launch.tao_image import rendered
+from ocdnet.launch.tao_image import rendered, surprises
 from ocdnet.notes import Notes
 from ocdnet.policy import routing, words
 from ocdnet.policy.artifacts import Skill
@@ -144,7 +144,7 @@ def _tree(case: Case, spec: Draft) -> dict[str, Any]:
         )
     if PLATFORMS[case.request.platform].tao and not notes.blocked:
         tree, left_out = rendered(tree, spec.ours())
-        for change in left_out:
+        for change in (*left_out, *surprises(tree, case.entry.of(tree))):
             notes.warn(change)
     return tree
 
