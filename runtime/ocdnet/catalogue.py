@@ -234,6 +234,7 @@ _ALL = (
         defaults={EVALUATE_CHECKPOINT: "", EVALUATE_ENGINE: "???"},
         inputs=(_EVAL_DATA, _model(EVALUATE_ENGINE)),
         takes=("engine",),
+        extras=(("deploy",),),
         deploys=True,
     ),
     replace(
@@ -246,6 +247,7 @@ _ALL = (
         defaults={INFERENCE_CHECKPOINT: "", INFERENCE_ENGINE: "???"},
         inputs=(_INPUT_FOLDER, _model(INFERENCE_ENGINE)),
         takes=("engine",),
+        extras=(("deploy",),),
         deploys=True,
     ),
     Action(

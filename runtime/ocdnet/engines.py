@@ -90,5 +90,5 @@ def has_cuda_provider() -> bool:
 def _has(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package above it
+    except (ModuleNotFoundError, ValueError):  # of the package above it; a module without a spec
         return False
