@@ -19,7 +19,8 @@ def test_its_keys_are_keys_of_its_sections(entry):
     named = {*entry.required, *entry.defaults, *(item.key for item in entry.inputs)}
     named |= {output.key for output in entry.outputs} | set(entry.fills)
     named |= {output.beside for output in entry.outputs if output.beside}
-    named |= {item.when.key for item in entry.inputs if item.when}
+    for condition in (item.when for item in entry.inputs if item.when):
+        named |= {one.key for one in getattr(condition, "conditions", (condition,))}
     named |= {variant.when.key for variant in entry.variants}
     for sentence in (entry.does, *entry.files):
         named |= set(re.findall(r"\{([\w.]+)\}", sentence))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ocdnet.catalogue_entry import Action, Input, Output, Source, Value, Variant
+from ocdnet.catalogue_entry import Action, Either, Input, Output, Source, Value, Variant
 from ocdnet.spec_keys import (
     CALIBRATION_DATA,
     ENGINE_CACHE,
     ENGINE_FILE,
     ENGINE_IMAGES,
     ENGINE_ONNX,
+    ENGINE_PRECISION,
     EVALUATE_CHECKPOINT,
     EVALUATE_ENGINE,
     EXPORT_CHECKPOINT,
@@ -26,9 +27,12 @@ from ocdnet.spec_keys import (
     PRETRAINED,
     PRUNE_CHECKPOINT,
     PRUNED_GRAPH,
+    QUANTIZE_BACKEND,
+    QUANTIZE_MODE,
     QUANTIZE_MODEL,
     RESUME,
     TRAIN_DATA,
+    TRAIN_PRECISION,
     VALIDATE_DATA,
 )
 
@@ -76,6 +80,8 @@ _SCORES = ("results.json (hmean, precision, recall)",)
 _PREDICTIONS = ("<stem>.txt", "<stem>_result.jpg", "<stem>_pred.jpg")
 _STEPS = "dataset.validate_dataset.args.pre_processes"
 
+_BY_ONNX = Value(QUANTIZE_BACKEND, "modelopt.onnx")
+
 _TRAIN = Action(
     name="train",
     summary="Train a detector, or resume training.",
@@ -98,6 +104,7 @@ _TRAIN = Action(
     makes="checkpoint",
     followed_by=("evaluate", "inference", "export", "prune", "quantize"),
     automl="default",
+    precision=TRAIN_PRECISION,
     less_memory="dataset.train_dataset.loader.batch_size, or the size of EastRandomCropData in "
     "dataset.train_dataset.args.pre_processes",
     extras=(("train",),),
@@ -179,13 +186,14 @@ _ALL = (
         run="ocdnet.actions.quantize:run",
         defaults={QUANTIZE_MODEL: "???"},
         inputs=(
-            _TRAIN_DATA,
+            replace(_TRAIN_DATA, tao=True),
             _EVAL_DATA,
             Input(
                 key=CALIBRATION_DATA,
                 kind="folder",
                 sources=(TRAIN_DATASETS, CALIBRATION_DATASET),
                 images=True,
+                when=Either((_BY_ONNX, Value(QUANTIZE_MODE, "static_ptq"))),
             ),
             _model(QUANTIZE_MODEL),
         ),
@@ -195,7 +203,7 @@ _ALL = (
         followed_by=("evaluate", "inference", "export"),
         variants=(
             Variant(
-                Value("quantize.backend", "modelopt.onnx"),
+                _BY_ONNX,
                 takes=("onnx",),
                 files=("a Q/DQ ONNX file",),
             ),
@@ -226,6 +234,7 @@ _ALL = (
         defaults={EVALUATE_CHECKPOINT: "", EVALUATE_ENGINE: "???"},
         inputs=(_EVAL_DATA, _model(EVALUATE_ENGINE)),
         takes=("engine",),
+        extras=(("deploy",),),
         deploys=True,
     ),
     replace(
@@ -238,6 +247,7 @@ _ALL = (
         defaults={INFERENCE_CHECKPOINT: "", INFERENCE_ENGINE: "???"},
         inputs=(_INPUT_FOLDER, _model(INFERENCE_ENGINE)),
         takes=("engine",),
+        extras=(("deploy",),),
         deploys=True,
     ),
     Action(
@@ -255,7 +265,7 @@ _ALL = (
                 sources=(CALIBRATION_DATASET,),
                 images=True,
                 many=True,
-                when=Value("gen_trt_engine.tensorrt.data_type", "INT8"),
+                when=Value(ENGINE_PRECISION, "INT8"),
             ),
         ),
         outputs=(
@@ -267,6 +277,7 @@ _ALL = (
         makes="engine",
         followed_by=("deploy_evaluate", "deploy_inference"),
         size="own",
+        precision=ENGINE_PRECISION,
         less_memory="gen_trt_engine.tensorrt.max_batch_size, workspace_size, or "
         "calibration.cal_batch_size",
         extras=(("deploy",),),

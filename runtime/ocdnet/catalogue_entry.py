@@ -43,6 +43,27 @@ class Value:
         """Whether it does in a spec."""
         return bool(keys.get(tree, self.key) == self.value)
 
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.key}={self.value}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Either:
+    """The condition that at least one of several holds."""
+
+    conditions: tuple[Value, ...]
+
+    def holds(self, tree: Mapping[str, Any]) -> bool:
+        """Whether one does in a spec."""
+        return any(condition.holds(tree) for condition in self.conditions)
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return " or ".join(condition.words for condition in self.conditions)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Input:
@@ -57,6 +78,7 @@ class Input:
         many: whether it is a list of paths.
         when: only under this condition is it read.
         optional: whether the action goes without it; else the plan asks for it.
+        tao: whether TAO's image alone is given it: ours does not read it.
     """
 
     key: str
@@ -65,8 +87,9 @@ class Input:
     sources: tuple[Source, ...] = ()
     images: bool = False
     many: bool = False
-    when: Value | None = None
+    when: Value | Either | None = None
     optional: bool = False
+    tao: bool = False
 
     @property
     def source(self) -> Source:
@@ -134,6 +157,7 @@ class Action:
         automl: whether a search over its parameters is the default, on request, or never.
         size: where the size of its images stands: in keys of its own section, in the validation
             data's steps, or nowhere.
+        precision: key of the number format that it computes in or makes, where it has a choice.
         less_memory: what to lower where memory runs out.
         extras: packages that it needs: any one of several sets of the project's extras.
         trains: whether it trains: several GPUs and machines, epochs, checkpoints.
@@ -161,6 +185,7 @@ class Action:
     variants: tuple[Variant, ...] = ()
     automl: Literal["default", "on request", "never"] = "never"
     size: Literal["own", "data", ""] = ""
+    precision: str = ""
     less_memory: str = "the batch size or the image size"
     extras: tuple[tuple[str, ...], ...] = ()
     trains: bool = False
@@ -201,6 +226,11 @@ class Action:
     def data(self) -> tuple[Input, ...]:
         """Its inputs that are data."""
         return tuple(entry for entry in self.inputs if entry.sources)
+
+    def uses(self, key: str) -> bool:
+        """Whether a key is of no dataset, or of one that the action reads."""
+        datasets = {item.key.rpartition(".")[0] for item in self.data if not item.tao}
+        return not key.startswith("dataset.") or any(key.startswith(f"{d}.") for d in datasets)
 
     @property
     def one_size(self) -> bool:

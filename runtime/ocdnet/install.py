@@ -81,10 +81,10 @@ def command(extra: str | None = "train") -> str:
     A skill's copy has an environment of its own (`venv_dir`), made where it is not there yet.
 
     Args:
-        extra: of the package; one of `train`, `export` and `automl` stands for all three. None:
-            the skill's own copy alone, in place of one of another version.
+        extra: of the package, or several with commas; one of `train`, `export` and `automl` stands
+            for all three. None: the skill's own copy alone, in place of one of another version.
     """
-    extras = ",".join(_TOGETHER) if extra in _TOGETHER else extra
+    extras = ",".join(_together(extra.split(","))) if extra else None
     wanted = f"[{extras}]" if extras else ""
     root = skill_root()
     if root is None or PROGRAM not in os.environ:
@@ -99,6 +99,11 @@ def command(extra: str | None = "train") -> str:
     # An environment that uv made has no pip.
     make = f"{python} -m ensurepip" if has_venv() else f"{_python()} -m venv {folder}"
     return f"{make} && {python} -m pip install {package}"
+
+
+def _together(extras: list[str]) -> list[str]:
+    others = [extra for extra in extras if extra not in _TOGETHER]
+    return [*(_TOGETHER if len(others) < len(extras) else ()), *others]
 
 
 def program(script: str) -> str:

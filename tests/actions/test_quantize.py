@@ -67,6 +67,7 @@ def test_weights_of_torchao(quantized, detector):
     left, right = (TorchPredictor(p, ModelConfig(), CPU)(images()) for p in (detector, path))
     assert 0 < np.abs(left - right).max() < 0.1
     assert "not time" in quantized["note"]
+    assert "ocdnet gen_trt_engine" in quantized["note"]
     written = json.loads(Path(quantized["results"]).read_text())
     assert written == quantized
 

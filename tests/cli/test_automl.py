@@ -78,6 +78,14 @@ def test_help_needs_no_optuna_and_shows_examples():
             "wrong-metric",
             "Add --metric hmean, or leave out --search train.loss.alpha.",
         ),
+        # The log's name of train_loss.
+        (
+            [],
+            ["--metric", "train_loss_epoch", "--search", "train.loss.alpha"],
+            3,
+            "wrong-metric",
+            None,
+        ),
         (
             ["dataset.validate_dataset.data_path=[]"],
             ["--metric", "hmean"],

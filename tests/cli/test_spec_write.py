@@ -34,6 +34,44 @@ class TestList:
         assert "train.seed" not in listed
         assert listed == names("train", "--popular")
 
+    @pytest.mark.parametrize(
+        ("action", "wanted"),
+        [
+            ("gen_trt_engine", {"gen_trt_engine.tensorrt.data_type", "gen_trt_engine.backend"}),
+            (
+                "inference",
+                {
+                    "inference.checkpoint",
+                    "inference.input_folder",
+                    "inference.polygon",
+                    "inference.post_processing.args.thresh",
+                    "inference.post_processing.args.box_thresh",
+                },
+            ),
+            (
+                "evaluate",
+                {
+                    "evaluate.checkpoint",
+                    "dataset.validate_dataset.data_path",
+                    "evaluate.metric.args.is_output_polygon",
+                    "evaluate.post_processing.args.thresh",
+                    "evaluate.post_processing.args.box_thresh",
+                },
+            ),
+            ("quantize", {"quantize.backend", "quantize.mode"}),
+            ("prune", {"prune.ch_sparsity"}),
+        ],
+    )
+    def test_each_action_lists_what_its_user_wants(self, action, wanted):
+        assert wanted <= set(names(action))
+
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_data_that_an_action_does_not_read_is_not_listed(self, action):
+        read = {item.key.rpartition(".")[0] for item in ACTIONS[action].data if not item.tao}
+        listed = {key.rpartition(".")[0] for key in names(action)}
+        listed = {key.removesuffix(".loader") for key in listed if key.startswith("dataset.")}
+        assert listed == {key for key in read if key.startswith("dataset.")}
+
     @pytest.mark.parametrize("action", ACTIONS)
     def test_all_keys_are_those_of_the_action(self, action):
         sections = {"results_dir", "encryption_key", "model_name", *ACTIONS[action].sections}

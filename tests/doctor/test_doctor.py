@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ocdnet import install
+from ocdnet import engines, hardware, install
 from ocdnet.cli.doctor import doctor
 from ocdnet.doctor import check, machine, packages
 
@@ -196,3 +196,54 @@ def test_an_environment_of_another_version(tools, launched):
 def test_too_little_room(monkeypatch):
     monkeypatch.setattr(machine, "_free", lambda _: 0.5)
     assert report()[0]["disk"]["ok"] is False
+
+
+def ready():
+    return json.loads(CliRunner().invoke(doctor, catch_exceptions=False).stdout)["actions"]
+
+
+def test_each_action_of_the_catalogue_is_told_of():
+    from ocdnet.catalogue import PLANNED, RUNS
+
+    told = ready()
+    assert set(told) == {*PLANNED, *RUNS}
+    assert all(one["runs"] == (not one["missing"]) for one in told.values())
+
+
+def test_an_action_that_cannot_run_says_what_is_missing(tools, monkeypatch):
+    here = packages.version_of
+    gone = {"torch-pruning", "torch", "onnxruntime"}
+    monkeypatch.setattr(packages, "version_of", lambda name: None if name in gone else here(name))
+    told = ready()
+    assert told["prune"]["missing"] == ["torch", "torch-pruning"]
+    assert "[train,export,automl,prune]" in told["prune"]["mend"]
+    assert told["gen_trt_engine"]["missing"] == ["onnxruntime"]
+    assert told["deploy_inference"]["missing"] == ["onnxruntime"]
+    # A checkpoint or an ONNX file: either will do.
+    assert told["evaluate"]["missing"] in (["torch"], ["onnxruntime"])
+    assert told["default_specs"] == {"runs": True, "missing": [], "mend": None}
+    stderr = CliRunner().invoke(doctor).stderr
+    assert "prune cannot run here: missing torch, torch-pruning\n" in stderr
+
+
+def test_either_set_of_packages_will_do(tools, monkeypatch):
+    here = packages.version_of
+    monkeypatch.setattr(
+        packages, "version_of", lambda name: None if name == "torch" else here(name)
+    )
+    told = ready()
+    assert told["evaluate"]["runs"]
+    assert not told["train"]["runs"]
+
+
+def test_every_engine_is_listed(tools, monkeypatch):
+    monkeypatch.setattr(engines, "_has", {"onnxruntime"}.__contains__)
+    monkeypatch.setattr(engines, "has_cuda_provider", lambda: True)
+    checks, _ = report()
+    assert (checks["tensorrt"]["ok"], checks["openvino"]["ok"]) == (None, None)
+    assert "openvino" in checks["openvino"]["mend"]
+    assert (checks["onnxruntime"]["ok"], checks["onnxruntime-cuda"]["ok"]) == (True, True)
+    monkeypatch.setattr(engines, "_has", lambda _: True)
+    monkeypatch.setattr(hardware, "gpus", lambda: 1)
+    checks, _ = report()
+    assert [checks[kind]["ok"] for kind in engines.RUNTIMES] == [True, True, True]

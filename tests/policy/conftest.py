@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ocdnet import machine
+from ocdnet import hardware
 from ocdnet.policy import starting
 
 
 @pytest.fixture(autouse=True)
 def plenty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU here; and two images are many."""
-    monkeypatch.setattr(machine, "gpus", lambda: 1)
+    monkeypatch.setattr(hardware, "gpus", lambda: 1)
     monkeypatch.setattr(starting, "FEW", 0)
     monkeypatch.setattr(starting, "_FEWEST_STEPS", 0)

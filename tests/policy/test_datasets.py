@@ -132,18 +132,43 @@ class TestInference:
         assert asked_for(plan(action)[1]) == ["--inference-dataset"]
 
 
-def test_quantize_calibrates_on_the_training_images(data):
+CALIBRATED = [
+    {"quantize.backend": "modelopt.onnx"},
+    {"quantize.backend": "modelopt.onnx", "quantize.mode": "weight_only_ptq"},
+    {"quantize.backend": "modelopt.pytorch", "quantize.mode": "static_ptq"},
+]
+
+
+@pytest.mark.parametrize("spec", CALIBRATED)
+def test_quantize_calibrates_on_the_training_images(data, spec):
     named = {"train_datasets": (data["train"],), "eval_datasets": (data["test"],)}
-    found, _ = plan("quantize", named)
-    assert found.overrides == {
-        TRAIN: [data["train"]],
-        EVAL: [data["test"]],
-        QUANT: str(Path(data["train"]) / "img"),
-    }
+    found, notes = plan("quantize", named, spec)
+    assert found.overrides == {EVAL: [data["test"]], QUANT: str(Path(data["train"]) / "img")}
     assert found.images[QUANT] == 5
-    found, _ = plan("quantize", {**named, "calibration_datasets": (data["photos"],)})
+    assert not notes.warnings
+    found, _ = plan("quantize", {**named, "calibration_datasets": (data["photos"],)}, spec)
     assert found.overrides[QUANT] == data["photos"]
-    assert asked_for(plan("quantize")[1]) == ["--train-dataset", "--eval-dataset"]
+    assert asked_for(plan("quantize", spec=spec)[1]) == ["--eval-dataset", "--calibration-dataset"]
+
+
+@pytest.mark.parametrize("backend", ["torchao", "modelopt.pytorch"])
+def test_quantize_of_weights_alone_asks_for_no_calibration(data, backend):
+    spec = {"quantize.backend": backend, "quantize.mode": "weight_only_ptq"}
+    assert asked_for(plan("quantize", spec=spec)[1]) == ["--eval-dataset"]
+    for flag, field in (
+        ("--train-dataset", "train_datasets"),
+        ("--calibration-dataset", "calibration_datasets"),
+    ):
+        found, notes = plan("quantize", {field: (data["train"],)}, spec)
+        assert not found.overrides
+        assert f"{flag} is not used: quantize without quantize.backend" in notes.warnings[0].text
+
+
+def test_nvidias_quantize_is_given_what_its_skill_asks_for(data):
+    named = {"train_datasets": (data["train"],), "platform": "tao-docker"}
+    assert plan("quantize", named)[0].overrides == {TRAIN: [data["train"]]}
+    asked = asked_for(plan("quantize", {"platform": "tao-docker"})[1])
+    assert asked == ["--train-dataset", "--eval-dataset"]
 
 
 def test_an_engine_is_calibrated_for_int8_alone(data):
@@ -171,9 +196,10 @@ def test_every_row_of_the_table_is_filled(data):
         "eval_datasets": (data["test"],),
         "inference_dataset": data["photos"],
         "calibration_datasets": (data["photos"],),
+        "platform": "tao-docker",
     }
     for action, entries in SOURCES.items():
-        found, notes = plan(action, everything, int8=True)
+        found, notes = plan(action, everything, CALIBRATED[0], int8=True)
         assert list(found.overrides) == list(entries)
         assert not notes.missing
         for key, entry in entries.items():
@@ -348,7 +374,7 @@ class TestArchives:
         for path in names:
             packed(Path(data["train"]), str(path))
         named = {"train_datasets": (str(names[0]),), "eval_datasets": (str(names[1]),)}
-        found, _ = plan("quantize", named)
+        found, _ = plan("quantize", {**named, "platform": "tao-docker"}, CALIBRATED[0])
         assert found.overrides == {
             TRAIN: [str(folder / "data")],
             EVAL: [str(folder / "data-extracted")],

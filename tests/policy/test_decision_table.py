@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ocdnet.catalogue import PLANNED
 from ocdnet.errors import UsageError
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.request import Request, from_json, policy_value
@@ -101,6 +102,31 @@ def test_without_schema_or_template_it_is_direct_and_says_so(skill, train, given
     assert plan["spec_overrides"]["dataset.train_dataset.data_path"] == [train]
 
 
+@pytest.mark.parametrize("action", ["train", "resume", "retrain", "evaluate", "gen_trt_engine"])
+@pytest.mark.parametrize("text", [None, "a: [1"])
+@pytest.mark.parametrize("platform", ["local", "docker"])
+def test_a_template_that_is_missing_is_in_no_command(
+    skill, train, tmp_path, action, text, platform
+):
+    template = f"references/spec_template_{PLANNED[action].spec}.yaml"
+    (skill.root / template).unlink() if text is None else damage(skill, template, text)
+    answers = {
+        "resume": ("train.resume_training_checkpoint_path=/m/a.pth", "train.num_epochs=99"),
+        "retrain": ("model.pruned_graph_path=/m/a.pth",),
+        "evaluate": ("evaluate.checkpoint=/m/a.pth",),
+        "gen_trt_engine": ("gen_trt_engine.onnx_file=/m/a.onnx", "gen_trt_engine.trt_engine=/m/a"),
+    }
+    given = {"action": action, "platform": platform, "eval_datasets": (train,)}
+    given |= {"overrides": answers.get(action, ()), "automl_policy": "off"}
+    plan = planned(skill, train, **given)
+    assert plan["commands"] == []
+    if platform == "local":
+        assert [question["about"] for question in plan["missing"]] == ["--write"]
+    written = planned(skill, train, write=str(tmp_path / "run"), **given)
+    assert written["commands"]
+    assert not any("spec_template" in command for command in written["commands"])
+
+
 @pytest.mark.parametrize("given", [None, "on"])
 def test_a_model_that_is_not_enabled_is_direct_and_says_so(skill, train, given):
     disable(skill)
@@ -186,6 +212,50 @@ def test_all_others_are_direct(skill, action, given):
     plan = build(Request(action=action, automl_policy=given), skill, "ocdnet")
     assert plan["route"] == {"kind": "direct"}
     assert any("no effect" in warning for warning in plan["warnings"]) == (given == "on")
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """A machine without any agent's folder: home, and the folder to work in."""
+    for name in ("home", "work"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "work")
+    for variable in ("TAO_SKILL_BANK_PATH", "CLAUDE_CONFIG_DIR", "CODEX_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+def lay(folder):
+    (folder / "tao-run-automl").mkdir(parents=True)
+    (folder / "tao-run-automl" / "SKILL.md").touch()
+    return str(folder / "tao-run-automl")
+
+
+@pytest.mark.parametrize("group", ["applications", ".", "models"])
+def test_nvidias_bank_counts_as_installed(skill, train, nowhere, monkeypatch, group):
+    monkeypatch.setenv("TAO_SKILL_BANK_PATH", str(nowhere / "bank"))
+    assert planned(skill, train)["route"]["runner"] == "ocdnet automl"
+    found = lay(nowhere / "bank/skills" / group)
+    route = planned(skill, train)["route"]
+    assert (route["runner"], route["skill_found_at"]) == ("skill", found)
+    assert "install" not in route
+
+
+@pytest.mark.parametrize("home", ["home", "work"])
+@pytest.mark.parametrize(
+    "agent",
+    [".claude", ".agents", ".codex", ".cursor", ".gemini", ".config/goose", ".codeium/windsurf"],
+)
+def test_an_agents_folder_counts_as_installed(skill, train, nowhere, home, agent):
+    found = lay(nowhere / home / agent / "skills")
+    route = planned(skill, train)["route"]
+    assert (route["runner"], Path(route["skill_found_at"])) == ("skill", Path(found))
+
+
+def test_a_folder_without_its_skill_md_does_not(skill, train, nowhere):
+    (nowhere / "home/.claude/skills/tao-run-automl").mkdir(parents=True)
+    assert planned(skill, train)["route"]["runner"] == "ocdnet automl"
 
 
 def test_overrides_survive_the_routing(skill, train, tmp_path):

@@ -6,7 +6,7 @@ import bpe_openai
 import pytest
 
 import support
-from ocdnet import machine
+from ocdnet import hardware
 from ocdnet.cli.shared import laid_out
 from ocdnet.policy import starting
 from ocdnet.policy.artifacts import Skill, skill_dir
@@ -22,8 +22,8 @@ MOST = 600
 def places(tmp_path, monkeypatch):
     """A user's folder: 60 photos, a finished training, its export; a machine without a GPU."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(machine, "gpus", lambda: 0)
-    monkeypatch.setattr(machine, "has_bf16", lambda: True)
+    monkeypatch.setattr(hardware, "gpus", lambda: 0)
+    monkeypatch.setattr(hardware, "has_bf16", lambda: True)
     monkeypatch.setattr(starting, "FEW", 2000)
     support.write_blocks(tmp_path / "photos/train", 60, seed=0)
     support.write_blocks(tmp_path / "photos/test", 20, seed=1)

@@ -194,7 +194,8 @@ class TestFromAParent:
         assert path == str(run / "train/model_epoch_002_step_00300.pth")
 
     def test_the_runs_training_images_calibrate(self, run, split):
-        document = plan(action="quantize", parent=str(run))
+        sets = ("quantize.backend=modelopt.pytorch", "quantize.mode=static_ptq")
+        document = plan(action="quantize", parent=str(run), overrides=sets)
         key = "dataset.quant_calibration_dataset.images_dir"
         assert document["spec_overrides"][key] == f"{split}/img"
         assert document["missing"] == []
@@ -371,6 +372,11 @@ class TestAutoML:
         direct = plan(action="train", trials=25, automl_policy="off", **given)
         assert any("which this is not" in warning for warning in direct["warnings"])
 
+    def test_the_log_s_name_of_the_loss_is_the_loss(self, split):
+        by_log = plan(action="train", train_datasets=(split,), metric="train_loss_epoch")
+        assert by_log == plan(action="train", train_datasets=(split,), metric="train_loss")
+        assert by_log["route"]["metric"] == "train_loss"
+
     @pytest.mark.parametrize(("key", "value"), [("trials", 0), ("metric", "f1")])
     def test_a_budget_or_metric_that_is_none(self, key, value):
         with pytest.raises(UsageError) as raised:
@@ -496,6 +502,48 @@ class TestPlatforms:
                 platform="tao-docker",
                 overrides=("train.precision=bf16",),
             )
+
+    @pytest.mark.parametrize(
+        ("action", "overrides", "told"),
+        [
+            ("quantize", ("quantize.model_path=/m/model_best.pth",), "model_epoch_<EEE>"),
+            (
+                "resume",
+                ("train.resume_training_checkpoint_path=/m/model_best.pth", "train.num_epochs=9"),
+                "model_epoch_<EEE>",
+            ),
+            ("evaluate", ("evaluate.checkpoint=/m/quantized_model_torchao.pth",), "no checkpoint"),
+            (
+                "quantize",
+                ("quantize.backend=modelopt.onnx", "quantize.model_path=/m/a.onnx"),
+                "modelopt.onnx.quantization",
+            ),
+            (
+                "quantize",
+                (
+                    "quantize.model_path=/m/model_epoch_001_step_00046.pth",
+                    "quantize.layers=[{module_name: Conv2d, weights: {dtype: fp8_e4m3fn}}]",
+                ),
+                "fp8",
+            ),
+            ("gen_trt_engine", ("gen_trt_engine.backend=openvino",), "left out"),
+        ],
+    )
+    def test_what_nvidias_image_does_otherwise_is_told(self, split, run, action, overrides, told):
+        touch(run / "export", "detector.onnx")
+        data = (split,) if action != "evaluate" else ()
+        given = {"action": action, "overrides": overrides, "eval_datasets": (split,)}
+        given |= {"train_datasets": data, "calibration_datasets": (f"{split}/img",)}
+        if action == "gen_trt_engine":
+            given |= {"parent": str(run), "calibration_datasets": ()}
+        there = plan(**given, platform="tao-docker")
+        assert any(told in warning for warning in there["warnings"]), there["warnings"]
+        here = plan(**given)
+        assert not any(told in warning for warning in here["warnings"])
+
+    def test_nvidias_image_reads_the_best_model_where_weights_do(self, run):
+        there = plan(action="export", parent=str(run), platform="tao-docker")
+        assert not any("model_best" in warning for warning in there["warnings"])
 
     def test_default_specs(self):
         document = plan(action="default_specs", results_dir="a b")

@@ -43,6 +43,8 @@ def test_every_key_of_the_json_reaches_its_field():
         "claim": "data:/data",
         "write": "out",
         "full": True,
+        "metric": "train_loss_epoch",
+        "precision": "BF16",
     }
     assert from_json(json.dumps(told)) == Request(
         action="train",
@@ -62,6 +64,8 @@ def test_every_key_of_the_json_reaches_its_field():
         claims=("data:/data",),
         write="out",
         full=True,
+        metric="train_loss",
+        precision="bf16",
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import support
-from ocdnet import machine
+from ocdnet import hardware
 from ocdnet.config.model import ModelConfig
 from ocdnet.devices import gpu_indices
 from ocdnet.errors import EnvironmentFault
@@ -46,7 +46,7 @@ def few(monkeypatch):
 
 @pytest.fixture
 def no_gpu(monkeypatch):
-    monkeypatch.setattr(machine, "gpus", lambda: 0)
+    monkeypatch.setattr(hardware, "gpus", lambda: 0)
 
 
 def plan(action="train", **given):
@@ -67,7 +67,7 @@ class TestThisMachine:
     def test_a_cpu_gets_a_batch_and_a_precision_that_it_can_do(
         self, words, monkeypatch, able, precision
     ):
-        monkeypatch.setattr(machine, "has_bf16", lambda: able)
+        monkeypatch.setattr(hardware, "has_bf16", lambda: able)
         document = direct(words)
         assert document["spec_overrides"][BATCH] == 4
         assert document["spec_overrides"].get(PRECISION) == precision  # fp32 is the template's
@@ -133,19 +133,19 @@ class TestGpus:
     def _fresh(self, monkeypatch):
         monkeypatch.undo()  # the conftest's machine
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        machine._present.cache_clear()
+        hardware._present.cache_clear()
         yield
-        machine._present.cache_clear()
+        hardware._present.cache_clear()
 
     def test_the_driver_is_asked(self, monkeypatch, tmp_path):
         (tmp_path / "0000:01:00.0").mkdir()
         (tmp_path / "0000:02:00.0").mkdir()
-        monkeypatch.setattr(machine, "_PROC", tmp_path)
-        assert machine.gpus() == 2
+        monkeypatch.setattr(hardware, "_PROC", tmp_path)
+        assert hardware.gpus() == 2
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-        assert machine.gpus() == 1
+        assert hardware.gpus() == 1
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-        assert machine.gpus() == 0
+        assert hardware.gpus() == 0
 
     @pytest.mark.parametrize(
         ("script", "number"),
@@ -155,18 +155,18 @@ class TestGpus:
         program = tmp_path / "nvidia-smi"
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
-        monkeypatch.setattr(machine, "_PROC", tmp_path / "none")
+        monkeypatch.setattr(hardware, "_PROC", tmp_path / "none")
         monkeypatch.setattr(shutil, "which", lambda _: str(program))
-        assert machine.gpus() == number
+        assert hardware.gpus() == number
 
     def test_a_machine_that_does_not_answer_has_none(self, monkeypatch, tmp_path):
         def hang(*_, **__):
             raise subprocess.TimeoutExpired("nvidia-smi", 5)
 
-        monkeypatch.setattr(machine, "_PROC", tmp_path / "none")
+        monkeypatch.setattr(hardware, "_PROC", tmp_path / "none")
         monkeypatch.setattr(shutil, "which", lambda _: "/bin/false")
         monkeypatch.setattr(subprocess, "run", hang)
-        assert machine.gpus() == 0
+        assert hardware.gpus() == 0
 
 
 @pytest.mark.usefixtures("few")
@@ -229,7 +229,7 @@ class TestTime:
         long = plan(**given, overrides=("train.num_epochs=20000",))
         (warning,) = [w for w in long["warnings"] if "--automl-policy off" in w]
         assert "10 trainings" in warning
-        monkeypatch.setattr(machine, "gpus", lambda: 1)  # of a GPU nothing is known
+        monkeypatch.setattr(hardware, "gpus", lambda: 1)  # of a GPU nothing is known
         there = plan(**given, overrides=("train.num_epochs=20000",))
         assert not any("--automl-policy off" in w for w in there["warnings"])
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ocdnet.actions.engine_source import Source
 from ocdnet.backends import cuda_memory, onnx, openvino, tensorrt
-from ocdnet.backends.sidecar import Kind
 from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
+from ocdnet.engines import RUNTIMES, Kind, chosen
 from ocdnet.errors import EnvironmentFault
 from ocdnet.version import VERSION
 
@@ -49,21 +49,21 @@ def choose(config: GenTrtEngineConfig, operators: Collection[str]) -> Choice:
         EnvironmentFault: the runtime or the GPU that is asked for is missing, or the runtime is too
             old for the graph.
     """
-    if config.backend == "openvino":
+    kind = chosen(config.backend, tensorrt=True)
+    if kind == "openvino":
         openvino.import_openvino()
-        return Choice("openvino", "gen_trt_engine.backend asks for it.")
-    if config.backend == "onnxruntime":
-        return Choice("onnxruntime", "gen_trt_engine.backend asks for it.")
+    if kind is not None and kind != "tensorrt":
+        return Choice(kind, "gen_trt_engine.backend asks for it.")
     try:
         tensorrt.import_tensorrt(operators)
         cuda_memory.select(config.gpu_id)
     except EnvironmentFault as fault:
-        # A GPU that is named must be used, as in every action; gpu_id 0 is the default.
-        if config.backend == "tensorrt" or config.gpu_id:
+        kind = chosen(config.backend, tensorrt=False, gpu_id=config.gpu_id)
+        if kind is None:
             raise
         why = f"TensorRT does not work here: {fault.message}."
-        LOG.warning("%s An ONNX Runtime engine is built instead.", why)
-        return Choice("onnxruntime", why)
+        LOG.warning("%s An engine for %s is built instead.", why, RUNTIMES[kind].title)
+        return Choice(kind, why)
     asked = config.backend == "tensorrt"
     return Choice(
         "tensorrt",

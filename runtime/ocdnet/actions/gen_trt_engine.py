@@ -15,10 +15,11 @@ from ocdnet.actions.engine_source import Source, kept_layers, read_source
 from ocdnet.actions.session import session
 from ocdnet.backends.base import Batch, Predictor
 from ocdnet.backends.open import engine_predictor
-from ocdnet.backends.sidecar import Engine, Kind, beside, sha256, write_engine
+from ocdnet.backends.sidecar import Engine, beside, sha256, write_engine
 from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
 from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import read_image
+from ocdnet.engines import Kind
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing
 from ocdnet.runs.printed import BatchRange, EngineResult, Tensor

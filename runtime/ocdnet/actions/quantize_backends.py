@@ -28,6 +28,12 @@ _NEEDS = "Quantization needs"
 _CHECKPOINTS = (".pth", ".tlt", ".ckpt")
 _SIZE = (1280, 736)
 """Input (width, height) of an ONNX file that takes any size."""
+FASTEST = (
+    "The fastest on a CPU is an INT8 engine of the exported float ONNX, for OpenVINO or ONNX "
+    "Runtime: `ocdnet gen_trt_engine` with gen_trt_engine.tensorrt.data_type=INT8; on an NVIDIA "
+    "GPU the same command builds it for TensorRT."
+)
+"""Ends the note of every backend, and stands in references/compress.md."""
 _CALIBRATION_IMAGES = 64
 """Largest number of images to calibrate on: more take time and hardly change the ranges."""
 
@@ -83,7 +89,7 @@ def _torchao(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Qu
         (source, folder / "quantized_model_torchao.pth"),
         weights,
         "int8 weights save memory and disk, not time: each layer converts them to floats as it "
-        "computes. For speed: export, then quantize.backend=modelopt.onnx.",
+        f"computes. {FASTEST}",
     )
 
 
@@ -111,9 +117,9 @@ def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Pa
         (source, folder / "quantized_model_modelopt.pth"),
         weights,
         "int8 weights, and inputs rounded to int8: as accurate as an integer engine, but not as "
-        "fast. For speed: export, then quantize.backend=modelopt.onnx."
+        f"fast. {FASTEST}"
         if static
-        else "int8 weights save memory and disk, not time.",
+        else f"int8 weights save memory and disk, not time. {FASTEST}",
     )
 
 
@@ -200,8 +206,7 @@ def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path)
         left=report.left,
         megabytes=(source.stat().st_size / 1e6, target.stat().st_size / 1e6),
         mode="static_ptq",
-        note=f"Q/DQ by {by}. The fastest on a CPU is an engine of the float ONNX: "
-        "gen_trt_engine.tensorrt.data_type=INT8.",
+        note=f"Q/DQ by {by}. {FASTEST}",
     )
 
 

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from ocdnet.backends.base import BatchSizes
 from ocdnet.config.base import STRICT
 from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
+from ocdnet.engines import Kind
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import write_text
 
@@ -23,7 +24,6 @@ PAGE = "references/foreign-models.md"
 T = TypeVar("T")
 Channels = Annotated[tuple[FiniteFloat, ...], Field(min_length=3, max_length=3)]
 """A number for each of an image's three channels."""
-Kind = Literal["tensorrt", "onnxruntime", "openvino"]
 
 
 @dataclass(config=STRICT, kw_only=True, frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ocdnet.cli.shared import spec_file_option
-from ocdnet.runs.names import DEFAULT_METRIC, METRICS, PRUNERS, SAMPLERS
+from ocdnet.runs.names import DEFAULT_METRIC, METRIC_NAMES, PRUNERS, SAMPLERS
 from ocdnet.runs.typed import to_json
 
 _EPILOG = """\b
@@ -47,7 +47,8 @@ Exit codes: as of train. 0: the budget is spent, or trials run elsewhere still (
 )
 @click.option(
     "--metric",
-    type=click.Choice(METRICS),
+    type=click.Choice(list(METRIC_NAMES)),
+    callback=lambda _context, _option, name: METRIC_NAMES[name],
     default=DEFAULT_METRIC,
     show_default=True,
     help="train_loss is minimized, hmean maximized.",

@@ -38,13 +38,12 @@ def list_keys(action: str, which: str, grep: str | None) -> None:
     from ocdnet.config import explain
 
     entry = ACTIONS[action]
-    shown = explain.keys_of(entry)
+    whole = grep or which == "all"
+    shown = explain.keys_of(entry) if whole else explain.popular_keys_of(entry)
     if grep:
         shown = {
             k: n for k, n in shown.items() if grep.lower() in f"{k} {n['description']}".lower()
         }
-    elif which == "popular":
-        shown = {k: n for k, n in shown.items() if n.get("popular") or k in entry.required}
     write = explain.short_line if which == "all" and not grep else explain.line
     lines = [write(key, node, entry) for key, node in shown.items()]
     _print({"action": action, "keys": lines})

@@ -150,7 +150,7 @@ class ValidateData:
 class CalibrationData:
     """Images that quantization measures activations on."""
 
-    images_dir: str = ""
+    images_dir: Annotated[str, popular] = ""
     """Folder of images."""
 
 

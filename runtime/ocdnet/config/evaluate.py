@@ -16,7 +16,7 @@ from ocdnet.tree.nodes import MISSING
 class EvaluateConfig:
     """Evaluation."""
 
-    checkpoint: str = MISSING
+    checkpoint: Annotated[str, popular] = MISSING
     """Model to evaluate (.pth or .onnx)."""
 
     trt_engine: str = ""

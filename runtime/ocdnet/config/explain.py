@@ -26,6 +26,15 @@ def keys_of(action: Action) -> dict[str, nodes.Node]:
     return dict(sorted(known.items(), key=lambda pair: pair[0] not in action.required))
 
 
+def popular_keys_of(action: Action) -> dict[str, nodes.Node]:
+    """Those that are required, and those often changed of what the action uses."""
+    return {
+        key: node
+        for key, node in keys_of(action).items()
+        if key in action.required or (node.get("popular") and action.uses(key))
+    }
+
+
 def line(key: str, node: nodes.Node, action: Action) -> str:
     """A key in one line: name, default, and what it does; of a required one no default."""
     value = "REQUIRED" if key in action.required else json.dumps(node["default"])

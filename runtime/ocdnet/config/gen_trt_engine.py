@@ -9,19 +9,18 @@ from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, depends_on, extra, popular
 from ocdnet.config.rules import Is, Needed, Never, NoArchive
-from ocdnet.spec_keys import ENGINE_CACHE, ENGINE_IMAGES
+from ocdnet.spec_keys import ENGINE_CACHE, ENGINE_IMAGES, ENGINE_PRECISION
 from ocdnet.tree.nodes import MISSING
 from ocdnet.tree.problems import Problem, SpecFieldError
 
-_DATA_TYPE = "gen_trt_engine.tensorrt.data_type"
-_INT8_ONLY = depends_on(_DATA_TYPE)
+_INT8_ONLY = depends_on(ENGINE_PRECISION)
 
 
 @dataclass(config=STRICT, kw_only=True)
 class Calibration:
     """INT8 calibration."""
 
-    cal_image_dir: Annotated[list[str], _INT8_ONLY] = field(default_factory=list)
+    cal_image_dir: Annotated[list[str], _INT8_ONLY, popular] = field(default_factory=list)
     """Folders of calibration images (INT8 only)."""
 
     cal_cache_file: Annotated[str, _INT8_ONLY] = MISSING
@@ -38,7 +37,7 @@ class Calibration:
 class TensorRT:
     """Options of the engine."""
 
-    data_type: Literal["FP32", "FP16", "INT8"] = "FP32"
+    data_type: Annotated[Literal["FP32", "FP16", "INT8"], popular] = "FP32"
     """Number format of the engine."""
 
     workspace_size: Annotated[int, Field(ge=0)] = 1024
@@ -93,7 +92,9 @@ class GenTrtEngineConfig:
     verbose: bool = False
     """Log the builder's messages."""
 
-    backend: Annotated[Literal["auto", "tensorrt", "onnxruntime", "openvino"], extra] = "auto"
+    backend: Annotated[Literal["auto", "tensorrt", "onnxruntime", "openvino"], extra, popular] = (
+        "auto"
+    )
     """What the engine is built for; auto: TensorRT where it works here, else ONNX Runtime."""
 
     tensorrt: TensorRT = field(default_factory=TensorRT)
@@ -112,7 +113,7 @@ class GenTrtEngineConfig:
             )
 
 
-_INT8 = Is(_DATA_TYPE, "INT8")
+_INT8 = Is(ENGINE_PRECISION, "INT8")
 
 RULES = (
     Needed(ENGINE_IMAGES, "INT8", "[/path/to/img]", when=_INT8),

@@ -17,7 +17,7 @@ from ocdnet.tree.nodes import MISSING
 class InferenceConfig:
     """Inference."""
 
-    checkpoint: str = MISSING
+    checkpoint: Annotated[str, popular] = MISSING
     """Model to run (.pth or .onnx)."""
 
     trt_engine: str = ""
@@ -38,7 +38,7 @@ class InferenceConfig:
     img_mode: ImgMode = "BGR"
     """Channel order that images are read in."""
 
-    polygon: bool = False
+    polygon: Annotated[bool, popular] = False
     """Write polygons instead of quadrilaterals."""
 
     show: bool = False

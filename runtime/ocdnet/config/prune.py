@@ -1,8 +1,10 @@
 """Section `prune`: removing channels."""
 
+from typing import Annotated
+
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, Fraction, GpuId, Positive
+from ocdnet.config.base import STRICT, Fraction, GpuId, Positive, popular
 from ocdnet.tree.nodes import MISSING
 
 
@@ -16,7 +18,7 @@ class PruneConfig:
     results_dir: str = ""
     """Folder of this action's results, instead of <results_dir>/prune."""
 
-    ch_sparsity: Fraction = 0.1
+    ch_sparsity: Annotated[Fraction, popular] = 0.1
     """Fraction of channels to remove."""
 
     p: Positive = 2

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT
+from ocdnet.config.base import STRICT, popular
 from ocdnet.config.rules import Is, Needed
 from ocdnet.spec_keys import CALIBRATION_DATA
 from ocdnet.tree.problems import Problem, SpecFieldError
@@ -33,10 +33,10 @@ class QuantizeConfig:
     results_dir: str = ""
     """Folder of this action's results, instead of <results_dir>/quantize."""
 
-    backend: Literal["modelopt.pytorch", "torchao", "modelopt.onnx"] = "torchao"
+    backend: Annotated[Literal["modelopt.pytorch", "torchao", "modelopt.onnx"], popular] = "torchao"
     """Library that quantizes."""
 
-    mode: Literal["static_ptq", "weight_only_ptq"] = "weight_only_ptq"
+    mode: Annotated[Literal["static_ptq", "weight_only_ptq"], popular] = "weight_only_ptq"
     """Weights and activations (needs calibration images), or weights only."""
 
     algorithm: Literal["minmax", "max", "entropy", "awq_clip", "awq_lite", "awq_full", "rtn_dq"] = (

@@ -40,7 +40,7 @@ class PostProcessing:
 class MetricArgs:
     """Arguments of the metric."""
 
-    is_output_polygon: bool = False
+    is_output_polygon: Annotated[bool, popular] = False
     """Compare polygons instead of quadrilaterals."""
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ocdnet import install
+from ocdnet import engines, hardware, install
 from ocdnet.doctor.check import Answer, Check
 from ocdnet.doctor.packages import cuda_of_torch, version_of
 from ocdnet.ranks import cpus
@@ -32,7 +32,7 @@ _SHARED_GB = 1.0
 
 
 def check_gpus(answer: Answer | None) -> list[Check]:
-    """The GPUs, whether the installed torch can use them, and TensorRT."""
+    """The GPUs, and whether the installed torch can use them."""
     gpus = answer.out.strip().splitlines() if answer is not None and answer.worked else []
     serves = "speed; training and evaluating also run on a CPU"
     if answer is None:
@@ -41,10 +41,26 @@ def check_gpus(answer: Answer | None) -> list[Check]:
         gpu = Check("gpu", True, "; ".join(gpus), serves)
     else:
         gpu = Check("gpu", False, answer.trouble or "nvidia-smi lists none", serves)
-    tensorrt = version_of("tensorrt")
-    installed = f"tensorrt {tensorrt}" if tensorrt else "not installed"
-    engines = "TensorRT engines, on a GPU"
-    return [gpu, _torch(gpus), Check("tensorrt", bool(tensorrt) or None, installed, engines)]
+    return [gpu, _torch(gpus)]
+
+
+def check_engines() -> list[Check]:
+    """Each runtime that engines are built for, and whether ONNX Runtime computes on GPUs."""
+    checks = []
+    for kind, runtime in engines.RUNTIMES.items():
+        absent = engines.lacking(kind)
+        # Of Debian's packages and in containers it has no metadata.
+        version = version_of(kind) or (
+            version_of("onnxruntime-gpu") if kind == "onnxruntime" else ""
+        )
+        found = f"{kind} {version or ''}".strip() if not absent else ", ".join(absent)
+        serves = f"engines for {runtime.title}" + (", on a GPU" if runtime.gpu else "")
+        usable = bool(absent) and (hardware.gpus() or not runtime.gpu)
+        mend = engines.mend(kind) if usable else None
+        checks.append(Check(kind, not absent or None, found, serves, mend))
+    cuda = engines.has_cuda_provider()
+    on_gpu = "the CUDA provider is here" if cuda else "computes on the CPU alone"
+    return [*checks, Check("onnxruntime-cuda", cuda or None, on_gpu, "ONNX files on a GPU")]
 
 
 def _torch(gpus: list[str]) -> Check:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from ocdnet import install
-from ocdnet.catalogue import RUNS
+from ocdnet.catalogue import PLANNED, RUNS
 from ocdnet.doctor.check import Check
 from ocdnet.version import VERSION
 
@@ -22,6 +23,9 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "data synth": (("data",),),
 }
 """The extras that a command needs beside the base packages: any one of several sets."""
+
+_ACTIONS = tuple({**PLANNED, **RUNS}.values())
+"""Everything that can be planned, and the search."""
 
 _COMMON = (_BASE, "train", "export", "automl")
 """What an installation is expected to hold."""
@@ -39,17 +43,61 @@ def check_copies() -> list[Check]:
     ]
 
 
-def check_packages() -> tuple[list[Check], dict[str, bool]]:
-    """A check of the base packages and of each extra, and which commands have what they need."""
+@dataclass(frozen=True)
+class Readiness:
+    """Whether an action can run here.
+
+    Attributes:
+        runs: it can.
+        missing: packages that it lacks, with the releases that would do.
+        mend: the shell command that installs them; None where it runs.
+    """
+
+    runs: bool
+    missing: tuple[str, ...] = ()
+    mend: str | None = None
+
+
+def check_packages() -> tuple[list[Check], dict[str, Readiness]]:
+    """A check of the base packages and of each extra, and what each command and action lacks."""
     needs = _requirements()
-    extras = dict.fromkeys(extra for sets in _COMMANDS.values() for one in sets for extra in one)
+    wanted = {**{entry.name: entry.extras for entry in _ACTIONS}, **_COMMANDS}
+    extras = dict.fromkeys(extra for sets in wanted.values() for one in sets for extra in one)
     checks = [_group(name, needs.get(name)) for name in (_BASE, *extras)]
-    there = {check.name for check in checks if check.ok}
-    commands = {
-        command: _BASE in there and any(there.issuperset(one) for one in sets)
-        for command, sets in _COMMANDS.items()
+    lacks = {
+        check.name: () if check.ok else _lacking(needs.get(check.name) or ()) for check in checks
     }
-    return checks, commands
+    unknown = {check.name for check in checks if not check.ok and not lacks[check.name]}
+    ready = {name: _readiness(sets or ((),), lacks, unknown) for name, sets in wanted.items()}
+    return checks, ready
+
+
+def commands_of(ready: Mapping[str, Readiness]) -> dict[str, bool]:
+    """Whether each command that needs more than the light packages has what it needs."""
+    return {command: ready[command].runs for command in _COMMANDS}
+
+
+def actions_of(ready: Mapping[str, Readiness]) -> dict[str, Readiness]:
+    """What each action of the catalogue lacks."""
+    return {entry.name: ready[entry.name] for entry in _ACTIONS}
+
+
+def _readiness(
+    sets: Sequence[Sequence[str]], lacks: Mapping[str, Sequence[str]], unknown: Collection[str]
+) -> Readiness:
+    """Of the set of extras of which the fewest packages are missing."""
+
+    def bad(extras: Sequence[str]) -> list[str]:
+        return [name for name in (_BASE, *extras) if lacks[name] or name in unknown]
+
+    def missing(extras: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(one for name in bad(extras) for one in lacks[name]))
+
+    best = min(sets, key=lambda extras: (bool(bad(extras)), len(missing(extras))))
+    if not bad(best):
+        return Readiness(runs=True)
+    install_for = dict.fromkeys("train" if name == _BASE else name for name in bad(best))
+    return Readiness(False, missing(best), install.command(",".join(install_for)))
 
 
 def version_of(package: str) -> str | None:
@@ -108,7 +156,18 @@ def _group(name: str, requirements: Sequence[str] | None) -> Check:
     served = ", ".join(c for c, sets in _COMMANDS.items() if name == _BASE or name in sum(sets, ()))
     if requirements is None:
         return Check(name, None, "this copy does not say what it needs", served)
-    there, lacking = [], []
+    lacking = _lacking(requirements)
+    there = [f"{package} {version_of(package)}" for package, _ in map(_split, requirements)]
+    if not lacking:
+        return Check(name, True, ", ".join(there), served)
+    ok = False if name in _COMMON else None
+    command = install.command("train" if name == _BASE else name)
+    return Check(name, ok, f"missing {', '.join(lacking)}", served, command)
+
+
+def _lacking(requirements: Sequence[str]) -> list[str]:
+    """Those that are not here, or in a release that does not do."""
+    lacking = []
     for requirement in requirements:
         package, bounds = _split(requirement)
         version = version_of(package)
@@ -116,13 +175,7 @@ def _group(name: str, requirements: Sequence[str] | None) -> Check:
             lacking.append(package)
         elif not _within(version, bounds):
             lacking.append(f"{package}{bounds} (here {version})")
-        else:
-            there.append(f"{package} {version}")
-    if not lacking:
-        return Check(name, True, ", ".join(there), served)
-    ok = False if name in _COMMON else None
-    command = install.command("train" if name == _BASE else name)
-    return Check(name, ok, f"missing {', '.join(lacking)}", served, command)
+    return lacking
 
 
 def _split(requirement: str) -> tuple[str, str]:

@@ -6,13 +6,18 @@ The facts were measured on TAO PyTorch's OCDNet (June 2026).
 from __future__ import annotations
 
 import copy
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
+from ocdnet.catalogue_entry import Action
 from ocdnet.errors import SpecError
 from ocdnet.spec_keys import (
     NUM_EPOCHS,
     NUM_GPUS,
+    QUANTIZE_BACKEND,
     TRAIN_STEPS,
     TRAIN_WORKERS,
     WARMUP,
@@ -104,6 +109,36 @@ def _failures(tree: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}.metric.args.is_output_polygon: true crashes"
         if section.get("polygon"):
             yield f"{name}.polygon: true crashes on many images"
+
+
+def surprises(tree: Mapping[str, Any], entry: Action) -> list[str]:
+    """What of a complete spec NVIDIA's image takes, and does otherwise than ours; a sentence each.
+
+    Args:
+        tree: the spec.
+        entry: the action, as it is under it.
+    """
+    return list(_surprises(tree, entry))
+
+
+def _surprises(tree: Mapping[str, Any], entry: Action) -> Iterator[str]:
+    model = str(keys.get(tree, entry.model or "") or "")
+    name = PurePath(model).name
+    if name.startswith("model_best") and "full checkpoint" in entry.takes:
+        yield (
+            f"{entry.model}: NVIDIA's {entry.section} takes no {name}, but a checkpoint by its "
+            "epoch's name, model_epoch_<EEE>_step_<SSSSS>.pth (--checkpoint EPOCH)"
+        )
+    if name.startswith("quantized_model"):
+        yield f"{entry.model}: NVIDIA's image reads no checkpoint that quantize wrote"
+    backend = keys.get(tree, QUANTIZE_BACKEND)
+    if backend == "modelopt.onnx":
+        yield f"{QUANTIZE_BACKEND}: not each of NVIDIA's images holds modelopt.onnx.quantization"
+    if keys.get(tree, "quantize.backend_kwargs.activations"):
+        yield "quantize.backend_kwargs.activations: a choice of ours, which NVIDIA's does not know"
+    formats = json.dumps(keys.get(tree, "quantize.layers") or [], default=str)
+    if backend == "torchao" and re.search("fp8|float8", formats):
+        yield "quantize.layers: fp8 by torchao fails in NVIDIA's image (torchao 0.18)"
 
 
 def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:

@@ -11,13 +11,19 @@ from ocdnet.tree.keys import nearest
 
 
 def _same_as() -> dict[str, tuple[str, ...]]:
-    same: dict[str, dict[str, None]] = {"results_dir": {"results_dir": None}, "checkpoint": {}}
+    same: dict[str, dict[str, None]] = {
+        "results_dir": {"results_dir": None},
+        "checkpoint": {},
+        "precision": {},
+    }
     for entry in PLANNED.values():
         for item in entry.inputs:
             if item.sources:
                 same.setdefault(item.source.request, {})[item.key] = None
             elif item.key == entry.model and entry.takes[0].endswith("checkpoint"):
                 same["checkpoint"][item.key] = None
+        if entry.precision:
+            same["precision"][entry.precision] = None
     return {name: tuple(keys) for name, keys in same.items()}
 
 
@@ -91,7 +97,10 @@ def said_once(overrides: Sequence[str], fields: Mapping[str, str | tuple[str, ..
         if name is None or not given:
             continue
         values = (given,) if isinstance(given, str) else given
-        if _values(text) != values:
+        said = _values(text)
+        if name == "precision":  # of any case
+            said = tuple(value.lower() for value in said)
+        if said != values:
             raise UsageError(
                 "contradiction",
                 f"{name} and the override of {key.lstrip('+')} say different things",

@@ -16,6 +16,7 @@ from ocdnet.catalogue import (
 from ocdnet.catalogue_entry import Input, Source
 from ocdnet.data.layout import HELD_OUT_PARTS, TRAIN_PARTS
 from ocdnet.errors import DataError
+from ocdnet.launch.platforms import PLATFORMS
 from ocdnet.notes import Notes
 from ocdnet.policy.case import Case
 from ocdnet.policy.datapaths import Finder, Found
@@ -65,7 +66,7 @@ def find_datasets(case: Case, draft: Draft) -> Datasets:
     read = set()
     held_out: tuple[str, ...] = ()
     for item in case.entry.data:
-        if item.when is not None and not item.when.holds(draft.tree):
+        if not _is_read(item, case, draft):
             continue
         choice = _chosen(item, named, draft)
         if item.key == VALIDATE_DATA and not choice.texts and held_out:
@@ -88,10 +89,17 @@ def find_datasets(case: Case, draft: Draft) -> Datasets:
     return result
 
 
+def _is_read(item: Input, case: Case, draft: Draft) -> bool:
+    """Whether the action reads a key under its spec, where it is to run."""
+    if item.tao and not PLATFORMS[case.request.platform].tao:
+        return False
+    return item.when is None or item.when.holds(draft.tree)
+
+
 def _without(case: Case, source: Source) -> str:
     """The condition under which the action would read a dataset, where it has one."""
     conditions = [item.when for item in case.entry.data if item.when and source in item.sources]
-    return f" without {conditions[0].value}" if conditions else ""
+    return f" without {conditions[0].words}" if conditions else ""
 
 
 @dataclass(frozen=True)

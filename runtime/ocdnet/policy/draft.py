@@ -14,6 +14,7 @@ from ocdnet.catalogue_entry import Action
 from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.case import Case
+from ocdnet.policy.precision import precision_override
 from ocdnet.spec_keys import (
     LOAD_PRUNED,
     PRETRAINED,
@@ -103,13 +104,14 @@ class Draft:
 
 
 def draft(case: Case) -> Draft:
-    """Read the user's spec and overrides for an action.
+    """Read the user's spec and overrides for an action; a precision is one more override.
 
     Raises:
         SpecError: as `ocdnet ACTION -e FILE key=value` would: YAML, unknown keys, not finite.
     """
     entry, skill, request = case.entry, case.skill, case.request
     schema = skill.schema(entry.spec) if skill.has_schema(entry.spec) else None
+    precision = precision_override(case, schema)
     tree = yaml_io.read(Path(request.spec)) if request.spec else {}
     if schema is None:
         loose = overrides.apply(tree, request.overrides, {"type": "object"})
@@ -117,7 +119,8 @@ def draft(case: Case) -> Draft:
     places = [nodes.find(schema, key_of(override)) for override in request.overrides]
     root = _experiment(skill) if tree or None in places else schema
     normaliser = Normaliser(root)
-    experiment = normaliser.known(overrides.apply(tree, request.overrides, root), root)
+    wanted = (*request.overrides, *precision)
+    experiment = normaliser.known(overrides.apply(tree, wanted, root), root)
     _refuse_unread(entry, schema, request.overrides)
     read = {key: value for key, value in experiment.items() if key in schema["properties"]}
     given = normaliser.mapping(read, schema)

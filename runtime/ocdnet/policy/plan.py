@@ -18,7 +18,7 @@ from ocdnet.files import write_text
 from ocdnet.launch.job import Launch, PlannedJob
 from ocdnet.launch.launching import launch
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
-from ocdnet.launch.tao_image import rendered
+from ocdnet.launch.tao_image import rendered, surprises
 from ocdnet.notes import Notes
 from ocdnet.policy import routing, words
 from ocdnet.policy.artifacts import Skill
@@ -35,8 +35,10 @@ from ocdnet.policy.plan_record import (
     Outputs,
     Plan,
 )
+from ocdnet.policy.precision import precision_override
 from ocdnet.policy.request import Policy, Request, no_action
 from ocdnet.policy.settings import settled
+from ocdnet.policy.speed import tell_of_runtimes
 from ocdnet.policy.starting import long_search, training_seconds
 from ocdnet.policy.summary import promised_files, summary
 from ocdnet.runs.files import EXPERIMENT
@@ -85,6 +87,7 @@ def _drafted(case: Case) -> tuple[Draft, Datasets]:
     data = find_datasets(case, spec)
     spec = settled(case, spec.with_changes(data.overrides), data.images)
     check(spec, case.notes)
+    tell_of_runtimes(case, spec)
     return spec, data
 
 
@@ -157,7 +160,7 @@ def _tree(case: Case, spec: Draft) -> dict[str, Any]:
         )
     if PLATFORMS[case.request.platform].tao and not notes.blocked:
         tree, left_out = rendered(tree, spec.ours())
-        for change in left_out:
+        for change in (*left_out, *surprises(tree, case.entry.of(tree))):
             notes.warn(change)
     return tree
 
@@ -256,6 +259,7 @@ def _write(target: Path, tree: dict[str, Any], files: dict[str, str]) -> list[st
 def _default_specs(case: Case) -> Plan:
     """The plan of the one action that has no spec: it writes one."""
     request, notes = case.request, case.notes
+    precision_override(case, None)
     folder = request.results_dir or case.entry.name
     if (Path(folder) / EXPERIMENT).exists():
         notes.ask("--results-dir", f"{folder}/{EXPERIMENT} exists: which other folder?")

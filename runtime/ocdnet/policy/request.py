@@ -13,13 +13,15 @@ from ocdnet.catalogue import PLANNED
 from ocdnet.errors import UsageError
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.policy.checks import SAME_AS, choice, one_line, said_once, short
-from ocdnet.runs.names import METRICS, Metric
+from ocdnet.runs.names import METRIC_NAMES, METRICS, Metric
 from ocdnet.tree.keys import leaves, nearest
 
 Policy = Literal["on", "off"]
 
 ACTIONS = tuple(PLANNED)
 """What can be planned."""
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+"""Number formats that some action can be asked for; its schema says which it has."""
 _MOST_TRIALS = 10_000
 MAX_TEXT = 10_000
 """Characters of free text."""
@@ -68,7 +70,8 @@ class Request:
         write: folder to write the spec to.
         full: whether the plan holds the whole spec.
         trials: of an AutoML search; None: the usual number.
-        metric: what judges them, one of `METRICS`; None: train_loss.
+        metric: what judges them, one of `METRICS` or a name of theirs; None: train_loss.
+        precision: of an engine or a training, one of `PRECISIONS` in any case; None: the spec's.
 
     Raises:
         UsageError: `unknown-action`, `bad-choice`, `bad-policy`, `request-too-long`, `bad-text`
@@ -94,6 +97,7 @@ class Request:
     full: bool = False
     trials: int | None = None
     metric: Metric | None = None
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.text) > MAX_TEXT:
@@ -104,7 +108,11 @@ class Request:
             object.__setattr__(self, "automl_policy", policy_value(self.automl_policy))
         choice("platform", self.platform, tuple(PLATFORMS))
         if self.metric is not None:
+            object.__setattr__(self, "metric", METRIC_NAMES.get(self.metric, self.metric))
             choice("metric", self.metric, METRICS)
+        if self.precision is not None:
+            object.__setattr__(self, "precision", self.precision.strip().lower())
+            choice("precision", self.precision, PRECISIONS)
         if self.trials is not None and not 1 <= self.trials <= _MOST_TRIALS:
             raise UsageError(
                 "bad-choice", "trials is no number of trials", self.trials, f"1 to {_MOST_TRIALS}"
@@ -342,6 +350,7 @@ _READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "full": ("full", _flag),
     "trials": ("trials", _count),
     "metric": ("metric", _text),
+    "precision": ("precision", _text),
 }
 """JSON key: the field it fills, and what reads it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ocdnet.launch.platforms import PLATFORMS
@@ -16,6 +17,8 @@ from ocdnet.spec_keys import NUM_EPOCHS
 from ocdnet.tree import nodes
 
 AUTOML_SKILL = "tao-skill-bank:tao-run-automl"
+BANK = "TAO_SKILL_BANK_PATH"
+"""Variable that the plugin of NVIDIA's bank sets: the folder that holds its skills/."""
 INSTALL = "npx skills add https://github.com/NVIDIA/skills --skill tao-run-automl"
 RECOMMENDATIONS = 10
 """Trials of a search whose budget the user does not name."""
@@ -152,12 +155,26 @@ def _range(node: nodes.Node) -> ParameterRange:
 def _installed() -> str | None:
     """Where the AutoML skill is, if it is in one of the folders that agents look in."""
     name = AUTOML_SKILL.partition(":")[2]
-    homes = [Path.cwd(), Path.home()]
-    folders = [home / agent / "skills" for home in homes for agent in (".claude", ".agents")]
-    bank = os.environ.get("TAO_SKILL_BANK_PATH")
-    if bank:
-        folders.append(Path(bank) / "skills")
-    for folder in folders:
-        if (folder / name / "SKILL.md").is_file():
-            return str(folder / name)
+    for home, pattern in _places():
+        try:
+            found = sorted(home.glob(f"{pattern}/{name}/SKILL.md"))
+        except OSError:  # a folder that may not be read
+            continue
+        if found:
+            return str(found[0].parent)
     return None
+
+
+def _places() -> Iterator[tuple[Path, str]]:
+    """Folders, and where below them skills lie: those of agents, then NVIDIA's bank."""
+    for home in (Path.cwd(), Path(os.path.expanduser("~"))):  # noqa: PTH111 - Path's may raise
+        # .claude/skills, .codex/skills and so on; .config/goose/skills, .codeium/windsurf/skills.
+        for pattern in (".*/skills", ".*/*/skills"):
+            yield home, pattern
+    for variable in ("CLAUDE_CONFIG_DIR", "CODEX_HOME"):
+        if os.environ.get(variable):
+            yield Path(os.environ[variable]), "skills"
+    bank = os.environ.get(BANK)
+    if bank:
+        for pattern in ("skills", "skills/*"):  # it sorts them: skills/applications/
+            yield Path(os.path.expanduser(bank)), pattern  # noqa: PTH111 - the same

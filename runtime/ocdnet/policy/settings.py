@@ -15,14 +15,22 @@ from ocdnet.policy.summary import epochs as in_words
 from ocdnet.runs.files import epoch_of
 from ocdnet.spec_keys import (
     BATCH,
+    CALIBRATION_DATA,
+    ENGINE_CACHE,
     ENGINE_CALIBRATION,
     ENGINE_IMAGES,
+    ENGINE_PRECISION,
     NUM_EPOCHS,
     RESUME,
     TRAIN_DATA,
     WARMUP,
     clamped_warmup,
 )
+
+_CAL_SIZE = f"{ENGINE_CALIBRATION}.cal_batch_size"
+_CAL_BATCHES = f"{ENGINE_CALIBRATION}.cal_batches"
+_FEW_CALIBRATED = 100
+"""Images to calibrate 8-bit numbers on below which they may not stand for all."""
 
 
 def settled(case: Case, draft: Draft, images: Mapping[str, int]) -> Draft:
@@ -55,7 +63,10 @@ def settled(case: Case, draft: Draft, images: Mapping[str, int]) -> Draft:
             f"prune.ch_sparsity {share} removes {share:.0%} of the channels.", "prune.ch_sparsity"
         )
     count = images.get(ENGINE_IMAGES)
-    return draft.with_changes(calibration(draft, count, case.notes)) if count else draft
+    if count:
+        draft = draft.with_changes(calibration(draft, count, case.notes))
+    few_to_calibrate(draft, images, case.notes)
+    return draft
 
 
 def training(draft: Draft, notes: Notes) -> dict[str, Any]:
@@ -178,10 +189,7 @@ def calibration(draft: Draft, images: int, notes: Notes) -> dict[str, int]:
     Returns:
         The changes, by dotted key; none where there are enough images.
     """
-    size_key, count_key = (
-        f"{ENGINE_CALIBRATION}.cal_batch_size",
-        f"{ENGINE_CALIBRATION}.cal_batches",
-    )
+    size_key, count_key = _CAL_SIZE, _CAL_BATCHES
     batch_size, batches = draft.at(size_key), draft.at(count_key)
     if batch_size * batches <= images:
         notes.because(
@@ -198,3 +206,30 @@ def calibration(draft: Draft, images: int, notes: Notes) -> dict[str, int]:
         ENGINE_IMAGES,
     )
     return {count_key: count} if size == batch_size else {size_key: size, count_key: count}
+
+
+def few_to_calibrate(draft: Draft, images: Mapping[str, int], notes: Notes) -> None:
+    """Warn where 8-bit ranges are measured on too few images to hold for others.
+
+    Args:
+        draft: the spec, as it will be read.
+        images: how many there are, by the spec key of their folders.
+        notes: told the number.
+    """
+    if draft.at(ENGINE_PRECISION) == "INT8":
+        there = images.get(ENGINE_IMAGES)
+        size, batches = draft.at(_CAL_SIZE), draft.at(_CAL_BATCHES)
+        read, key = size * batches, ENGINE_IMAGES
+        wanted = min(there or _FEW_CALIBRATED, _FEW_CALIBRATED) // size
+        more = f"; {_CAL_BATCHES}={wanted} reads more" if wanted > batches else ""
+    else:
+        read, key = images.get(CALIBRATION_DATA, _FEW_CALIBRATED), CALIBRATION_DATA
+        more = ""
+    reused = Path(str(draft.at(ENGINE_CACHE))).is_file()
+    if read < _FEW_CALIBRATED and not reused:
+        number = "1 image" if read == 1 else f"{read} images"
+        notes.warn(
+            f"INT8 is calibrated on {number}, fewer than {_FEW_CALIBRATED}: what others hold may "
+            f"lie outside its ranges{more}.",
+            key,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ocdnet import machine
+from ocdnet import hardware
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
 from ocdnet.policy.draft import Draft
@@ -63,7 +63,7 @@ def start(case: Case, draft: Draft, images: int | None) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     if images and images < FEW:
         chosen |= _few(case, draft, images)
-    if case.request.platform == LOCAL and not machine.gpus():
+    if case.request.platform == LOCAL and not hardware.gpus():
         chosen |= _without_gpu(case, draft, chosen)
     return chosen
 
@@ -111,7 +111,7 @@ def _known_to_tao(recipe: dict[str, Any], draft: Draft) -> dict[str, Any]:
 
 def _without_gpu(case: Case, draft: Draft, chosen: dict[str, Any]) -> dict[str, Any]:
     """A batch and a precision for this machine's CPU."""
-    precision = "bf16" if machine.has_bf16() else "fp32"
+    precision = "bf16" if hardware.has_bf16() else "fp32"
     fitting = {BATCH: _CPU_BATCH, PRECISION: precision}
     result = {key: value for key, value in fitting.items() if draft.known(key) is None}
     about = {BATCH: "a batch", PRECISION: "the precision"}
@@ -130,7 +130,7 @@ def absent_gpus(case: Case, draft: Draft) -> None:
     if case.request.platform != LOCAL or not isinstance(count, int) or not isinstance(ids, list):
         return
     wanted = ids if len(ids) == count else list(range(count))
-    present = machine.gpus()
+    present = hardware.gpus()
     split = draft.entry.trains and draft.at("train.distributed_strategy") != "ddp" and not present
     beyond = wanted != [0] and any(isinstance(index, int) and index >= present for index in wanted)
     if split or beyond:
@@ -170,7 +170,7 @@ def training_seconds(draft: Draft, images: int | None) -> float | None:
     """About how long one training takes on this machine's CPU; None where nothing is known."""
     flop = GIGAFLOP.get(str(draft.at("model.backbone")))
     size = _crop(draft)
-    if machine.gpus() or not images or flop is None or size is None:
+    if hardware.gpus() or not images or flop is None or size is None:
         return None
     megapixels = images * int(draft.at(NUM_EPOCHS)) * size[0] * size[1] / 1e6
     return megapixels * flop / (cpus() * _PER_SECOND[str(draft.at(PRECISION))])

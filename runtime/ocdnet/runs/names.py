@@ -18,6 +18,10 @@ MONITOR: Literal["hmean"] = "hmean"
 DIRECTIONS: Mapping[str, Direction] = {"train_loss": "minimize", "hmean": "maximize"}
 LOG_ALIASES: Mapping[str, LogAlias] = {"train_loss": "train_loss_epoch", "hmean": "hmean"}
 """By metric, its name in the log lines of a training."""
+METRIC_NAMES: Mapping[str, Metric] = {
+    name: metric for metric in METRICS for name in (metric, LOG_ALIASES[metric])
+}
+"""Every name that a metric goes by, with its own."""
 
 SCORES = ("hmean", "precision", "recall")
 LOSS_TERMS = ("shrink_loss", "threshold_loss", "binary_loss")
