@@ -85,7 +85,10 @@ class RunFolder:
         if result is None or result.best_metric.value is None:
             return later
         best = Best(result.best_epoch + 1, result.best_metric.name, result.best_metric.value)
-        further = later is not None and later.metric == best.metric and later.value > best.value
+        if later is None or later.metric != best.metric or later.value < best.value:
+            return best
+        # Of equal ones: it is model_best.pth's only if it came after results.json was written.
+        further = later.value > best.value or later.epoch > result.epochs
         return later if further else best
 
     @property
