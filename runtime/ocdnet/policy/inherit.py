@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ocdnet.errors import UserError
+from ocdnet.errors import DataError, UserError
 from ocdnet.launch.platforms import PLATFORMS
 from ocdnet.policy.case import Case
 from ocdnet.policy.draft import Draft, inheritance
@@ -86,7 +86,7 @@ def _model_keys(draft: Draft) -> list[str]:
 
 def _settings_of(case: Case, draft: Draft, key: str) -> RunFolder | None:
     """The parent's job whose settings are handed on beside a model that the user named."""
-    model, runs = Path(str(draft.value(key))), runs_of(case.parent) if case.parent else []
+    model, runs = Path(str(draft.value(key))), _parents_jobs(case)
     holding = [job for job in runs if same_folder(job.folder, model.parent)]
     networks = [job for job in runs if job.experiment and not job.one_size]
     trained = [job for job in networks if job.action in TRAINING]
@@ -98,6 +98,14 @@ def _settings_of(case: Case, draft: Draft, key: str) -> RunFolder | None:
             f"{key} is given: {job.folder} hands on its data and network, not its model.", key
         )
     return job
+
+
+def _parents_jobs(case: Case) -> list[RunFolder]:
+    """The parent's jobs; none where it holds none, which a model that the user named allows."""
+    try:
+        return [] if case.parent is None else runs_of(case.parent)
+    except DataError:
+        return []
 
 
 def _following(case: Case, draft: Draft, job: RunFolder) -> Draft:
@@ -126,8 +134,7 @@ def _warn_of_nothing_found(case: Case, draft: Draft, job: RunFolder | None) -> N
         if not isinstance(model, str) or model in ("", "???"):
             continue
         maker = job_in(Path(model).parent) if draft.value(key) else job
-        others = runs_of(case.parent) if case.parent is not None else []
-        doubt = found_nothing(maker, others) if maker is not None else ""
+        doubt = found_nothing(maker, _parents_jobs(case)) if maker is not None else ""
         if doubt:
             case.notes.warn(doubt, key)
 

@@ -41,11 +41,11 @@ def fitted(draft: Draft, before: RunFolder | None, notes: Notes) -> dict[str, in
     fits, value = most(draft.at("model.backbone"), before), draft.at(ROUND_TO)
     if fits is None or not isinstance(value, int) or value <= fits:
         return {}
-    narrow = f"the narrowest layer of {draft.at('model.backbone')} has {fits} channels here"
+    narrow = f"the narrowest layer of {draft.at('model.backbone')} has {fits} channels"
     if draft.value(ROUND_TO) is not None:
         notes.warn(
-            f"{ROUND_TO} is {value}, but {narrow}: prune will refuse it. 1 to {fits} fit; "
-            f"{fits} or 8 are usual.",
+            f"{ROUND_TO} is {value}, but {narrow}, and prune refuses more than a layer has. "
+            f"1 to {fits} fit; {fits} is the usual choice.",
             ROUND_TO,
         )
         return {}
