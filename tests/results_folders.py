@@ -67,7 +67,7 @@ def train(
         checkpoint(folder, epoch)
         (folder / "model_best.pth").touch()
     if end == "SUCCESS":
-        best = max(range(len(scores)), key=scores.__getitem__)
+        best = max(range(len(scores)), key=lambda n: (scores[n], n))  # the losses fall
         write_results(folder, trained(folder, best, scores[best]))
         status.write("SUCCESS", "train finished successfully.")
     elif end is not None:

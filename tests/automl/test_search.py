@@ -17,7 +17,7 @@ from automl import fake_train
 from automl import searching as made
 from ocdnet.automl import child
 from ocdnet.automl import search as module
-from ocdnet.automl.study import open_study
+from ocdnet.automl.study import best, open_study
 from ocdnet.automl.trial import TrialRun, Worker
 from ocdnet.config import spec
 from ocdnet.errors import DataError, EnvironmentFault, RunError, SpecError
@@ -123,6 +123,16 @@ def test_hmean_is_maximized_and_is_that_of_the_best_epoch(tmp_path):
     assert (found["direction"], found["best"]["trial"]) == ("maximize", best["trial"])
     rate = best["settings"][made.LR]
     assert best["value"] == 1 / fake_train.loss(rate, made.EPOCHS)
+
+
+def test_of_trials_with_the_same_hmean_the_one_of_the_lowest_loss_is_the_best(tmp_path):
+    trials = [
+        optuna.trial.create_trial(value=hmean, user_attrs={"kpis": {"train_loss": loss}})
+        for hmean, loss in ((0.0, 3.0), (0.0, 2.0), (0.0, 4.0))
+    ]
+    assert best(trials, made.search(tmp_path, metric="hmean")) is trials[1]
+    untold = optuna.trial.create_trial(value=0.0)
+    assert best([untold, *trials], made.search(tmp_path, metric="hmean")) is trials[1]
 
 
 def test_a_trial_that_fails_is_a_failed_trial(tmp_path, how):

@@ -10,8 +10,10 @@ from ocdnet.config.model import ModelConfig
 from ocdnet.models.backbones.fan import ChannelAttention, TokenAttention
 from ocdnet.models.channels import fit_channels
 from ocdnet.models.deform_conv import ModulatedDeformConv2d
+from ocdnet.models.factory import BACKBONES as FACTORY
 from ocdnet.models.factory import build_model
 from ocdnet.models.pruning import CannotPrune, prune_channels
+from ocdnet.policy.round_to import most
 
 CONVOLUTIONAL = ["deformable_resnet18", "deformable_resnet50", "mobilenet_v2"]
 BACKBONES = [*CONVOLUTIONAL, "mobilenet_v3_large", "fan_tiny_8_p4_hybrid"]
@@ -161,6 +163,15 @@ def test_settings_that_fit_no_layer(sparsity, round_to, key):
     assert (raised.value.key, raised.value.channels) == (key, 64)
     after = model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("backbone", FACTORY)
+def test_the_round_to_that_a_plan_chooses_is_the_largest_that_fits(backbone):
+    chosen = most(backbone)
+    assert prune_channels(network(backbone), 0.1, chosen or 32, 2)  # and it thins something
+    if chosen:
+        with pytest.raises(CannotPrune):
+            prune_channels(network(backbone), 0.1, chosen + 1, 2)
 
 
 def test_a_pruned_network_can_be_pruned_again():

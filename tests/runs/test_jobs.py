@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ocdnet.errors import DataError
 from ocdnet.runs.jobs import run_folders, total_epochs
 from ocdnet.runs.parsing import loads, parse
 from ocdnet.runs.progress import progress
+from ocdnet.runs.records import write_results
 from ocdnet.runs.status import StatusLines, StatusWriter
 from ocdnet.runs.status_line import Kpi, StatusLine
 
@@ -81,6 +83,28 @@ def test_a_resumed_run_may_get_further_than_the_one_that_ended(tmp_path):
     status.write("RUNNING", "Eval metrics generated.", Kpi(hmean=0.9))
     status.write("RUNNING", "Training loop in progress", epoch=3, max_epoch=9)
     assert (only(tmp_path).best.epoch, only(tmp_path).best.value) == (4, 0.9)
+
+
+def test_of_epochs_with_the_same_hmean_the_one_of_the_lowest_loss_is_the_best(tmp_path):
+    made.train(tmp_path / "train", scores=(0.0, 0.0, 0.0, 0.0), end="no")
+    assert only(tmp_path).best.epoch == 4  # each epoch's loss is lower than the one before
+
+
+def test_what_results_json_calls_best_stays_so_against_an_epoch_that_is_as_good(tmp_path):
+    folder = made.train(tmp_path / "train", scores=(0.5, 0.5, 0.5), epochs=9)
+    write_results(folder, replace(made.trained(folder, 0, 0.5), epochs=3))
+    assert only(tmp_path).best.epoch == 1  # as an earlier release chose it
+    write_results(folder, replace(made.trained(folder, 0, 0.5), epochs=1))
+    assert only(tmp_path).best.epoch == 3  # the run went on after it
+
+
+def test_epochs_that_a_resumed_run_did_again_are_no_longer_the_best(tmp_path):
+    folder = made.train(tmp_path / "train", scores=(0.2, 0.9, 0.4), end="no")
+    status = StatusWriter(folder / "status.json")
+    status.write("STARTED", "Starting OCDNet train.")
+    status.write("RUNNING", "Eval metrics generated.", Kpi(hmean=0.3))
+    status.write("RUNNING", "Training loop in progress", epoch=1, max_epoch=9)
+    assert (only(tmp_path).best.epoch, only(tmp_path).best.value) == (2, 0.3)
 
 
 @pytest.mark.parametrize(

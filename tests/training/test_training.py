@@ -12,6 +12,7 @@ import torch
 import support
 from ocdnet.config import spec
 from ocdnet.errors import DataError, Exit, RunError
+from ocdnet.runs.samples import read_samples
 from ocdnet.training.optimizer import build_optimizer
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -188,6 +189,18 @@ def test_without_validation_data_the_lowest_loss_is_the_best(scenes, tmp_path):
     assert result["best_epoch"] == best
     assert result["best_metric"] == {"name": "train_loss", "value": min(told)}
     assert support.load(tmp_path / "train" / "model_best.pth")["epoch"] == best
+
+
+def test_of_epochs_that_found_nothing_alike_the_one_of_the_lowest_loss_is_the_best(
+    scenes, tmp_path
+):
+    rate = "train.optimizer.args.lr=0.00001"
+    result = support.train(scenes, tmp_path, "train.num_epochs=3", rate)
+    told = losses(tmp_path / "train")
+    assert result["best_metric"] == {"name": "hmean", "value": 0.0}
+    assert result["best_epoch"] == told.index(min(told)) > 0
+    assert support.load(tmp_path / "train" / "model_best.pth")["epoch"] == result["best_epoch"]
+    assert read_samples(tmp_path / "train").epoch == result["best_epoch"]
 
 
 def test_the_validation_interval(scenes, tmp_path):

@@ -33,7 +33,7 @@ from ocdnet.runs.names import (
     Metric,
     Pruner,
     Sampler,
-    better,
+    rank,
 )
 from ocdnet.tree import keys
 
@@ -166,14 +166,14 @@ def epochs_of(trials: Sequence[FrozenTrial]) -> int:
 
 
 def best(trials: Sequence[FrozenTrial], search: Search) -> FrozenTrial | None:
-    """The whole trial with the best value; the first of several."""
-    leader: FrozenTrial | None = None
-    for trial in trials:
-        if trial.state != TrialState.COMPLETE or trial.value is None:
-            continue
-        if leader is None or better(search.metric, trial.value, leader.value or 0.0):
-            leader = trial
-    return leader
+    """The whole trial with the best value, of equal ones that with the lowest last train_loss."""
+
+    def order(trial: FrozenTrial) -> tuple[float, float]:
+        kpis = trial.user_attrs.get("kpis") or {}
+        return rank(search.metric, trial.value or 0.0, kpis.get("train_loss"))
+
+    whole = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    return max(whole, key=order, default=None)
 
 
 def _enqueue_baseline(study: Study, search: Search) -> None:

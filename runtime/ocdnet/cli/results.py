@@ -40,7 +40,7 @@ def status(context: click.Context, results_dir: Path, follow: bool) -> None:
     one JSON object; `jobs` holds of each job: state (STARTED, RUNNING, SUCCESS, FAILURE), epoch and
     epochs (counted from 1), eta, kpis, best epoch, error with its remedy, files. A run that is
     silent for over ten minutes and three epochs is told as perhaps killed, with the command that
-    resumes it.
+    resumes it; `warnings` says where a model found nothing, and what to do.
 
     With --follow one JSON line a change; it ends when no job is running, or one is perhaps killed.
 
@@ -53,7 +53,10 @@ def status(context: click.Context, results_dir: Path, follow: bool) -> None:
             click.echo("stopped following; the run is untouched", err=True)
             context.exit(Exit.INTERRUPTED)
         return
-    _print(results_dir, _row)
+    from ocdnet.runs.jobs import run_folders
+
+    jobs = run_folders(results_dir)
+    _print(results_dir, jobs, lambda job: _row(job, jobs))
 
 
 @click.command(
@@ -67,26 +70,30 @@ def next_(results_dir: Path) -> None:
     """List what may follow the jobs in RESULTS_DIR, with the command for it.
 
     Prints one JSON object; `jobs` holds of each job its follow_ups: the action, the file that it
-    takes and why that one, the command, and what the command still needs; `also` names actions
-    whose command does not fit, for `ocdnet plan --action ACTION --parent FOLDER`. Nothing is run.
+    takes and why that one, the command, and what the command still needs; `warnings` what speaks
+    against going on with its model; `also` names actions whose command does not fit, for
+    `ocdnet plan --action ACTION --parent FOLDER`. Nothing is run.
 
     Exit codes: 0 told; 4 no such folder, or no job in it.
     """
     from ocdnet.policy.next import follow_ups
+    from ocdnet.runs.jobs import run_folders
+
+    jobs = run_folders(results_dir)
 
     def row(job: RunFolder) -> dict[str, Any]:
         following = follow_ups(job, results_dir, program())
         about = {"action": job.action, "folder": str(job.folder), "state": job.progress.state}
-        return about | _bounded(following) | _why_none(job, following)
+        doubt = {"warnings": list(doubts)} if (doubts := _doubts(job, jobs)) else {}
+        return about | doubt | _bounded(following) | _why_none(job, following)
 
-    _print(results_dir, row)
+    _print(results_dir, jobs, row)
 
 
-def _print(root: Path, row_of: Callable[[RunFolder], dict[str, Any]]) -> None:
+def _print(
+    root: Path, jobs: Sequence[RunFolder], row_of: Callable[[RunFolder], dict[str, Any]]
+) -> None:
     """The rows that fit into a bounded document, in order, and the folders of those left out."""
-    from ocdnet.runs.jobs import run_folders
-
-    jobs = run_folders(root)
     shown: list[dict[str, Any]] = []
     left = _MOST_CHARACTERS
     for job in jobs:
@@ -101,7 +108,15 @@ def _print(root: Path, row_of: Callable[[RunFolder], dict[str, Any]]) -> None:
     click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
-def _row(job: RunFolder) -> dict[str, Any]:
+def _doubts(job: RunFolder, jobs: Sequence[RunFolder]) -> list[str]:
+    """What speaks against going on with a job's model; nothing while it may still get better."""
+    from ocdnet.policy.found_nothing import found_nothing
+
+    doubt = "" if job.running else found_nothing(job, jobs)
+    return [doubt] if doubt else []
+
+
+def _row(job: RunFolder, jobs: Sequence[RunFolder]) -> dict[str, Any]:
     """A job as JSON, without what is not known."""
     from ocdnet.policy.next import resumption
 
@@ -116,6 +131,7 @@ def _row(job: RunFolder) -> dict[str, Any]:
         "silent_for": _duration(silent),
         "kpis": {name: round(value, 6) for name, value in progress.kpis.items()},
         "best": vars(job.best) if job.best else None,
+        "warnings": _doubts(job, jobs),
         **_search(job),
         "message": None if progress.error else progress.message,
         "error": progress.error,
@@ -211,7 +227,7 @@ def _follow(root: Path) -> None:
             if seen.get(job.folder) == now:
                 continue
             seen[job.folder] = now
-            row = _row(job)
+            row = _row(job, jobs)
             click.echo(json.dumps(row, allow_nan=False))
             line = _progress_line(row)
             if line != readable:  # a job may change in its files alone

@@ -12,9 +12,11 @@ from ocdnet.catalogue import PLANNED, RESUME_ACTION, RUNS, SEARCH
 from ocdnet.catalogue_entry import Action, Input
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
+from ocdnet.policy.found_nothing import found_nothing
 from ocdnet.policy.image_size import size_changes
 from ocdnet.policy.parents import Choice, Context, resolve
 from ocdnet.policy.placing import free_results_dir
+from ocdnet.policy.round_to import ROUND_TO, most
 from ocdnet.runs.files import BEST_SPEC, EXPERIMENT, is_file
 from ocdnet.runs.jobs import SECTIONS, TRAINING, RunFolder, named
 from ocdnet.spec_keys import TRAIN_RESULTS
@@ -92,7 +94,12 @@ def resumption(job: RunFolder, program: str) -> FollowUp | None:
     halted = job.progress.state == "FAILURE" or job.perhaps_killed
     if job.action == SEARCH and halted and job.experiment:
         return _search_again(job, program)
-    if job.action not in TRAINING or not halted or not job.experiment:
+    return _resumed(job, program) if halted else None
+
+
+def _resumed(job: RunFolder, program: str) -> FollowUp | None:
+    """How to go on with a training, whether it has ended or not; None where it can't be."""
+    if job.action not in TRAINING or not job.experiment:
         return None
     step = _step(job, job.folder, program, RESUME_ACTION)
     if step is None or step.takes is None:
@@ -112,15 +119,18 @@ def resumption(job: RunFolder, program: str) -> FollowUp | None:
 def _following(job: RunFolder, root: Path, program: str) -> Iterator[FollowUp]:
     if job.running:
         return
-    resumed = resumption(job, program)
+    poor = bool(found_nothing(job))
+    resumed = resumption(job, program) or (_resumed(job, program) if poor else None)
     if resumed is not None:
         yield resumed
+    if poor and job.search is not None and is_file(job.folder / BEST_SPEC):
+        yield _train_longer(job, job.search, program)
     maker = RUNS.get(job.action or "")
     for name in maker.followed_by if maker else ():
         step = _step(job, root, program, PLANNED[name])
         if step is not None:
             yield _follow_up(step)
-    if job.search is not None and is_file(job.folder / BEST_SPEC):
+    if not poor and job.search is not None and is_file(job.folder / BEST_SPEC):
         yield _train_longer(job, job.search, program)
 
 
@@ -133,6 +143,8 @@ def _step(job: RunFolder, root: Path, program: str, entry: Action) -> _Step | No
         choice = resolve(entry.fills[key], key, context)
     except DataError:
         return None
+    if choice is not None and not is_file(Path(choice.value)):
+        return None  # the job will write it, or writes it now
     return _Step(job, root, program, entry, choice, notes)
 
 
@@ -204,6 +216,11 @@ def _changes(step: _Step) -> dict[str, Any]:
     if "engine" in entry.takes and _given(job.experiment, replaced):
         changes[replaced] = ""
     changes |= size_changes(entry, job)
+    fits = most(keys.get(job.experiment, "model.backbone"), job)
+    given = keys.get(job.experiment, ROUND_TO)
+    unfit = fits is not None and not (isinstance(given, int) and given <= fits)
+    if ROUND_TO.startswith(f"{entry.section}.") and unfit:
+        changes[ROUND_TO] = fits
     inside = job.folder.name not in SECTIONS and job.folder.samefile(step.root)
     base = named(job.folder if inside else job.folder.parent)
     folder = free_results_dir(str(base), entry.section, step.notes)

@@ -11,8 +11,9 @@ from pathlib import Path
 from ocdnet.catalogue_entry import Action, Model
 from ocdnet.errors import DataError
 from ocdnet.notes import Notes
-from ocdnet.runs.files import epoch_of
-from ocdnet.runs.jobs import RunFolder, run_folders
+from ocdnet.policy.planned import planned_jobs, promised
+from ocdnet.runs.files import epoch_of, models_below
+from ocdnet.runs.jobs import RunFolder, job_in, run_folders
 
 _SHOWN = 10
 _WEIGHTS = "model_best.pth or model_epoch_<EEE>_step_<SSSSS>.pth"
@@ -75,12 +76,32 @@ def resolve(function: str, key: str, context: Context) -> Choice | None:
 def _parent_model(key: str, context: Context) -> Choice | None:
     if context.parent is None or not context.entry.takes:
         return None
-    runs = run_folders(context.parent)
+    runs = runs_of(context.parent)
     first, *others = context.entry.takes
     # A parent that holds no checkpoint hands on what else the action takes.
     instead = context.checkpoint is None and not any(map(_has_weights, runs))
-    kind = next((k for k in others if instead and any(run.models(k) for run in runs)), first)
-    return _TAKE[kind](key, runs, context)
+    kinds = others if instead else []
+    there = next((kind for kind in kinds if any(run.models(kind) for run in runs)), None)
+    coming = next((kind for kind in kinds if promised(kind, runs)), first)
+    return _TAKE[there or coming](key, runs, context)
+
+
+def runs_of(parent: Path) -> list[RunFolder]:
+    """The jobs of a results folder; where it holds none, those that it is planned for.
+
+    Raises:
+        DataError: there are neither.
+    """
+    try:
+        return run_folders(parent)
+    except DataError as error:
+        planned = planned_jobs(parent)
+        if planned:
+            return planned
+        error.hint = (
+            f"{error.hint or ''} Of a job that has not run, give its plan's folder (--write)."
+        )
+        raise
 
 
 def _parent_model_folder(key: str, context: Context) -> Choice | None:
@@ -107,13 +128,9 @@ def _pretrained(key: str, context: Context) -> Choice | None:
 def _weights(key: str, runs: Sequence[RunFolder], context: Context) -> Choice | None:
     """A model to use as it is: the best, else the highest epoch; what prune or quantize made."""
     if context.checkpoint is None and not any(map(_has_weights, runs)):
-        made = [
-            (job, path)
-            for job in runs
-            for path in (*job.models("quantized"), *job.models("pruned"))
-        ]
+        made = [*_all("quantized", runs, context), *_all("pruned", runs, context)]
         if made:
-            return _only(key, made, _WEIGHTS, context)
+            return _only(key, made, context)
     job = _trained(key, runs, context)
     if job is None:
         return None
@@ -190,27 +207,64 @@ def _asked_for(job: RunFolder, context: Context) -> Choice:
 
 
 def _single(kind: Model, description: str) -> Callable[..., Choice | None]:
-    """What takes the only file of a kind that the parent holds."""
+    """What takes the only file of a kind that the parent holds, else the one that it will hold."""
 
     def take(key: str, runs: Sequence[RunFolder], context: Context) -> Choice | None:
-        paths = [(job, path) for job in runs for path in job.models(kind)]
-        if not paths:
+        files = _all(kind, runs, context)
+        if files:
+            return _only(key, files, context)
+        planned = planned_jobs(context.parent) if context.parent else []
+        files = _all(kind, planned, context)
+        if files:
+            return _only(key, files, context)
+        coming = promised(kind, [*runs, *planned])
+        if not coming:
             raise _nothing(key, runs, description)
-        return _only(key, paths, description, context)
+        return _expected(key, coming, context)
 
     return take
 
 
-def _only(
-    key: str, files: Sequence[tuple[RunFolder, Path]], description: str, context: Context
-) -> Choice | None:
-    paths = list({path.resolve(): (job, path) for job, path in files}.values())
-    if len(paths) > 1:
-        which = f"There are {len(paths)}: {_listed([path for _, path in paths])}."
+_Found = tuple[RunFolder | None, Path]
+"""A file, and the job that left it, if it is known."""
+
+
+def _all(kind: Model, runs: Sequence[RunFolder], context: Context) -> list[_Found]:
+    """Every file of a kind: the jobs', wherever they are, and what else lies below the parent."""
+    found: list[_Found] = [(job, path) for job in runs for path in job.models(kind)]
+    below = models_below(context.parent, kind) if context.parent else ()
+    return [*found, *((job_in(path.parent), path) for path in below)]
+
+
+def _only(key: str, files: Sequence[_Found], context: Context) -> Choice | None:
+    found = _distinct(files)
+    if len(found) > 1:
+        which = f"There are {len(found)}: {_listed([path for _, path in found])}."
         context.notes.ask(key, f"{which} Which one is {key}?", key=key)
         return None
-    job, path = paths[0]
+    job, path = found[0]
     return Choice(str(path), f"the only one below {context.parent}.", job)
+
+
+def _expected(key: str, coming: Sequence[_Found], context: Context) -> Choice | None:
+    """A file that a job is still to write."""
+    found = _distinct(coming)
+    if len(found) > 1:
+        which = f"{len(found)} will be written: {_listed([path for _, path in found])}."
+        context.notes.ask(key, f"{which} Which one is {key}?", key=key)
+        return None
+    job, path = found[0]
+    maker = "its job" if job is None else f"the {job.action} job that writes to {job.folder}"
+    context.notes.warn(f"{path} is not there yet: run {maker} first.", key)
+    return Choice(str(path), f"what {maker} will leave.", job)
+
+
+def _distinct(files: Sequence[_Found]) -> list[_Found]:
+    """Each file once, by the job that is known of it."""
+    distinct: dict[Path, _Found] = {}
+    for job, path in files:
+        distinct.setdefault(path.resolve(), (job, path))
+    return list(distinct.values())
 
 
 def _trained(key: str, runs: Sequence[RunFolder], context: Context) -> RunFolder | None:

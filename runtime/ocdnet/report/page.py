@@ -39,7 +39,7 @@ def write_report(root: Path, out: Path, program: str) -> dict[str, Any]:
     """
     album = Album(_PICTURE_BYTES)
     jobs = run_folders(root)
-    sections = [section(job, root, program, album) for job in jobs[:_MOST_JOBS]]
+    sections = [section(job, root, program, album, jobs) for job in jobs[:_MOST_JOBS]]
     page = _rendered(root, sections, left_out=len(jobs) - len(sections))
     write_text(out, page)
     return {

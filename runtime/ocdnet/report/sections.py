@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ocdnet.catalogue import ACTIONS
+from ocdnet.policy.found_nothing import found_nothing
 from ocdnet.policy.next import FollowUp, follow_ups
 from ocdnet.report.charts import Chart, chart
 from ocdnet.report.pictures import Album, Picture
@@ -108,7 +109,9 @@ class Section:
     commands: list[tuple[str, str]] = field(default_factory=list)
 
 
-def section(job: RunFolder, root: Path, program: str, album: Album) -> Section:
+def section(
+    job: RunFolder, root: Path, program: str, album: Album, others: Sequence[RunFolder] = ()
+) -> Section:
     """The part of a page that shows a job.
 
     Args:
@@ -116,6 +119,7 @@ def section(job: RunFolder, root: Path, program: str, album: Album) -> Section:
         root: the results folder that the page is of.
         program: the start of a command line, quoted for a shell.
         album: draws the pictures.
+        others: all jobs of the page.
     """
     past = history(job.folder / STATUS)
     of_search = search_part(job.search) if job.search else SearchPart()
@@ -138,7 +142,7 @@ def section(job: RunFolder, root: Path, program: str, album: Album) -> Section:
         images=_images(job),
         about_pictures=_about(samples),
         galleries=_galleries(samples, album),
-        warnings=[*past.warnings, *job.notes, *_cut(past)],
+        warnings=[*_doubts(job, others), *past.warnings, *job.notes, *_cut(past)],
         settings=settings(job),
         files=_files(job.folder),
         commands=list(_commands(job, root, program)),
@@ -245,6 +249,11 @@ def _galleries(samples: Samples | None, album: Album) -> list[Gallery]:
         return []
     kinds = (("Worst images", samples.worst), ("Best images", samples.best))
     return [Gallery(title, album.pictures(shown)) for title, shown in kinds if shown]
+
+
+def _doubts(job: RunFolder, others: Sequence[RunFolder]) -> list[str]:
+    doubt = "" if job.running else found_nothing(job, others)
+    return [doubt] if doubt else []
 
 
 def _cut(past: History) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,10 +21,16 @@ EPOCH_PATTERN = r"^model_epoch_\d{3,}_step_\d{5,}\.pth$"
 BEST_SPEC = "best_spec.yaml"
 TRIALS = "trial_*"
 """Glob pattern of the folders of a search's trials."""
-ENGINE_SUFFIXES = (".engine", ".trt")
 _EPOCH = re.compile(r"model_epoch_(\d{1,6})_step_(\d{1,9})\.pth", re.ASCII)
+_NAMES: Mapping[Model, re.Pattern[str]] = {
+    "pruned": re.compile(r"pruned_.*\.pth"),
+    "quantized": re.compile(r"quantized_.*\.pth"),
+    "onnx": re.compile(r".+\.onnx"),
+    "engine": re.compile(r".+\.(engine|trt)"),
+}
 _MOST = 100_000
 _DEEPEST = 3
+_BOTTOM = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,15 +113,24 @@ def files_in(folder: Path, *, below: bool = False) -> RunFiles:
         best=folder / BEST if BEST in names else None,
         checkpoints=tuple(checkpoints),
         latest=_latest(folder, checkpoints),
-        pruned=tuple(path for path in files if re.fullmatch(r"pruned_.*\.pth", path.name)),
-        quantized=tuple(path for path in files if re.fullmatch(r"quantized_.*\.pth", path.name)),
-        onnx=tuple(path for path in deep if path.suffix == ".onnx"),
-        engines=tuple(path for path in deep if path.suffix in ENGINE_SUFFIXES),
+        pruned=_named("pruned", files),
+        quantized=_named("quantized", files),
+        onnx=_named("onnx", deep),
+        engines=_named("engine", deep),
         predictions=sum(
             name.endswith(".txt") and f"{name.removesuffix('.txt')}_result.jpg" in names
             for name in names
         ),
     )
+
+
+def models_below(folder: Path, kind: Model) -> tuple[Path, ...]:
+    """The files below a folder, at any depth, whose names are those of a kind of model.
+
+    Checkpoints and what links to folders lead to are not looked for; of very many files the first
+    100,000 are.
+    """
+    return _named(kind, islice(_below(folder, _BOTTOM), _MOST)) if kind in _NAMES else ()
 
 
 def onnx_beside(checkpoint: str) -> str:
@@ -129,6 +144,10 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def _named(kind: Model, paths: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(path for path in paths if _NAMES[kind].fullmatch(path.name))
 
 
 def _holds_data(entry: os.DirEntry[str]) -> bool:

@@ -55,6 +55,7 @@ class RunFolder:
         trial: of a search, its trial that told last.
         silent_for: seconds since its status.json changed, None without one.
         notes: what could not be read.
+        spec: of a job that was planned and not begun, its spec.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class RunFolder:
     trial: Progress | None = None
     silent_for: float | None = None
     notes: tuple[str, ...] = ()
+    spec: Path | None = None
 
     @property
     def search(self) -> SearchResult | None:
@@ -85,8 +87,27 @@ class RunFolder:
         if result is None or result.best_metric.value is None:
             return later
         best = Best(result.best_epoch + 1, result.best_metric.name, result.best_metric.value)
-        further = later is not None and later.metric == best.metric and later.value > best.value
+        if later is None or later.metric != best.metric or later.value < best.value:
+            return best
+        # Of equal ones: it is model_best.pth's only if it came after results.json was written.
+        further = later.value > best.value or later.epoch > result.epochs
         return later if further else best
+
+    @property
+    def hmean(self) -> float | None:
+        """The highest hmean of the model that it made or scored; None where nobody looked.
+
+        Of a job that changes a model, that of the model it was given.
+        """
+        if self.search is not None:
+            trial, by_hmean = self.search.best, self.search.metric == "hmean"
+            return None if trial is None else trial.value if by_hmean else trial.hmean
+        if self.action in TRAINING:
+            return self.best.value if self.best and self.best.metric == "hmean" else None
+        if self.action not in RUNS or RUNS[self.action].makes:
+            before = getattr(self.result, "before", None)
+            return None if before is None else cast("float | None", before.hmean)
+        return self.progress.kpis.get("hmean", getattr(self.result, "hmean", None))
 
     @property
     def unfinished(self) -> bool:
@@ -113,27 +134,29 @@ class RunFolder:
 
     @cached_property
     def experiment(self) -> dict[str, Any]:
-        """Its experiment.yaml; empty where there is none that can be read."""
+        """Its experiment.yaml, or its spec if it was not begun; empty where none can be read."""
         from ocdnet.tree import yaml_io  # noqa: PLC0415 - ruamel is slow, and seldom needed
 
         try:
-            return yaml_io.read(self.folder / EXPERIMENT)
+            return yaml_io.read(self.spec or self.folder / EXPERIMENT)
         except UserError:
             return {}
 
     def models(self, kind: Model) -> tuple[Path, ...]:
-        """Its models of a kind: those in its folder, else the one that it wrote elsewhere."""
+        """Its models of a kind: those in its folder, and the one that it wrote elsewhere."""
         inside = self.files.models(kind)
         entry = RUNS.get(self.action or "")
         output = next((o for o in entry.outputs if o.model == kind), None) if entry else None
-        if inside or output is None:
+        if output is None:
             return inside
         path = keys.get(self.experiment, output.key)
         beside = keys.get(self.experiment, output.beside) if output.beside else None
         if not path and isinstance(beside, str):
             path = onnx_beside(beside)
-        there = isinstance(path, str) and path and is_file(Path(path))
-        return (Path(path),) if there else ()
+        if not isinstance(path, str) or not path or not is_file(Path(path)):
+            return inside
+        known = any(other.resolve() == Path(path).resolve() for other in inside)
+        return inside if known else (*inside, Path(path))
 
     def section(self, name: str) -> Mapping[str, Any]:
         """A section of its experiment, empty where there is none."""
@@ -175,6 +198,22 @@ def run_folders(root: Path) -> list[RunFolder]:
         )
     order = [*RUNS, None]
     return sorted(jobs, key=lambda job: (order.index(job.action), job.silent_for or 0))
+
+
+def job_in(folder: Path) -> RunFolder | None:
+    """The job that wrote a folder; None where there is none, or nothing in it is a job's."""
+    try:
+        return _job(folder) if folder.is_dir() else None
+    except (OSError, ValueError):  # a path of an untrusted file
+        return None
+
+
+def same_folder(one: Path, other: Path) -> bool:
+    """Whether two paths mean one folder, which need not be there."""
+    try:
+        return one.resolve() == other.resolve()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def named(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal, get_args
 
@@ -39,3 +40,17 @@ PRUNERS: tuple[Pruner, ...] = get_args(Pruner)
 def better(metric: str, value: float, other: float) -> bool:
     """Whether a value of a metric is better than another one."""
     return value > other if DIRECTIONS[metric] == "maximize" else value < other
+
+
+def rank(metric: str, value: float, train_loss: float | None) -> tuple[float, float]:
+    """What sorts epochs or trials by how good they are, the best last.
+
+    Args:
+        metric: what judges them.
+        value: of the metric.
+        train_loss: decides between equal values, of which the lowest loss is the best; None: not
+            known, which counts as the highest.
+    """
+    known = train_loss is not None and math.isfinite(train_loss)
+    better_when_higher = value if DIRECTIONS[metric] == "maximize" else -value
+    return better_when_higher, -train_loss if known and train_loss is not None else -math.inf

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ocdnet.catalogue import RUNS
-from ocdnet.runs.names import KPIS, Metric
-from ocdnet.runs.status import STARTING, VALIDATED, StatusLines
+from ocdnet.runs.names import KPIS, Metric, rank
+from ocdnet.runs.status import STARTING, TRAINED, VALIDATED, StatusLines
 from ocdnet.runs.status_line import State, StatusLine
 from ocdnet.runs.typed import Record
 
@@ -33,6 +33,15 @@ class Best:
     value: float
 
 
+@dataclass
+class _Validated:
+    """An epoch, counted from 1, with its scores."""
+
+    epoch: int
+    hmean: float
+    train_loss: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """How far a run is, as its last start tells.
@@ -45,7 +54,8 @@ class Progress:
         seconds_per_epoch: pace of the last epoch.
         seconds_left: what was left after the last epoch.
         kpis: latest of each of KPIS.
-        best: highest hmean in the file, None where it was not measured or not all was read.
+        best: highest hmean in the file, of equal ones that of the lowest train_loss; None where it
+            was not measured or not all was read.
         message: the last line's.
         error: why it failed, with the remedy where it gave one.
     """
@@ -102,18 +112,26 @@ def _action(line: StatusLine) -> str | None:
 
 
 def _best(lines: Sequence[StatusLine]) -> Best | None:
-    """Of the epochs that were validated (the scores come a line before the epoch's own)."""
-    best, fresh = None, None
+    """Of the validated epochs: the scores come a line before the epoch's own, its loss after."""
+    validated: list[_Validated] = []
+    fresh, told = None, False
     for line in lines:
-        epoch = counted(line.epoch)
-        if epoch is None:
-            if line.message == VALIDATED and line.kpi:
-                fresh = line.kpi.hmean
-        elif fresh is not None:
-            if best is None or fresh > best.value:
-                best = Best(epoch, "hmean", fresh)
+        epoch, kpi = counted(line.epoch), line.kpi
+        if epoch is not None:
+            while validated and validated[-1].epoch >= epoch:  # begun anew, or from before it
+                validated.pop()
+            told = fresh is not None
+            if fresh is not None:
+                validated.append(_Validated(epoch, fresh))
             fresh = None
-    return best
+        elif line.message == VALIDATED and kpi:
+            fresh = kpi.hmean
+        elif line.message == TRAINED and kpi and told:
+            validated[-1].train_loss = kpi.train_loss
+    if not validated:
+        return None
+    best = max(validated, key=lambda one: rank("hmean", one.hmean, one.train_loss))
+    return Best(best.epoch, "hmean", best.hmean)
 
 
 def counted(epoch: int | None) -> int | None:

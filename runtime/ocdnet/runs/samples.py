@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -63,6 +64,7 @@ class Samples:
         epoch: the training's, counted from 0; None of an evaluation.
         worst: images with mistakes, the worst first.
         best: images with found text, the best first, none of the worst.
+        train_loss: of that epoch; None where there is none, or it is not known.
     """
 
     hmean: float
@@ -70,6 +72,7 @@ class Samples:
     epoch: int | None
     worst: list[Sample]
     best: list[Sample]
+    train_loss: float | None = None
 
 
 @dataclass
@@ -98,11 +101,18 @@ class Showcase:
         """Take in what another one kept of other images."""
         self._take(other.images, [*other.worst, *other.best])
 
-    def write(self, folder: Path, hmean: float, epoch: int | None = None) -> None:
+    def write(
+        self,
+        folder: Path,
+        hmean: float,
+        epoch: int | None = None,
+        train_loss: float | None = None,
+    ) -> None:
         """Write the folder's samples.json; raises as `ocdnet.files.replacing`."""
         shown = {sample.image for sample in self.worst}
         best = [sample for sample in self.best if sample.image not in shown][:_BEST]
-        samples = Samples(hmean, self.images, epoch, self.worst, best)
+        loss = train_loss if train_loss is not None and math.isfinite(train_loss) else None
+        samples = Samples(hmean, self.images, epoch, self.worst, best, loss)
         write_text(folder / SAMPLES, json.dumps(asdict(samples), allow_nan=False) + "\n")
 
     def _take(self, images: int, samples: Iterable[Sample]) -> None:
@@ -130,9 +140,14 @@ def read_samples(folder: Path) -> Samples | None:
             epoch=None if content["epoch"] is None else int(content["epoch"]),
             worst=[_sample(row) for row in content["worst"][:_WORST]],
             best=[_sample(row) for row in content["best"][:_BEST]],
+            train_loss=_number(content.get("train_loss")),
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _sample(row: Mapping[str, Any]) -> Sample:

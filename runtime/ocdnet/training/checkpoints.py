@@ -15,7 +15,7 @@ from ocdnet.config.train import TrainConfig
 from ocdnet.errors import Interrupted, RunError
 from ocdnet.files import link, replacing
 from ocdnet.runs.files import BEST, EPOCHS, LATEST, epoch_name
-from ocdnet.runs.names import Metric, better
+from ocdnet.runs.names import Metric, rank
 from ocdnet.training.stopping import StopRequest
 
 
@@ -64,9 +64,9 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
 class EpochCheckpoints(Checkpoint):
     """Saves `model_epoch_<EEE>_step_<SSSSS>.pth`, `model_best.pth` and a link to the latest.
 
-    Epochs count from 0. Best is the epoch with the highest hmean or, without validation, the lowest
-    train_loss; of equal ones the first. A run that receives SIGTERM finishes its optimiser step or
-    its validation, saves and ends.
+    Epochs count from 0. Best is the epoch with the highest hmean, of equal ones that with the
+    lowest train_loss; without validation the one with the lowest train_loss. A run that receives
+    SIGTERM finishes its optimiser step or its validation, saves and ends.
 
     Args:
         folder: where to write.
@@ -84,13 +84,15 @@ class EpochCheckpoints(Checkpoint):
         self._step, self._start = 0, Path()
         self.metric: Metric = "hmean" if validates else "train_loss"
         self.best: float | None = None
+        self.best_loss: float | None = None
         self.best_epoch: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the step and the best epoch from which a resumed run goes on."""
         self.stop.defer()
         # Other machines may not see the folder with the best checkpoint: rank 0 has looked.
-        self.best, self.best_epoch = trainer.strategy.broadcast((self.best, self.best_epoch))
+        known = (self.best, self.best_epoch, self.best_loss)
+        self.best, self.best_epoch, self.best_loss = trainer.strategy.broadcast(known)
         self._step = trainer.global_step
         if trainer.ckpt_path:  # now, as it may be the link to the latest
             self._start = Path(trainer.ckpt_path).resolve()
@@ -145,10 +147,12 @@ class EpochCheckpoints(Checkpoint):
             return False
         if self.metric not in metrics:
             return False
-        value = float(metrics[self.metric])
-        if self.best is not None and not better(self.metric, value, self.best):
-            return False
-        self.best, self.best_epoch = value, epoch
+        value, loss = float(metrics[self.metric]), float(metrics["train_loss"])
+        if self.best is not None:
+            before = rank(self.metric, self.best, self.best_loss)
+            if not rank(self.metric, value, loss) > before:
+                return False
+        self.best, self.best_epoch, self.best_loss = value, epoch, loss
         return True
 
     def _save(self, trainer: pl.Trainer) -> None:
@@ -169,9 +173,15 @@ class EpochCheckpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far, for a resumed run."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "metric": self.metric}
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+            "metric": self.metric,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the resumed run's best, if its file is in the folder and its metric the same."""
         if state_dict.get("metric") == self.metric and (self.folder / BEST).exists():
             self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+            self.best_loss = state_dict.get("best_loss")  # earlier releases did not keep it

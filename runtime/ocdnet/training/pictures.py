@@ -18,6 +18,7 @@ from ocdnet.data.dataset import EvalBatch
 from ocdnet.geometry import Points
 from ocdnet.metrics import ImageMatch
 from ocdnet.runs.files import SAMPLES
+from ocdnet.runs.names import rank
 from ocdnet.runs.samples import Showcase, by_role, read_samples
 from ocdnet.training.loggers import log_picture
 from ocdnet.visualize import draw_roles, fitted, probability_image
@@ -29,11 +30,12 @@ _TILE = 480
 
 
 class WorstAndBest(Callback):
-    """Writes samples.json (see `ocdnet.runs.samples`) of the validation with the highest hmean."""
+    """Writes samples.json (see `ocdnet.runs.samples`) of the best epoch, which `rank` tells."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._showcase = Showcase()
+        self._validated = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remove what an earlier, failed run left in the folder."""
@@ -58,15 +60,24 @@ class WorstAndBest(Callback):
             self._showcase.add(annotation, polygons, match)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Merge the images of all ranks and write them, unless an earlier epoch was better."""
+        """Merge the images of all ranks."""
         for other in _of_other_ranks(trainer, self._showcase):
             self._showcase.merge(other)
-        if not trainer.is_global_zero:
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the images, unless an earlier epoch was better; the loss is known only now."""
+        validated, self._validated = self._validated, False
+        if not validated or not trainer.is_global_zero:
             return
-        hmean = float(trainer.callback_metrics["hmean"])
+        hmean, loss = (float(trainer.callback_metrics[name]) for name in ("hmean", "train_loss"))
         before = read_samples(self.folder)  # of a run that is resumed, too
-        if before is None or hmean > before.hmean or before.epoch == trainer.current_epoch:
-            self._showcase.write(self.folder, hmean, trainer.current_epoch)
+        if (
+            before is None
+            or before.epoch == trainer.current_epoch
+            or rank("hmean", hmean, loss) > rank("hmean", before.hmean, before.train_loss)
+        ):
+            self._showcase.write(self.folder, hmean, trainer.current_epoch, loss)
 
 
 class MapPictures(Callback):
