@@ -4,9 +4,10 @@ An eval's `question` is what the user says, its `request` what an agent is to ma
 action, the words that it hands on, paths and numbers. `expected_behavior` is for a judge of the
 agent, `plan` for this script. The form is that of NVIDIA's validator of skills.
 
-Real folders are made in a temporary place: two labelled split folders, an archive of one, images,
-and the results of finished jobs. Their names stand in evals.json as {train}, {test}, {archive},
-{images}, {run}, {exported}, {pruned}, {engine} and {new} (a place to write to).
+Real folders are made in a temporary place: labelled split folders, an archive of one, images, and
+the results of finished jobs. Their names stand in evals.json as {train}, {test}, {set} (which holds
+both), {archive}, {images}, {run}, {blind} (a run that found nothing), {exported}, {pruned},
+{engine} and {new} (a place to write to).
 """
 
 from __future__ import annotations
@@ -60,15 +61,27 @@ def make_places(root: Path) -> dict[str, str]:
         "last_metrics": {"hmean": 0.7},
     }
     (run / "results.json").write_text(json.dumps(result))
+    blind = _job(
+        root / "blind" / "train",
+        "train",
+        {"train": {"num_epochs": 4}},
+        "model_best.pth",
+        "model_epoch_003_step_00004.pth",
+    )
+    nothing = {"best_metric": {"name": "hmean", "value": 0.0}, "last_metrics": {"hmean": 0.0}}
+    (blind / "results.json").write_text(json.dumps(result | nothing | {"results_dir": str(blind)}))
+    for part in ("train", "test"):
+        _split(root / "set" / part)
     exported = _job(root / "exported" / "export", "export", {}, "detector.onnx")
     pruned = _job(root / "pruned" / "prune", "prune", {}, "pruned_0.3.pth")
     engine = _job(root / "engine" / "gen_trt_engine", "gen_trt_engine", {}, "detector.engine")
-    jobs = {"run": run, "exported": exported, "pruned": pruned, "engine": engine}
+    jobs = {"run": run, "blind": blind, "exported": exported, "pruned": pruned, "engine": engine}
     return {
         "train": str(train),
         "test": str(test),
         "archive": str(archive),
         "images": str(test / "img"),
+        "set": str(root / "set"),
         "new": str(root / "new"),
         **{name: str(folder.parent) for name, folder in jobs.items()},
     }

@@ -323,7 +323,7 @@ class TestAutoML:
         assert document["route"]["runner"] == "ocdnet automl"
         assert document["commands"] == ["ocdnet automl -e run/train.yaml --trials 10"]
         assert document["outputs"]["folder"] == "results/automl"
-        assert "10 trials of an AutoML search" in document["summary"]
+        assert "10 AutoML trials" in document["summary"]
         assert any("is not installed here" in why for why in document["why"])
         assert "install" not in document["route"]
 
