@@ -214,7 +214,11 @@ def _commands(case: Case, how: Launch, folder: Path) -> tuple[str, ...]:
         request = replace(request, text="", automl_policy=stated)
     shown = tuple(one for one in request.overrides if key_of(one) not in SECRETS)
     if shown != request.overrides:
-        case.notes.warn(f"{' and '.join(SECRETS)} must be added to the first command: --set KEY=.")
+        case.notes.warn(
+            f"{' and '.join(SECRETS)} is a secret and not printed: add --set {SECRETS[0]}=... to the "
+            "first command.",
+            SECRETS[0],
+        )
     request = replace(request, overrides=shown, write=str(folder), full=False)
     return (f"{case.program} plan {' '.join(map(quote, request.flags()))}", *how.commands)
 
