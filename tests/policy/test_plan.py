@@ -324,7 +324,7 @@ class TestAutoML:
         assert document["commands"] == ["ocdnet automl -e run/train.yaml --trials 10"]
         assert document["outputs"]["folder"] == "results/automl"
         assert "10 AutoML trials" in document["summary"]
-        assert any("is not installed here" in why for why in document["why"])
+        assert any("skill is not installed" in why for why in document["why"])
         assert "install" not in document["route"]
 
     def test_with_nvidia_s_skill_it_is_handed_over(self, installed, split):

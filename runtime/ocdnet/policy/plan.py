@@ -215,8 +215,8 @@ def _commands(case: Case, how: Launch, folder: Path) -> tuple[str, ...]:
     shown = tuple(one for one in request.overrides if key_of(one) not in SECRETS)
     if shown != request.overrides:
         case.notes.warn(
-            f"{' and '.join(SECRETS)} is a secret and not printed: add --set {SECRETS[0]}=... to the "
-            "first command.",
+            f"{SECRETS[0]} is a secret and not printed: add --set {SECRETS[0]}=... to the first "
+            "command.",
             SECRETS[0],
         )
     request = replace(request, overrides=shown, write=str(folder), full=False)
