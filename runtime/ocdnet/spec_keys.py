@@ -25,7 +25,6 @@ PRUNED_GRAPH = "model.pruned_graph_path"
 
 TRAIN_RESULTS = "train.results_dir"
 NUM_EPOCHS = "train.num_epochs"
-PRECISION = "train.precision"
 WARMUP = "train.lr_scheduler.args.warmup_epoch"
 RESUME = "train.resume_training_checkpoint_path"
 NUM_GPUS = "train.num_gpus"
@@ -44,8 +43,10 @@ EXPORT_CHECKPOINT = "export.checkpoint"
 EXPORT_ONNX = "export.onnx_file"
 
 PRUNE_CHECKPOINT = "prune.checkpoint"
+PRUNE_GPU = "prune.gpu_id"
 
 QUANTIZE_MODEL = "quantize.model_path"
+QUANTIZE_DEVICE = "quantize.device"
 QUANTIZE_BACKEND = "quantize.backend"
 QUANTIZE_MODE = "quantize.mode"
 

@@ -91,12 +91,15 @@ class TestThisMachine:
             ("train", "train.gpu_ids=[1]"),
             ("train", "train.distributed_strategy=fsdp"),
             ("evaluate", "evaluate.gpu_ids=[3]"),
+            ("prune", "prune.gpu_id=1"),
+            ("quantize", "quantize.device=cuda:2"),
         ],
     )
     def test_gpus_that_are_not_here_are_a_warning(self, words, action, given):
         own = {"automl_policy": "off", "train_datasets": (str(words / "train"),)}
         more = own if action == "train" else {"eval_datasets": (str(words / "test"),)}
-        sets = (given, *(["evaluate.checkpoint=a.pth"] if action == "evaluate" else []))
+        models = {"evaluate": "checkpoint", "prune": "checkpoint", "quantize": "model_path"}
+        sets = (given, *(f"{action}.{models[name]}=a.pth" for name in models if name == action))
         (warning,) = [
             w for w in plan(action, overrides=sets, **more)["warnings"] if "exit code 5" in w
         ]

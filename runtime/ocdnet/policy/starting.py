@@ -15,8 +15,10 @@ from ocdnet.spec_keys import (
     NUM_EPOCHS,
     NUM_GPUS,
     NUM_NODES,
-    PRECISION,
     PRETRAINED,
+    PRUNE_GPU,
+    QUANTIZE_DEVICE,
+    TRAIN_PRECISION,
     TRAIN_STEPS,
 )
 from ocdnet.tree import keys, yaml_io
@@ -25,6 +27,7 @@ RECIPE = "recipe_few_images.yaml"
 FEW = 2000
 """Training images below which TAO's crop is not the best choice (references/tuning.md)."""
 _RATE = "train.optimizer.args.lr"
+_STRATEGY = "train.distributed_strategy"
 _CPU_BATCH = 4
 _TAO_CROP = {"min_crop_side_ratio": 0.6}
 """Of EastRandomCropData, which NVIDIA's image has in place of WordCrop."""
@@ -95,7 +98,7 @@ def _listed(recipe: dict[str, Any]) -> str:
         "epochs": NUM_EPOCHS,
         "optimiser": "train.optimizer.type",
         "rate": _RATE,
-        "precision": PRECISION,
+        "precision": TRAIN_PRECISION,
     }
     return ", ".join(name for name, key in parts.items() if key in recipe) or "other settings"
 
@@ -112,9 +115,9 @@ def _known_to_tao(recipe: dict[str, Any], draft: Draft) -> dict[str, Any]:
 def _without_gpu(case: Case, draft: Draft, chosen: dict[str, Any]) -> dict[str, Any]:
     """A batch and a precision for this machine's CPU."""
     precision = "bf16" if hardware.has_bf16() else "fp32"
-    fitting = {BATCH: _CPU_BATCH, PRECISION: precision}
+    fitting = {BATCH: _CPU_BATCH, TRAIN_PRECISION: precision}
     result = {key: value for key, value in fitting.items() if draft.known(key) is None}
-    about = {BATCH: "a batch", PRECISION: "the precision"}
+    about = {BATCH: "a batch", TRAIN_PRECISION: "the precision"}
     for key, value in result.items():
         if chosen.get(key) != value:
             case.notes.because(
@@ -125,22 +128,33 @@ def _without_gpu(case: Case, draft: Draft, chosen: dict[str, Any]) -> dict[str, 
 
 def absent_gpus(case: Case, draft: Draft) -> None:
     """Warn of GPUs that the spec demands and this machine lacks, as devices.gpu_indices refuses."""
-    section = draft.entry.section
-    count, ids = draft.at(f"{section}.num_gpus"), draft.at(f"{section}.gpu_ids")
-    if case.request.platform != LOCAL or not isinstance(count, int) or not isinstance(ids, list):
+    if case.request.platform != LOCAL:
         return
-    wanted = ids if len(ids) == count else list(range(count))
+    key, wanted = _demanded(draft)
     present = hardware.gpus()
-    split = draft.entry.trains and draft.at("train.distributed_strategy") != "ddp" and not present
-    beyond = wanted != [0] and any(isinstance(index, int) and index >= present for index in wanted)
-    if split or beyond:
+    split = draft.entry.trains and draft.at(_STRATEGY) != "ddp" and not present
+    if split or (wanted != [0] and any(index >= present for index in wanted)):
         what = "The strategy splits over GPUs" if split else f"GPUs {wanted} are asked for"
         clusters = " or ".join(name for name, one in PLATFORMS.items() if one.cluster)
         case.notes.warn(
             f"{what}, and this machine has {present or 'none'}: the run would end with exit code 5."
             f" Plan it for a machine that has them (--platform {clusters}), or leave the key.",
-            f"{section}.num_gpus",
+            _STRATEGY if split else key,
         )
+
+
+def _demanded(draft: Draft) -> tuple[str, list[int]]:
+    """The key that chooses an action's GPUs, and their indices; none where it has no such key."""
+    section = draft.entry.section
+    count, ids = draft.at(f"{section}.num_gpus"), draft.at(f"{section}.gpu_ids")
+    if isinstance(count, int) and isinstance(ids, list):
+        wanted = ids if len(ids) == count else list(range(count))
+        return f"{section}.num_gpus", [index for index in wanted if isinstance(index, int)]
+    one, device = draft.at(PRUNE_GPU), str(draft.at(QUANTIZE_DEVICE) or "")
+    if isinstance(one, int):
+        return PRUNE_GPU, [one]
+    number = device.removeprefix("cuda:")
+    return QUANTIZE_DEVICE, [int(number)] if number.isdecimal() else []
 
 
 def steps(case: Case, draft: Draft, images: int | None) -> None:
@@ -173,7 +187,7 @@ def training_seconds(draft: Draft, images: int | None) -> float | None:
     if hardware.gpus() or not images or flop is None or size is None:
         return None
     megapixels = images * int(draft.at(NUM_EPOCHS)) * size[0] * size[1] / 1e6
-    return megapixels * flop / (cpus() * _PER_SECOND[str(draft.at(PRECISION))])
+    return megapixels * flop / (cpus() * _PER_SECOND[str(draft.at(TRAIN_PRECISION))])
 
 
 def _crop(draft: Draft) -> tuple[int, int] | None:
