@@ -8,6 +8,9 @@
 #   sh benchmarks/gpu.sh step train         # these parts alone
 #   sh benchmarks/gpu.sh accuracy           # eight minutes of training, a run of its own
 #
+# Where OUT is given, the parts' files come into it as one archive, gpu.tgz: what brings them home may
+# count them. accuracy leaves its own there: curve.json and the weights, in parts.
+#
 # Parts: tests step forward choices train pictures profile accuracy. GPU_DATA names a folder with
 # ICDAR2015's pictures (train/ and test/); rendered scenes stand in for them elsewhere.
 set -u
@@ -16,7 +19,9 @@ python=${PYTHON:-python3}
 out=${OUT:-gpu-results}
 data=${GPU_DATA:-.gpu/data}
 minutes=${GPU_MINUTES:-8}
-mkdir -p "$out"
+work=$out
+[ -n "${OUT:-}" ] && work=${TMPDIR:-/tmp}/ocdnet-gpu
+mkdir -p "$out" "$work"
 wheels=${GPU_WHEELS:-.gpu/wheels}
 if [ -d "$wheels" ]; then
     site=/tmp/ocdnet-site
@@ -39,7 +44,7 @@ limited() {
 
 rows() {
     limited "$1" "$python" benchmarks/run.py --only "gpu_$2" --rounds "${GPU_ROUNDS:-4}" \
-        --json "$out/$2.json" 2>&1 | tee "$out/$2.log"
+        --json "$work/$2.json" 2>&1 | tee "$work/$2.log"
 }
 
 part() {
@@ -48,22 +53,22 @@ part() {
         # In several processes where pytest-xdist is: most of the time is start-up.
         workers=$("$python" -c "import xdist; print('-n 6')" 2>/dev/null)
         # shellcheck disable=SC2086
-        limited 170 "$python" -m pytest tests/gpu -m gpu $workers -rs --durations=8 \
-            -p no:cacheprovider 2>&1 | tee "$out/tests.log" | tail -60
+        limited 150 "$python" -m pytest tests/gpu -m gpu $workers -rs --durations=8 \
+            -p no:cacheprovider 2>&1 | tee "$work/tests.log" | tail -60
         ;;
-    step) rows 90 step ;;
-    forward) rows 60 forward ;;
-    choices) rows 150 choices ;;
-    train) rows 90 train ;;
-    pictures) rows 60 pictures ;;
+    step) rows 60 step ;;
+    forward) rows 40 forward ;;
+    choices) rows 120 choices ;;
+    train) rows 60 train ;;
+    pictures) rows 50 pictures ;;
     profile)
-        limited 60 "$python" -c "import sys, pathlib; sys.path.insert(0, 'benchmarks')
+        limited 40 "$python" -c "import sys, pathlib; sys.path.insert(0, 'benchmarks')
 from rows import cuda
-cuda.profile(pathlib.Path('$out'))" 2>&1 | tee "$out/profile.log"
+cuda.profile(pathlib.Path('$work'))" 2>&1 | tee "$work/profile.log"
         ;;
     accuracy)
         limited $((minutes * 60 + 30)) "$python" benchmarks/accuracy.py train "$data" \
-            --minutes "$minutes" --out "$out" 2>&1 | tee "$out/accuracy.log" | tail -60
+            --minutes "$minutes" --out "$out" 2>&1 | tee "$work/accuracy.log" | tail -60
         ;;
     *)
         echo "no such part: $1 (see the top of $0)" >&2
@@ -76,6 +81,12 @@ cuda.profile(pathlib.Path('$out'))" 2>&1 | tee "$out/profile.log"
 for name in "$@"; do
     echo "== $name, $(date +%H:%M:%S)"
     part "$name"
+    [ "$work" = "$out" ] || tar czf "$out/gpu.tgz" -C "$work" .
 done
 echo "== the table, $(date +%H:%M:%S)"
-"$python" benchmarks/run.py --table "$out"/*.json
+set -- "$work"/*.json
+if [ -f "$1" ]; then
+    "$python" benchmarks/run.py --table "$@"
+else
+    echo "no row was measured (is there a GPU?)"
+fi
