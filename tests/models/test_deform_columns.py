@@ -48,11 +48,26 @@ def test_the_kernels_compile_for_a_gpu_that_is_not_here(name, kind, capability):
 
 @pytest.mark.skipif(INTERPRETED or torch.cuda.is_available(), reason="of a GPU that fails")
 def test_where_triton_does_not_work_torchvision_takes_its_place(caplog):
-    from ocdnet.models.deform_conv import triton_works
+    from ocdnet.models import deform_conv
 
-    triton_works.cache_clear()
-    assert not triton_works()
+    deform_conv._tried_out.cache_clear()
+    assert not deform_conv.triton_works()
     assert "torchvision's, which is slower: " in caplog.text
+
+
+@pytest.mark.skipif(INTERPRETED, reason="of the compiler")
+@pytest.mark.parametrize("works", [True, False])
+def test_a_compiled_network_has_the_choice_built_in(monkeypatch, works):
+    from ocdnet.models import deform_conv
+
+    torch.compiler.reset()
+    monkeypatch.setattr(deform_conv, "_tried_out", lambda: works)
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def chosen(x):
+        return x + 1 if deform_conv.triton_works() else x - 1
+
+    assert float(chosen(torch.zeros(()))) == (1 if works else -1)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="starts those below")
@@ -65,7 +80,7 @@ def test_interpreted_they_equal_torchvision():
         cwd=Path(__file__).parents[2], check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert "12 passed" in done.stdout
+    assert "13 passed" in done.stdout
 
 
 def columns_form(x, offset, mask, weight, stride, padding):
@@ -86,6 +101,19 @@ def test_output_and_all_gradients_equal_torchvision(shape, spread):
     found = output_and_gradients(columns_form, tensors, stride, padding)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="run by the test above")
+def test_compiled_they_compute_the_same():
+    from models.test_deform_conv import case, output_and_gradients
+    from ocdnet.models import deform_columns  # noqa: F401 - registers the operator
+
+    tensors, stride, padding = case((1, 4, 3, 5, 4, 3, 1, 1), 1.0)
+    compiled = torch.compile(columns_form, fullgraph=True, backend="aot_eager")
+    expected = output_and_gradients(columns_form, tensors, stride, padding)
+    found = output_and_gradients(compiled, tensors, stride, padding)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="run by the test above")

@@ -55,12 +55,16 @@ class ModulatedDeformConv2d(nn.Module):
 
 
 @torch.compiler.assume_constant_result
-@cache
 def triton_works() -> bool:
     """Whether Triton's kernels run on this machine's GPU; where not, a warning says why.
 
     Triton comes with torch for CUDA on Linux, and needs a C compiler when it first runs.
     """
+    return _tried_out()  # torch.compile looks through a cache that stands above its own mark
+
+
+@cache
+def _tried_out() -> bool:
     try:
         from ocdnet.models import deform_columns  # noqa: PLC0415 - a GPU's alone
 
