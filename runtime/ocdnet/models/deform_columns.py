@@ -205,10 +205,11 @@ def _launch(
     offset, mask = offset.flatten(0, 2), mask.flatten(0, 2)  # copied only if it can't be a view
     block = min(_CHANNELS, triton.next_power_of_2(channels))
     programs = triton.cdiv(pixels, _PIXELS) * points, 1 if whole else triton.cdiv(channels, block)
-    function[programs](
-        x, offset, mask, *arrays, pixels, channels, height, width, out_height, out_width, *geometry,
-        *offset.stride(), *mask.stride(), _PIXELS, block,
-    )  # fmt: skip
+    with torch.cuda.device_of(x):  # Triton launches on the current one
+        function[programs](
+            x, offset, mask, *arrays, pixels, channels, height, width, out_height, out_width,
+            *geometry, *offset.stride(), *mask.stride(), _PIXELS, block,
+        )  # fmt: skip
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
