@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -327,6 +327,7 @@ JUNK = st.recursive(
     st.sampled_from(list(ACTIONS)),
     st.lists(st.tuples(st.sampled_from(schema.known_keys()), JUNK), max_size=3),
 )
+@example("gen_trt_engine", [("gen_trt_engine.width", 2.0**63)])
 def test_a_mutated_spec_is_valid_or_a_user_error(action, mutations):
     tree = apply(FILLED, [])
     for key, value in mutations:

@@ -72,10 +72,9 @@ class Normaliser:
             return [self._value(v, item, f"{key}.{i}") for i, v in enumerate(given)]
         if kind == "boolean" and isinstance(value, str):
             return BOOLEANS_OF_YAML_1_1.get(value.lower(), value)
-        value = self._plain(value, node, key)
         if kind == "integer" and isinstance(value, float) and value.is_integer():
-            return int(value)
-        return value
+            value = int(value)
+        return self._plain(value, node, key)
 
     def _plain(self, value: Any, node: Node, key: str) -> Any:
         """The value, if JSON can hold it."""
