@@ -89,7 +89,7 @@ def planned(project, *more, **request):
 
 @pytest.fixture(scope="module")
 def plan(project):
-    return planned(project, "model.backbone=mobilenet_v2")
+    return planned(project, "model.backbone=mobilenet_v2", full=True)
 
 
 def filled(value, plan, project):
@@ -126,7 +126,8 @@ def plan_file(plan, project):
 def check_spec(trial, plan):
     """A trial's spec is valid, holds what the plan says, and searched values in the ranges."""
     jsonschema.Draft202012Validator(SCHEMA).validate(spec.normalised("train", trial))
-    told = {key: value for key, value in plan["spec_overrides"].items() if key != "results_dir"}
+    others = {"results_dir", *plan["route"]["custom_param_ranges"]}
+    told = {key: value for key, value in plan["spec_overrides"].items() if key not in others}
     assert {key: keys.get(trial, key) for key in told} == told
     assert keys.get(trial, "train.num_epochs") == plan["route"]["budget"]["epochs_each"]
     searched = {}

@@ -56,7 +56,7 @@ class AutomlRoute(Record):
     everything here."""
 
     skill: str | None = None
-    """NVIDIA's AutoML skill, where it runs the search; what follows of it, too."""
+    """NVIDIA's AutoML skill; this, and what else is for it, where it runs the search or --full."""
 
     skill_dir: str | None = None
     """This skill's folder, which that skill reads."""

@@ -114,7 +114,7 @@ def automl_route(case: Case, runner: SearchRunner, draft: Draft) -> AutomlRoute:
     skill_found_at = _installed()
     absent = skill_found_at is None and runner == BY_SKILL
     metric = case.request.metric or DEFAULT_METRIC
-    handed = runner == BY_SKILL
+    handed = runner == BY_SKILL or case.request.full
     return AutomlRoute(
         runner=runner,
         skill=AUTOML_SKILL if handed else None,
@@ -128,7 +128,7 @@ def automl_route(case: Case, runner: SearchRunner, draft: Draft) -> AutomlRoute:
             automl_max_recommendations=case.request.trials or RECOMMENDATIONS,
             epochs_each=draft.at(NUM_EPOCHS),
         ),
-        custom_param_ranges=_ranges(case) if handed or case.request.full else None,
+        custom_param_ranges=_ranges(case) if handed else None,
         skill_found_at=skill_found_at,
         install=INSTALL if absent else None,
         or_direct="add --automl-policy off" if absent else None,
