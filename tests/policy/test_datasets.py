@@ -21,6 +21,7 @@ from ocdnet.policy.datasets import find_datasets
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.request import Request
 from ocdnet.policy.settings import batch, calibration
+from ocdnet.policy.starting import step_of
 from ocdnet.tree import keys
 from plans import texts
 
@@ -430,9 +431,9 @@ def drafted(action, **given):
 
 def test_a_batch_that_is_larger_than_the_data_is_told():
     case, draft = drafted("train", **{"dataset.train_dataset.loader.batch_size": 16})
-    batch(case, draft, 16)
+    batch(draft, step_of(case, draft), 16, case.notes)
     assert not case.notes.warnings
-    batch(case, draft, 15)
+    batch(draft, step_of(case, draft), 15, case.notes)
     assert "15 training images" in case.notes.warnings[0].text
 
 

@@ -14,7 +14,7 @@ import support
 from ocdnet import hardware
 from ocdnet.config.model import ModelConfig
 from ocdnet.devices import gpu_indices
-from ocdnet.errors import EnvironmentFault
+from ocdnet.errors import EnvironmentFault, SpecError
 from ocdnet.models.factory import BACKBONES, build_model
 from ocdnet.policy import starting
 from ocdnet.policy.artifacts import Skill, skill_dir
@@ -106,6 +106,27 @@ class TestThisMachine:
         assert "slurm or kubernetes" in warning
         there = plan(action, overrides=sets, platform="slurm", **more)
         assert not any("exit code 5" in w for w in there["warnings"])
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            *("train.num_gpus=two", "train.num_nodes=x", "train.accumulate_grad_batches=[1]"),
+            *("train.num_epochs=many", f"{BATCH}=a", f"{PRECISION}=3"),
+        ],
+    )
+    def test_a_value_of_a_wrong_type_is_refused_before_anything_is_computed(self, words, given):
+        with pytest.raises(SpecError) as raised:
+            direct(words, overrides=(given,))
+        assert raised.value.key == given.partition("=")[0]
+
+    def test_a_number_of_gpus_without_bound_is_only_a_number(self, words):
+        document = direct(words, overrides=("train.num_gpus=1000000000",))
+        assert any("exit code 5" in warning for warning in document["warnings"])
+
+    def test_a_crop_whose_size_is_none_has_no_time(self, words):
+        size = f"{STEPS}=[{{type: WordCrop, args: {{size: [a, b]}}}}]"
+        document = plan(train_datasets=(str(words / "train"),), overrides=(size,))
+        assert document["commands"]
 
     @pytest.mark.parametrize("count", [1, -1, 2])
     def test_the_warning_is_that_of_the_run(self, words, count, monkeypatch):

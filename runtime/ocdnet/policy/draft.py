@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import Action
@@ -27,6 +27,9 @@ from ocdnet.tree import keys, nodes, overrides, yaml_io
 from ocdnet.tree.nodes import MISSING, Node
 from ocdnet.tree.normalise import Normaliser
 from ocdnet.tree.problems import DataFieldError, SpecFieldError
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 _CODES = {
     "enum": "bad-choice",
@@ -156,6 +159,17 @@ def inheritance(experiment: Mapping[str, Any], entry: Action, skill: Skill) -> d
     return normal
 
 
+def check_values(draft: Draft) -> None:
+    """Check the type and range of each value, before anything is computed from them.
+
+    Raises:
+        SpecFieldError: a value of a wrong type or out of range.
+    """
+    if draft.schema is not None:
+        for error in _errors({k: v for k, v in draft.schema.items() if k != "allOf"}, draft.tree):
+            raise _refused(draft.schema, error)
+
+
 def check(draft: Draft, notes: Notes) -> None:
     """Check a complete spec against its schema; a required value that is missing is asked for.
 
@@ -165,16 +179,19 @@ def check(draft: Draft, notes: Notes) -> None:
     schema = draft.schema
     if schema is None:
         return
-    import jsonschema  # noqa: PLC0415 - a tenth of a second, here alone
-
-    validator = jsonschema.Draft202012Validator(schema)
-    errors = validator.iter_errors(draft.tree)
-    # The rules of allOf come before the properties, in their declared order.
-    for error in sorted(errors, key=lambda error: list(error.schema_path)[:2]):
+    for error in _errors(schema, draft.tree):
         if error.absolute_schema_path[0] == "allOf":
             _rule_broken(schema["allOf"][error.absolute_schema_path[1]], draft, notes)
         else:
-            raise _refused(schema, error.absolute_path, str(error.validator), error.instance)
+            raise _refused(schema, error)
+
+
+def _errors(schema: Node, tree: Mapping[str, Any]) -> list[ValidationError]:
+    """What a schema says of a spec: the rules of allOf first, in their declared order."""
+    import jsonschema  # noqa: PLC0415 - a tenth of a second, here alone
+
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(tree)
+    return sorted(errors, key=lambda error: list(error.schema_path)[:2])
 
 
 def _rule_broken(rule: Node, draft: Draft, notes: Notes) -> None:
@@ -200,9 +217,9 @@ def _rule_broken(rule: Node, draft: Draft, notes: Notes) -> None:
     raise SpecFieldError("conflict", key, sentence.rstrip("."), got=got)
 
 
-def _refused(schema: Node, path: Sequence[Any], validator: str, got: Any) -> SpecFieldError:
-    parts = [str(part) for part in path]
-    key, code = ".".join(parts), _CODES.get(validator, "wrong-type")
+def _refused(schema: Node, error: ValidationError) -> SpecFieldError:
+    parts, got = [str(part) for part in error.absolute_path], error.instance
+    key, code = ".".join(parts), _CODES.get(str(error.validator), "wrong-type")
     fault = {"bad-choice": "is not one of its choices", "out-of-range": "is out of range"}
     node = nodes.find(schema, key) or {}
     return SpecFieldError(

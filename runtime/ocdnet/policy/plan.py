@@ -24,7 +24,7 @@ from ocdnet.policy import routing, words
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
 from ocdnet.policy.datasets import Datasets, find_datasets
-from ocdnet.policy.draft import Draft, check, draft, key_of
+from ocdnet.policy.draft import Draft, check, check_values, draft, key_of
 from ocdnet.policy.inherit import from_parent, placed
 from ocdnet.policy.placing import folder_of
 from ocdnet.policy.plan_record import (
@@ -85,7 +85,9 @@ def _drafted(case: Case) -> tuple[Draft, Datasets]:
     """The checked spec, and its data."""
     spec = from_parent(case, placed(case, draft(case)))
     data = find_datasets(case, spec)
-    spec = settled(case, spec.with_changes(data.overrides), data.images)
+    spec = spec.with_changes(data.overrides)
+    check_values(spec)
+    spec = settled(case, spec, data.images)
     check(spec, case.notes)
     tell_of_runtimes(case, spec)
     return spec, data

@@ -9,8 +9,9 @@ from typing import Any
 from ocdnet.errors import SpecError
 from ocdnet.notes import Notes
 from ocdnet.policy import starting
-from ocdnet.policy.case import SEARCH_HERE, Case
+from ocdnet.policy.case import Case
 from ocdnet.policy.draft import Draft
+from ocdnet.policy.starting import Step
 from ocdnet.policy.summary import epochs as in_words
 from ocdnet.runs.files import epoch_of
 from ocdnet.spec_keys import (
@@ -21,6 +22,7 @@ from ocdnet.spec_keys import (
     ENGINE_IMAGES,
     ENGINE_PRECISION,
     NUM_EPOCHS,
+    NUM_GPUS,
     RESUME,
     TRAIN_DATA,
     WARMUP,
@@ -53,8 +55,9 @@ def settled(case: Case, draft: Draft, images: Mapping[str, int]) -> Draft:
         if not case.entry.resumes:
             draft = draft.with_changes(starting.start(case, draft, count))
         draft = draft.with_changes(training(draft, case.notes))
-        starting.steps(case, draft, count)
-        batch(case, draft, count)
+        step = starting.step_of(case, draft)
+        starting.steps(case, draft, step, count)
+        batch(draft, step, count, case.notes)
     if case.entry.resumes:
         resumed(draft, case.notes)
     share = draft.at("prune.ch_sparsity")
@@ -129,36 +132,32 @@ def gpus(draft: Draft, notes: Notes) -> dict[str, Any]:
     return {}
 
 
-def batch(case: Case, draft: Draft, images: int | None) -> None:
+def batch(draft: Draft, step: Step, images: int | None, notes: Notes) -> None:
     """Say what the batch size means on several devices, and against the number of images.
 
     Args:
-        case: whose notes are told.
         draft: the spec.
+        step: of its training.
         images: to train on; None where that is not known.
+        notes: told.
     """
-    train, notes = draft.tree["train"], case.notes
-    alone = case.runner == SEARCH_HERE  # each trial has one device
-    devices = 1 if alone else max(1, train["num_gpus"]) * train["num_nodes"]
-    steps = train.get("accumulate_grad_batches", 1)
-    size = draft.at(BATCH)
-    if images and isinstance(size, int) and size * devices > images:
+    if images and step.size * step.devices > images:
         notes.warn(
-            f"{BATCH} is {size * devices}, but there are {images} training images: an epoch is "
-            "one incomplete batch.",
+            f"{BATCH} is {step.size * step.devices}, but there are {images} training images: an "
+            "epoch is one incomplete batch.",
             BATCH,
         )
-    if train["num_gpus"] < 0 and not alone:
+    if draft.at(NUM_GPUS) < 0 and not step.alone:
         notes.warn(
-            f"{BATCH} is per GPU, and train.num_gpus is -1, all that are there: {size * steps} a "
+            f"{BATCH} is per GPU, and train.num_gpus is -1, all that are there: {step.images} a "
             "step for each of them; the learning rate is not scaled.",
             BATCH,
         )
-    elif devices * steps > 1:
-        gathered = f", {steps} batches gathered" if steps > 1 else ""
+    elif step.devices * step.gathered > 1:
+        gathered = f", {step.gathered} batches gathered" if step.gathered > 1 else ""
         notes.warn(
-            f"{BATCH} is per GPU: {size} on each of {devices}{gathered}, "
-            f"{size * devices * steps} a step; the learning rate is not scaled.",
+            f"{BATCH} is per GPU: {step.size} on each of {step.devices}{gathered}, "
+            f"{step.images} a step; the learning rate is not scaled.",
             BATCH,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from ocdnet import hardware
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
@@ -28,6 +28,7 @@ FEW = 2000
 """Training images below which TAO's crop is not the best choice (references/tuning.md)."""
 _RATE = "train.optimizer.args.lr"
 _STRATEGY = "train.distributed_strategy"
+_GATHERED = "train.accumulate_grad_batches"
 _CPU_BATCH = 4
 _TAO_CROP = {"min_crop_side_ratio": 0.6}
 """Of EastRandomCropData, which NVIDIA's image has in place of WordCrop."""
@@ -130,45 +131,70 @@ def absent_gpus(case: Case, draft: Draft) -> None:
     """Warn of GPUs that the spec demands and this machine lacks, as devices.gpu_indices refuses."""
     if case.request.platform != LOCAL:
         return
-    key, wanted = _demanded(draft)
+    key, most = _demanded(draft)
     present = hardware.gpus()
     split = draft.entry.trains and draft.at(_STRATEGY) != "ddp" and not present
-    if split or (wanted != [0] and any(index >= present for index in wanted)):
-        what = "The strategy splits over GPUs" if split else f"GPUs {wanted} are asked for"
+    key = _STRATEGY if split else key
+    if split or most >= max(1, present):
+        what = "splits over GPUs" if split else "asks for GPUs that are not here"
         clusters = " or ".join(name for name, one in PLATFORMS.items() if one.cluster)
         case.notes.warn(
-            f"{what}, and this machine has {present or 'none'}: the run would end with exit code 5."
-            f" Plan it for a machine that has them (--platform {clusters}), or leave the key.",
-            _STRATEGY if split else key,
+            f"{key} {what} ({present} are): the run would end with exit code 5. Plan it for a "
+            f"machine that has them (--platform {clusters}), or leave the key.",
+            key,
         )
 
 
-def _demanded(draft: Draft) -> tuple[str, list[int]]:
-    """The key that chooses an action's GPUs, and their indices; none where it has no such key."""
+def _demanded(draft: Draft) -> tuple[str, int]:
+    """The key that chooses an action's GPUs, and the highest index; 0: whatever is there."""
     section = draft.entry.section
     count, ids = draft.at(f"{section}.num_gpus"), draft.at(f"{section}.gpu_ids")
-    if isinstance(count, int) and isinstance(ids, list):
-        wanted = ids if len(ids) == count else list(range(count))
-        return f"{section}.num_gpus", [index for index in wanted if isinstance(index, int)]
-    one, device = draft.at(PRUNE_GPU), str(draft.at(QUANTIZE_DEVICE) or "")
-    if isinstance(one, int):
-        return PRUNE_GPU, [one]
+    if ids is not None:
+        key = f"{section}.num_gpus" if count > 1 else f"{section}.gpu_ids"
+        return key, max(ids, default=0) if len(ids) == count else count - 1
+    gpu, device = draft.at(PRUNE_GPU), str(draft.at(QUANTIZE_DEVICE) or "")
+    if gpu is not None:
+        return PRUNE_GPU, gpu
     number = device.removeprefix("cuda:")
-    return QUANTIZE_DEVICE, [int(number)] if number.isdecimal() else []
+    return QUANTIZE_DEVICE, int(number) if number.isdecimal() else 0
 
 
-def steps(case: Case, draft: Draft, images: int | None) -> None:
-    """Say how many steps an epoch has and the run in all; warn of few, and of a long search."""
-    size, epochs = draft.at(BATCH), draft.at(NUM_EPOCHS)
-    if not images or not isinstance(size, int) or not isinstance(epochs, int) or size < 1:
-        return
-    alone = case.runner == SEARCH_HERE  # each trial has one device
+class Step(NamedTuple):
+    """An optimiser's step.
+
+    Attributes:
+        size: images of a batch, on each device.
+        devices: that take part.
+        gathered: batches before a step.
+        alone: whether it is a trial of a search here, which has one device whatever the spec says.
+    """
+
+    size: int
+    devices: int
+    gathered: int
+    alone: bool
+
+    @property
+    def images(self) -> int:
+        """Of the whole step."""
+        return self.size * self.devices * self.gathered
+
+
+def step_of(case: Case, draft: Draft) -> Step:
+    """A step of a training whose values have been checked; -1 GPUs count as one."""
+    alone = case.runner == SEARCH_HERE
     devices = 1 if alone else max(1, draft.at(NUM_GPUS)) * draft.at(NUM_NODES)
-    gathered = draft.at("train.accumulate_grad_batches") or 1
-    epoch = math.ceil(images / (size * devices * gathered))
-    total = epoch * epochs
+    return Step(draft.at(BATCH), devices, draft.at(_GATHERED) or 1, alone)
+
+
+def steps(case: Case, draft: Draft, step: Step, images: int | None) -> None:
+    """Say how many steps an epoch has and the run in all; warn of few."""
+    if not images:
+        return
+    epoch = math.ceil(images / step.images)
+    total = epoch * draft.at(NUM_EPOCHS)
     case.notes.because(
-        f"Steps an epoch: {epoch:,}, of {size * devices * gathered} images; {total:,} in all"
+        f"Steps an epoch: {epoch:,}, of {step.images} images; {total:,} in all"
         f"{' of a trial' if case.runner else ''}.",
         NUM_EPOCHS,
     )
@@ -196,8 +222,9 @@ def _crop(draft: Draft) -> tuple[int, int] | None:
     for step in steps:
         side = _CROPS.get(str(step.get("type")))
         size = keys.get(step, "args.size") or [side, side]
-        if side and isinstance(size, list) and len(size) == 2:
-            return int(size[0]), int(size[1])
+        # What stands in a step is checked when it runs.
+        if side and isinstance(size, list) and [type(one) for one in size] == [int, int]:
+            return size[0], size[1]
     return None
 
 
