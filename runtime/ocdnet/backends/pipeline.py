@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -75,71 +77,87 @@ def predict(
     Raises:
         DataError: an image that cannot be read.
     """
+    reader = _Reader(predictor, preprocess, path_of, skipped)
+    threads = workers or min(_MOST_WORKERS, cpus())
+    finishing: deque[tuple[T, Future[R]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = 1 + -(-threads // batch_size)
+        ready = _ordered(partial(reader.submit, pool), _batches(items, batch_size), ahead)
+        for batch, maps in _computed(predictor, ready):
+            rows = zip(batch.items, batch.images, batch.prepared, maps, strict=True)
+            for item, image, prepared, probability in rows:
+                prediction = Prediction(image, prepared.frame, prepared.frame.cut(probability))
+                finishing.append((item, pool.submit(finish, item, prediction)))
+            # Not more than that: results that wait hold their images in memory.
+            while len(finishing) > max(threads, 2 * batch_size):
+                item, future = finishing.popleft()
+                yield item, future.result()
+        while finishing:
+            item, future = finishing.popleft()
+            yield item, future.result()
 
-    def load(item: T) -> tuple[NDArray[np.uint8], Prepared] | DataError:
+
+@dataclass(frozen=True)
+class _Reader(Generic[T]):
+    """Makes batches for a network, in threads; the fields are those arguments of `predict`."""
+
+    predictor: Predictor
+    preprocess: Preprocess
+    path_of: Callable[[T], Path]
+    skipped: Callable[[T, DataError], None] | None
+
+    def submit(self, pool: ThreadPoolExecutor, batch: list[T]) -> Future[_Ready[T]]:
+        """Begin with a batch."""
+        # The pool takes its work in order: whatever gathers waits for nothing behind it.
+        return pool.submit(self._gather, batch, [pool.submit(self._load, item) for item in batch])
+
+    def _load(self, item: T) -> tuple[NDArray[np.uint8], Prepared] | DataError:
         try:
-            image = read_image(path_of(item), preprocess.img_mode)
+            image = read_image(self.path_of(item), self.preprocess.img_mode)
         except DataError as error:
             return error
-        return image, preprocess.prepare(image)
+        return image, self.preprocess.prepare(image)
 
-    def gather(batch: Sequence[T], loading: Sequence[Future[Any]]) -> _Ready[T]:
+    def _gather(self, batch: Sequence[T], loading: Sequence[Future[Any]]) -> _Ready[T]:
         ready = _Ready[T]([], [], [], None)
         for item, future in zip(batch, loading, strict=True):
             loaded = future.result()
             if isinstance(loaded, DataError):
-                if skipped is None:
+                if self.skipped is None:
                     raise loaded
-                skipped(item, loaded)
+                self.skipped(item, loaded)
                 continue
             ready.items.append(item)
             ready.images.append(loaded[0])
             ready.prepared.append(loaded[1])
-        if not ready.items:
-            return ready
         images = [prepared.image for prepared in ready.prepared]
-        return ready._replace(tensor=to_network(images))
+        return ready._replace(tensor=self._to_network(images)) if images else ready
 
-    def to_network(images: list[NDArray[np.uint8]]) -> Any:
-        if not isinstance(predictor, DevicePredictor):
-            return preprocess.to_tensor(images)
+    def _to_network(self, images: list[NDArray[np.uint8]]) -> Any:
+        if not isinstance(self.predictor, DevicePredictor):
+            return self.preprocess.to_tensor(images)
         height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
         padded = [pad_to(image, height, width) for image in images]
-        return predictor.upload(padded, preprocess.normalisation)
+        return self.predictor.upload(padded, self.preprocess.normalisation)
 
-    def submit(batch: list[T]) -> Future[_Ready[T]]:
-        # The pool takes its work in order: whatever gathers waits for nothing behind it.
-        return pool.submit(gather, batch, [pool.submit(load, item) for item in batch])
 
-    def finished(batch: _Ready[T], maps: Batch) -> Iterator[tuple[T, R]]:
-        rows = zip(batch.items, batch.images, batch.prepared, maps, strict=True)
-        for item, image, prepared, probability in rows:
-            prediction = Prediction(image, prepared.frame, prepared.frame.cut(probability))
-            finishing.append((item, pool.submit(finish, item, prediction)))
-        # Not more than that: results that wait hold their images in memory.
-        while len(finishing) > max(threads, 2 * batch_size):
-            item, future = finishing.popleft()
-            yield item, future.result()
-
-    threads = workers or min(_MOST_WORKERS, cpus())
-    finishing: deque[tuple[T, Future[R]]] = deque()
+def _computed(
+    predictor: Predictor, batches: Iterable[_Ready[T]]
+) -> Iterator[tuple[_Ready[T], Batch]]:
+    """Each batch that has images with its maps; a device has the next one before they are read."""
+    filled = (batch for batch in batches if batch.items)
+    if not isinstance(predictor, DevicePredictor):
+        for batch in filled:
+            yield batch, predictor(batch.tensor)
+        return
     started: deque[tuple[_Ready[T], Callable[[], Batch]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for batch in _ordered(submit, _batches(items, batch_size), 1 + -(-threads // batch_size)):
-            if not batch.items:
-                continue
-            if isinstance(predictor, DevicePredictor):
-                started.append((batch, predictor.start(batch.tensor)))
-                if len(started) > 1:  # the device has the next one already
-                    before, maps = started.popleft()
-                    yield from finished(before, maps())
-            else:
-                yield from finished(batch, predictor(batch.tensor))
-        for before, maps in started:
-            yield from finished(before, maps())
-        while finishing:
-            item, future = finishing.popleft()
-            yield item, future.result()
+    for batch in filled:
+        started.append((batch, predictor.start(batch.tensor)))
+        if len(started) > 1:
+            before, maps = started.popleft()
+            yield before, maps()
+    for before, maps in started:
+        yield before, maps()
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
