@@ -12,7 +12,7 @@ PAGES = [ROOT / "SKILL.md", *sorted((ROOT / "references").glob("*.md"))]
 TEXT = " ".join(" ".join(path.read_text(encoding="utf-8").split()) for path in PAGES)
 
 FACTS = {
-    "starting weights": r"model\.pretrained_model_path",
+    "starting weights": r"`model\.pretrained_model_path` names starting weights",
     "deploy page": r"tao-deploy-ocdnet\.md",
     "deploy templates": r"spec_template_deploy_\*\.yaml",
     "retrain is train": r"retrain is `ocdnet train` with `model\.load_pruned_graph: true` and "
@@ -41,13 +41,14 @@ FACTS = {
     "the default backbone": r"`model\.backbone: deformable_resnet18` is the default: deformable",
     "rate": r"`train\.optimizer\.args\.lr`[^|]*\|[^|]*\| `0\.001`",
     "thresh, box_thresh": r"`post_processing\.args\.thresh` makes pixels text, `box_thresh` keeps",
-    "one process starts the others": r"Lightning",
-    "strategies": r"deepspeed_stage_3_offload",
-    "unused parameters": r"unused parameters",
-    "half precision": r"fp16",
-    "batch norms over GPUs": r"(?i)sync\w* ?batch|batch statistics",
+    "one process starts the others": r"One `ocdnet train` starts the processes of its machine",
+    "strategies": r"train\.distributed_strategy \| ddp, fsdp or deepspeed_stage_3_offload",
+    "unused parameters": r"ddp looks for unused parameters, but not with `model\.activation_",
+    "half precision": r"fsdp and deepspeed_stage_3_offload need GPUs, train in fp16",
+    "batch norms over GPUs": r"FAN backbones turn on sync batch norm on several GPUs",
     "memory of a GPU": r"8 GB",
-    "low detection rate": r"box_thresh",
+    "low detection rate": r'misses words" \| plan evaluate with '
+    r"`--set evaluate\.post_processing\.args\.box_thresh",
     "checkpoints by name": r"model_epoch_<EEE>_step_<SSSSS>\.pth",
     "latest": r"`ocd_model_latest\.pth` only where the latest is asked for",
     "torch quantize": r"`quantized_model_torchao\.pth`",

@@ -26,7 +26,7 @@ from ocdnet.geometry import Frame
 from ocdnet.ranks import cpus, launched
 
 MAX_AUTO_WORKERS = 15
-"""At 4 to 10 ms a sample they make 1,500 to 3,700 a second, more than one GPU takes."""
+"""At 4 to 10 ms a sample they make 1,500 to 3,700 a second; what a GPU takes is not measured."""
 
 _T = TypeVar("_T")
 TrainItem = tuple[TrainSample, Path]
