@@ -9,7 +9,7 @@ from typing import Any
 from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import Action
 from ocdnet.config import schema, spec
-from ocdnet.config.rules import Instead, Rule
+from ocdnet.config.rules import Rule
 from ocdnet.tree import nodes
 from ocdnet_generator.templates import template
 
@@ -90,8 +90,6 @@ def _node(node: nodes.Node, default: Any, action: Action) -> nodes.Node:
 def _rule(rule: Rule, defaults: dict[str, Any]) -> nodes.Node:
     """A rule as a member of the root's allOf; `x_rule` says which it is to those who read it."""
     about = {"kind": rule.kind, "key": rule.key}
-    if isinstance(rule, Instead):
-        about["other"] = rule.other
     head = {"title": rule.key, "description": rule.says, "x_rule": about}
     return head | rule.schema(defaults)
 

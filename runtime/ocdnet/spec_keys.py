@@ -49,6 +49,7 @@ QUANTIZE_MODEL = "quantize.model_path"
 QUANTIZE_DEVICE = "quantize.device"
 QUANTIZE_BACKEND = "quantize.backend"
 QUANTIZE_MODE = "quantize.mode"
+QUANTIZE_LAYERS = "quantize.layers"
 
 ENGINE_ONNX = "gen_trt_engine.onnx_file"
 ENGINE_FILE = "gen_trt_engine.trt_engine"
@@ -67,6 +68,11 @@ def masked(values: Mapping[str, Any]) -> dict[str, Any]:
 def clamped_warmup(epochs: int, warmup: int) -> int:
     """Epochs of warm-up that a run of so many epochs has room for: it ends before the last one."""
     return min(warmup, epochs - 1)
+
+
+def engine_wins(engine: str, checkpoint: str) -> str:
+    """What is said where both of these keys have a value."""
+    return f"{checkpoint!r} is not read: {engine!r} is given, and goes before it"
 
 
 def results_folder(results_dir: str | Path, own: str, section: str) -> Path:

@@ -524,7 +524,7 @@ class TestPlatforms:
                     "quantize.model_path=/m/model_epoch_001_step_00046.pth",
                     "quantize.layers=[{module_name: Conv2d, weights: {dtype: fp8_e4m3fn}}]",
                 ),
-                "fp8",
+                "fp8 by torchao",
             ),
             ("gen_trt_engine", ("gen_trt_engine.backend=openvino",), "left out"),
         ],

@@ -8,7 +8,9 @@ from ocdnet.actions.quantize_backends import BACKENDS, Quantized
 from ocdnet.actions.scoring import kpi, side_by_side
 from ocdnet.actions.session import session
 from ocdnet.config.experiment import Experiment
+from ocdnet.config.quantize import FP8_ELSEWHERE, QuantizeConfig, fp8_layers
 from ocdnet.config.spec import Loaded
+from ocdnet.errors import EnvironmentFault
 from ocdnet.runs.files import RESULTS
 from ocdnet.runs.records import Measured, QuantizedLayers, QuantizeResult, write_results
 
@@ -32,6 +34,7 @@ def run(loaded: Loaded) -> QuantizeResult:
     experiment = loaded.experiment
     config = experiment.quantize
     with session(loaded) as here:
+        _refuse_fp8(config)
         made = BACKENDS[config.backend](config, experiment, here.folder)
         try:
             before, after = _measured(made, experiment)
@@ -54,6 +57,18 @@ def run(loaded: Loaded) -> QuantizeResult:
         )
         write_results(here.folder, result)
         return result
+
+
+def _refuse_fp8(config: QuantizeConfig) -> None:
+    names = fp8_layers(config.layers)
+    if names:
+        raise EnvironmentFault(
+            "no-fp8",
+            "fp8 is not made by this runtime, whose engines compute int8",
+            got=f"quantize.layers: {', '.join(names)}",
+            expected="int8, or native (left as it is)",
+            hint=f"Set the dtype to int8 here; {FP8_ELSEWHERE}.",
+        )
 
 
 def _measured(made: Quantized, experiment: Experiment) -> list[Measured]:

@@ -11,6 +11,7 @@ import click
 from ocdnet.catalogue import ACTIONS
 from ocdnet.errors import DataError, Exit, SpecError, UserError
 from ocdnet.spec_keys import masked
+from ocdnet.tree import keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,15 +51,15 @@ def list_keys(action: str, which: str, grep: str | None) -> None:
 
 
 @spec.command(epilog="Example: ocdnet spec explain train.optimizer.args.lr model.backbone")
-@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
-def explain(keys: tuple[str, ...]) -> None:
+@click.argument("names", nargs=-1, required=True, metavar="KEY...")
+def explain(names: tuple[str, ...]) -> None:
     """Tell what each KEY takes and does, who reads it, and whether a search may vary it.
 
     Of a section, its keys. Prints one JSON object: {"keys": [...]}.
     """
     from ocdnet.config.explain import explain as explained
 
-    _print({"keys": [explained(key) for key in keys]})
+    _print({"keys": [explained(key) for key in names]})
 
 
 @spec.command(epilog="Example: ocdnet spec render train --set train.num_epochs=30 --out spec.yaml")
@@ -103,14 +104,18 @@ def _rendered(
     from ocdnet.config import spec as specs
     from ocdnet.launch.tao_image import rendered
 
-    given = specs.read(base, overrides)
-    loaded, problems = specs.check(action, given)
+    given = specs.read(base, overrides, action)
+    loaded, problems = specs.check(action, given, base)
     for problem in problems:
         if problem.code != "missing-value":
             raise problem
     tree, notices = specs.completed(action, given), loaded.notices if loaded else []
     if target == "tao":
-        tree, notices = rendered(tree, schema.extras())
+        changed, notices = rendered(tree, schema.extras())
+        for key, text in specs.kept_references(given, changed).items():
+            if keys.get(changed, key) == keys.get(tree, key):
+                keys.set(changed, key, text)
+        tree = changed
     return tree, {
         "set": masked(specs.changed(action, tree)),
         "missing": [problem.key for problem in problems],
@@ -167,10 +172,10 @@ def _check(
     from ocdnet.config.spec import check, read
 
     try:
-        tree = read(file, overrides)
+        tree = read(file, overrides, action)
     except UserError as error:
         return [error], []
-    loaded, problems = check(action, tree)
+    loaded, problems = check(action, tree, file)
     return problems, loaded.notices if loaded else []
 
 

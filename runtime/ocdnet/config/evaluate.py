@@ -1,14 +1,15 @@
 """Section `evaluate`: scoring a model on labelled images."""
 
+from collections.abc import Iterator
 from dataclasses import field
 from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import STRICT, GpuId, Positive, popular
-from ocdnet.config.rules import Given, Instead, Needed
+from ocdnet.config.rules import Given, Needed
 from ocdnet.config.shared import Metric, PostProcessing
-from ocdnet.spec_keys import EVALUATE_CHECKPOINT, EVALUATE_ENGINE
+from ocdnet.spec_keys import EVALUATE_CHECKPOINT, EVALUATE_ENGINE, engine_wins
 from ocdnet.tree.nodes import MISSING
 
 
@@ -20,7 +21,7 @@ class EvaluateConfig:
     """Model to evaluate (.pth or .onnx)."""
 
     trt_engine: str = ""
-    """Engine to evaluate (gen_trt_engine's, or a TensorRT engine), instead of checkpoint."""
+    """Engine to evaluate (gen_trt_engine's, or a TensorRT engine); checkpoint is not read then."""
 
     results_dir: str = ""
     """Folder of this action's results, instead of <results_dir>/evaluate."""
@@ -41,6 +42,11 @@ class EvaluateConfig:
 
     metric: Metric = field(default_factory=Metric)
 
+    def notices(self) -> Iterator[str]:
+        """That the checkpoint is not read, where an engine stands beside it."""
+        if self.trt_engine and self.checkpoint:
+            yield engine_wins(EVALUATE_ENGINE, EVALUATE_CHECKPOINT)
+
 
 RULES = (
     Needed(
@@ -49,5 +55,4 @@ RULES = (
         "/path/to/model_best.pth",
         unless=Given(EVALUATE_ENGINE),
     ),
-    Instead(EVALUATE_ENGINE, EVALUATE_CHECKPOINT),
 )

@@ -1,5 +1,6 @@
 """Section `inference`: finding text in new images."""
 
+from collections.abc import Iterator
 from dataclasses import field
 from typing import Annotated
 
@@ -7,9 +8,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, extra, popular
-from ocdnet.config.rules import Given, Instead, Needed, Never, NoArchive
+from ocdnet.config.rules import Given, Needed, Never, NoArchive
 from ocdnet.config.shared import PostProcessing
-from ocdnet.spec_keys import INFERENCE_CHECKPOINT, INFERENCE_DATA, INFERENCE_ENGINE
+from ocdnet.spec_keys import INFERENCE_CHECKPOINT, INFERENCE_DATA, INFERENCE_ENGINE, engine_wins
 from ocdnet.tree.nodes import MISSING
 
 
@@ -21,7 +22,7 @@ class InferenceConfig:
     """Model to run (.pth or .onnx)."""
 
     trt_engine: str = ""
-    """Engine to run (gen_trt_engine's, or a TensorRT engine), instead of checkpoint."""
+    """Engine to run (gen_trt_engine's, or a TensorRT engine); checkpoint is not read then."""
 
     input_folder: str = MISSING
     """Folder of images."""
@@ -61,6 +62,11 @@ class InferenceConfig:
 
     post_processing: PostProcessing = field(default_factory=PostProcessing)
 
+    def notices(self) -> Iterator[str]:
+        """That the checkpoint is not read, where an engine stands beside it."""
+        if self.trt_engine and self.checkpoint:
+            yield engine_wins(INFERENCE_ENGINE, INFERENCE_CHECKPOINT)
+
 
 RULES = (
     Needed(
@@ -69,7 +75,6 @@ RULES = (
         "/path/to/model_best.pth",
         unless=Given(INFERENCE_ENGINE),
     ),
-    Instead(INFERENCE_ENGINE, INFERENCE_CHECKPOINT),
     Never("inference.batch_size", 0, "out-of-range", "is out of range", "-1 (any), or 1 and above"),
     NoArchive(INFERENCE_DATA),
 )

@@ -13,6 +13,9 @@ from ocdnet.spec_keys import CALIBRATION_DATA
 from ocdnet.tree.problems import Problem, SpecFieldError
 
 INT8, NATIVE = "int8", "native"
+FP8 = ("fp8_e4m3fn", "fp8_e5m2")
+"""Number formats of NVIDIA's own image, which are not made here."""
+FP8_ELSEWHERE = "NVIDIA's image does (--platform tao-docker, spec render --target tao)"
 _PARTS = ("weights", "activations")
 _OF_RANGES = ("minmax", "max", "entropy")
 _OF_WEIGHTS = ("minmax", "max")
@@ -81,6 +84,11 @@ class QuantizeConfig:
                     or "nothing",
                 )
 
+    def notices(self) -> Iterator[str]:
+        """That fp8 is not made here."""
+        if fp8_layers(self.layers):
+            yield f"'quantize.layers' asks for fp8, which is not made here: {FP8_ELSEWHERE}"
+
 
 def _layer_problems(key: str, layer: Mapping[str, Any]) -> Iterator[Problem]:
     strange = sorted(set(layer) - {"module_name", *_PARTS})
@@ -94,15 +102,13 @@ def _layer_problems(key: str, layer: Mapping[str, Any]) -> Iterator[Problem]:
         )
         return
     for part in _PARTS:
-        form = layer.get(part)
-        kind = form.get("dtype") if isinstance(form, Mapping) else form
-        if kind not in (None, INT8, NATIVE):
+        if _dtype(layer, part) not in (None, INT8, NATIVE, *FP8):
             yield SpecFieldError(
                 "bad-layer",
                 f"{key}.{part}",
                 f"'{key}.{part}.dtype' is a number format that is not made here",
-                got=kind,
-                expected=f"{INT8} | {NATIVE} (left as it is)",
+                got=_dtype(layer, part),
+                expected=f"{INT8} | {NATIVE} (left as it is); {' | '.join(FP8)} in NVIDIA's image",
             )
 
 
@@ -113,10 +119,20 @@ def layers_of(layers: Sequence[Mapping[str, Any]]) -> tuple[list[str] | None, li
     return chosen or None, left
 
 
-def _dtype(layer: Mapping[str, Any]) -> str:
-    form = layer.get("weights")
+def fp8_layers(layers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of those of `quantize.layers` that are to be fp8."""
+    return [
+        str(layer.get("module_name"))
+        for layer in layers
+        if any(_dtype(layer, part) in FP8 for part in _PARTS)
+    ]
+
+
+def _dtype(layer: Mapping[str, Any], part: str = "weights") -> Any:
+    """The number format of a layer's weights or activations, in small letters; None: not named."""
+    form = layer.get(part)
     kind = form.get("dtype") if isinstance(form, Mapping) else form
-    return str(kind or INT8)
+    return kind.lower() if isinstance(kind, str) else kind
 
 
 RULES = (

@@ -123,46 +123,6 @@ class Needed(_About):
 
 
 @dataclass(frozen=True)
-class Instead(_About):
-    """A key that may be given only where another one is not.
-
-    Attributes:
-        key: dotted key that counts as the mistake.
-        other: the key it replaces.
-    """
-
-    kind: ClassVar = "instead"
-    other: str
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys that it is about."""
-        return (self.key, self.other)
-
-    @property
-    def says(self) -> str:
-        """The rule in one sentence."""
-        return f"{self.other} and {self.key} exclude each other."
-
-    def problems(self, tree: Mapping[str, Any]) -> Iterator[Problem]:
-        """`conflict` where both have a value."""
-        if Given(self.key).holds(tree) and Given(self.other).holds(tree):
-            yield SpecFieldError(
-                "conflict",
-                self.key,
-                f"{self.other!r} and {self.key!r} are both given",
-                got=keys.get(tree, self.key),
-                expected="exactly one of them",
-                hint=f"Leave out {self.other!r} to run the engine",
-            )
-
-    def schema(self, defaults: Mapping[str, Any]) -> Node:
-        """The rule as keywords of a root schema."""
-        given = Given(self.key).schema(defaults)
-        return {"if": Given(self.other).schema(defaults), "then": {"not": given}}
-
-
-@dataclass(frozen=True)
 class NoArchive(_About):
     """A path, or a list of them, that may not be an archive: data is read from folders."""
 
@@ -243,7 +203,7 @@ class Never(_About):
         return refused
 
 
-Rule = Needed | Instead | NoArchive | Never
+Rule = Needed | NoArchive | Never
 
 
 def _at(key: str, leaf: Node, *, present: bool) -> Node:

@@ -16,10 +16,11 @@ from ocdnet.config.rules import Needed, Rule
 from ocdnet.config.verdict import validated
 from ocdnet.errors import UsageError
 from ocdnet.spec_keys import NUM_EPOCHS, WARMUP, clamped_warmup, masked, results_folder
-from ocdnet.tree import keys, nodes, overrides, yaml_io
+from ocdnet.tree import keys, nodes, overrides, references, yaml_io
 from ocdnet.tree.nodes import merged
 from ocdnet.tree.normalise import Normaliser
 from ocdnet.tree.problems import Problem, SpecFieldError, missing
+from ocdnet.tree.unread import unread
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,28 @@ def load(action: str, path: Path | None, overrides: Sequence[str] = ()) -> Loade
         SpecError: the first problem of the file, an override or a value.
         DataError: a path in the spec is an archive.
     """
-    return resolve(action, read(path, overrides))
+    return resolve(action, read(path, overrides, action), path)
 
 
-def read(path: Path | None, given: Sequence[str] = ()) -> dict[str, Any]:
+def read(path: Path | None, given: Sequence[str] = (), action: str = "") -> dict[str, Any]:
     """The unchecked tree of a spec file with its overrides applied.
+
+    Args:
+        path: YAML file; None: overrides alone.
+        given: `key=value` texts.
+        action: that reads it: of keys like an unknown one, its own are suggested first.
 
     Raises:
         SpecError: `bad-yaml`, `bad-override`, or `unknown-key` in an override.
     """
     tree = {} if path is None else yaml_io.read(path)
-    return overrides.apply(tree, given, schema.experiment())
+    first = ACTIONS[action].reads if action in ACTIONS else ()
+    return overrides.apply(tree, given, schema.experiment(), first)
 
 
-def resolve(action: str, tree: Mapping[str, Any]) -> Loaded:
-    """Check a tree for an action; raises as `load` does."""
-    loaded, refusals = check(action, tree)
+def resolve(action: str, tree: Mapping[str, Any], file: Path | None = None) -> Loaded:
+    """Check a tree for an action, read from a file if from one; raises as `load` does."""
+    loaded, refusals = check(action, tree, file)
     if loaded is None:
         raise refusals[0]
     return loaded
@@ -75,18 +82,26 @@ def problems(action: str, tree: Mapping[str, Any]) -> list[Problem]:
     return check(action, tree)[1]
 
 
-def check(action: str, tree: Mapping[str, Any]) -> tuple[Loaded | None, list[Problem]]:
+def check(
+    action: str, tree: Mapping[str, Any], file: Path | None = None
+) -> tuple[Loaded | None, list[Problem]]:
     """The checked spec, or None and every problem found (unknown keys first).
+
+    Args:
+        action: name in `ACTIONS`.
+        tree: what `read` gave.
+        file: what it was read from, so that a problem may name a line.
 
     Raises:
         UsageError: no such action.
     """
     entry = _entry(action)
-    normaliser = Normaliser(schema.experiment())
-    known = normaliser.known(tree, schema.experiment())
+    normaliser = Normaliser(schema.experiment(), entry.reads)
+    whole, unresolved = _resolved(tree, entry, file)
+    known = normaliser.known(whole, schema.experiment())
     normal = normaliser.mapping(_projected(known, entry), schema.experiment())
     experiment, refused = validated(_completed(normal, entry))
-    refusals: list[Problem] = [*normaliser.problems, *refused]
+    refusals: list[Problem] = [*normaliser.problems, *unresolved, *refused]
     if experiment is None:
         # Once more without the refused values, so that the user sees cross-field problems, too.
         experiment, _ = validated(_completed(_without(normal, refused), entry))
@@ -95,6 +110,8 @@ def check(action: str, tree: Mapping[str, Any]) -> tuple[Loaded | None, list[Pro
     view = _projected(schema.adapter().dump_python(experiment, mode="json"), entry)
     notices = _clamp_warmup(experiment) if "train" in entry.sections else []
     notices += compat.notices(view, schema.defaults())
+    notices += _section_notices(experiment, entry)
+    notices += unread(whole, entry.section, entry.reads, schema.experiment())
     refusals += _cross_field(experiment, view, entry, refusals)
     return (None if refusals else Loaded(action, experiment, notices)), refusals
 
@@ -107,6 +124,21 @@ def completed(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
     entry = _entry(action)
     full = merged(action_defaults(entry), normalised(action, tree), schema.experiment())
     return without_extras(_projected(full, entry), schema.experiment())
+
+
+def kept_references(given: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a tree as `read` gave them with their references, by dotted key.
+
+    Left out are those that name a key that the tree does not hold: they could not be resolved in
+    it, or not to the same value.
+    """
+    kept = {}
+    for key, _ in schema.leaves():
+        text = keys.get(given, key)
+        named = references.targets(text, key)
+        if references.has_references(text) and all(keys.has(tree, target) for target in named):
+            kept[key] = text
+    return kept
 
 
 def changed(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,9 +154,21 @@ def changed(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def normalised(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
     """The tree as the action's JSON Schema is to see it: projected, typed, without unset values."""
-    return Normaliser(schema.experiment()).mapping(
-        _projected(tree, _entry(action)), schema.experiment()
-    )
+    entry = _entry(action)
+    whole, _ = _resolved(tree, entry)
+    return Normaliser(schema.experiment()).mapping(_projected(whole, entry), schema.experiment())
+
+
+def _resolved(
+    tree: Mapping[str, Any], action: Action, file: Path | None = None
+) -> tuple[dict[str, Any], list[SpecFieldError]]:
+    """The tree with the values that its references name, as far as the action reads them."""
+
+    def where(key: str, text: str) -> str:
+        return yaml_io.place_of(file, key, text) if file else ""
+
+    defaults = action_defaults(action)
+    return references.resolved(tree, action.reads, defaults, schema.experiment(), where)
 
 
 def _entry(action: str) -> Action:
@@ -206,6 +250,13 @@ def _section_problems(experiment: Experiment, action: Action) -> Iterator[Proble
         rules = getattr(getattr(experiment, name), "problems", None)
         if rules is not None:
             yield from rules()
+
+
+def _section_notices(experiment: Experiment, action: Action) -> Iterator[str]:
+    for name in action.sections:
+        notices = getattr(getattr(experiment, name), "notices", None)
+        if notices is not None:
+            yield from notices()
 
 
 def dump(loaded: Loaded) -> dict[str, Any]:

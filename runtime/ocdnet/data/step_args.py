@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from ocdnet.errors import SpecError
 from ocdnet.tree.keys import nearest
+from ocdnet.tree.nodes import declared
 
 
 def unknown(kind: str, where: str, name: str, known: Iterable[str]) -> SpecError:
@@ -99,7 +100,7 @@ class StepArgs:
 
     def only(self, key: str, value: str) -> None:
         """Accept one value: another choice of TAO's is not built."""
-        if self._get(key, value) != value:
+        if declared(self._get(key, value), (value,)) != value:
             self._fail(key, self._get(key, value), value)
 
     def is_list(self, key: str) -> bool:

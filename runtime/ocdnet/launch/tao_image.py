@@ -18,6 +18,7 @@ from ocdnet.spec_keys import (
     NUM_EPOCHS,
     NUM_GPUS,
     QUANTIZE_BACKEND,
+    QUANTIZE_LAYERS,
     TRAIN_STEPS,
     TRAIN_WORKERS,
     WARMUP,
@@ -136,9 +137,9 @@ def _surprises(tree: Mapping[str, Any], entry: Action) -> Iterator[str]:
         yield f"{QUANTIZE_BACKEND}: not each of NVIDIA's images holds modelopt.onnx.quantization"
     if keys.get(tree, "quantize.backend_kwargs.activations"):
         yield "quantize.backend_kwargs.activations: a choice of ours, which NVIDIA's does not know"
-    formats = json.dumps(keys.get(tree, "quantize.layers") or [], default=str)
-    if backend == "torchao" and re.search("fp8|float8", formats):
-        yield "quantize.layers: fp8 by torchao fails in NVIDIA's image (torchao 0.18)"
+    formats = json.dumps(keys.get(tree, QUANTIZE_LAYERS) or [], default=str)
+    if backend == "torchao" and re.search("fp8|float8", formats, re.IGNORECASE):
+        yield f"{QUANTIZE_LAYERS}: fp8 by torchao fails in NVIDIA's image (torchao 0.18)"
 
 
 def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:

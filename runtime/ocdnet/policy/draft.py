@@ -23,7 +23,7 @@ from ocdnet.spec_keys import (
     TRAIN_DATA,
     TRAIN_RESULTS,
 )
-from ocdnet.tree import keys, nodes, overrides, yaml_io
+from ocdnet.tree import keys, nodes, overrides, references, yaml_io
 from ocdnet.tree.nodes import MISSING, Node
 from ocdnet.tree.normalise import Normaliser
 from ocdnet.tree.problems import DataFieldError, SpecFieldError
@@ -54,6 +54,8 @@ class Draft:
         inherited: what an earlier job's spec says of them.
         given: what the user's file and overrides say of the action's sections.
         changes: what the plan sets, by dotted key.
+        elsewhere: what they say of other sections, which references in `given` may name.
+        root: every section's schema.
     """
 
     entry: Action
@@ -62,14 +64,30 @@ class Draft:
     inherited: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: Mapping[str, Any] = field(default_factory=dict)
+    root: Node = field(default_factory=dict)
 
-    @cached_property
+    @property
     def tree(self) -> dict[str, Any]:
         """The complete spec; not to be changed."""
+        return self._resolved[0]
+
+    @property
+    def unresolved(self) -> list[SpecFieldError]:
+        """What is wrong with references in it, or what they name and is not given."""
+        return self._resolved[1]
+
+    @cached_property
+    def _resolved(self) -> tuple[dict[str, Any], list[SpecFieldError]]:
         tree = copy.deepcopy(self.defaults)
         for layer in (self.inherited, self.given, keys.nested(self.changes)):
             _overlay(tree, layer)
-        return tree
+        if not references.has_references(tree):
+            return tree, []
+        whole, problems = references.resolved(
+            {**self.elsewhere, **tree}, self.entry.reads, nodes.defaults(self.root), self.root
+        )
+        return {key: whole[key] for key in tree}, problems
 
     def with_changes(self, changes: Mapping[str, Any]) -> Draft:
         """The draft with further keys set."""
@@ -85,7 +103,8 @@ class Draft:
 
     def value(self, key: str) -> Any:
         """What the user gave for a dotted key; None where nothing."""
-        return keys.get(self.given, key)
+        value = keys.get(self.given, key)
+        return self.at(key) if references.has_references(value) else value
 
     def known(self, key: str) -> Any:
         """What the user gave for a dotted key, else what is inherited; None where nothing."""
@@ -120,16 +139,28 @@ def draft(case: Case) -> Draft:
         loose = overrides.apply(tree, request.overrides, {"type": "object"})
         return Draft(entry=entry, schema=None, defaults=_template(entry, skill), given=loose)
     places = [nodes.find(schema, key_of(override)) for override in request.overrides]
-    root = _experiment(skill) if tree or None in places else schema
-    normaliser = Normaliser(root)
+    whole = tree or None in places or any(map(references.has_references, request.overrides))
+    root = _experiment(skill) if whole else schema
+    normaliser = Normaliser(root, entry.reads)
     wanted = (*request.overrides, *precision)
-    experiment = normaliser.known(overrides.apply(tree, wanted, root), root)
+    experiment = normaliser.known(overrides.apply(tree, wanted, root, entry.reads), root)
     _refuse_unread(entry, schema, request.overrides)
     read = {key: value for key, value in experiment.items() if key in schema["properties"]}
     given = normaliser.mapping(read, schema)
     if normaliser.problems:
         raise normaliser.problems[0]
-    return Draft(entry=entry, schema=schema, defaults=dict(schema["default"]), given=given)
+    made = Draft(
+        entry=entry,
+        schema=schema,
+        defaults=dict(schema["default"]),
+        given=given,
+        elsewhere={key: value for key, value in experiment.items() if key not in read},
+        root=root,
+    )
+    for problem in made.unresolved:
+        if problem.code != "missing-value":  # that may be given yet
+            raise problem
+    return made
 
 
 def inheritance(experiment: Mapping[str, Any], entry: Action, skill: Skill) -> dict[str, Any]:
@@ -179,6 +210,8 @@ def check(draft: Draft, notes: Notes) -> None:
     schema = draft.schema
     if schema is None:
         return
+    for problem in draft.unresolved:
+        notes.ask(str(problem.key), f"{problem.message}. What is it?", key=str(problem.key))
     for error in _errors(schema, draft.tree):
         if error.absolute_schema_path[0] == "allOf":
             _rule_broken(schema["allOf"][error.absolute_schema_path[1]], draft, notes)
@@ -237,10 +270,12 @@ def _refuse_unread(entry: Action, schema: Node, given: Sequence[str]) -> None:
     for override in given:
         key = key_of(override)
         if _section(key) not in schema["properties"]:
+            own = f"{entry.section}.{key.partition('.')[2]}"
             raise SpecFieldError(
                 "key-not-read",
                 key,
                 f"{entry.spec} does not read {key!r}",
+                did_you_mean=own if nodes.find(schema, own) else None,
                 got=override,
                 expected=f"a key of {', '.join(schema['properties'])}",
             )
@@ -248,7 +283,7 @@ def _refuse_unread(entry: Action, schema: Node, given: Sequence[str]) -> None:
 
 def key_of(override: str) -> str:
     """The dotted key of a `key=value` text."""
-    return override.partition("=")[0].lstrip("+")
+    return override.partition("=")[0].lstrip("+~")
 
 
 def _section(key: str) -> str:

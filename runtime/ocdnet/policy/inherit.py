@@ -18,6 +18,7 @@ from ocdnet.policy.round_to import fitted
 from ocdnet.runs.files import is_file
 from ocdnet.runs.jobs import SECTIONS, TRAINING, RunFolder, job_in, named, same_folder
 from ocdnet.spec_keys import RESUME
+from ocdnet.tree.references import has_references
 
 
 def placed(case: Case, draft: Draft) -> Draft:
@@ -34,7 +35,8 @@ def placed(case: Case, draft: Draft) -> Draft:
         case.notes.because(
             "The results go beside the parent's: no results_dir is given.", "results_dir"
         )
-    if draft.value(f"{case.run.section}.results_dir"):
+    own = draft.value(f"{case.run.section}.results_dir")
+    if own and not has_references(own):  # it may refer to results_dir
         return draft.with_changes({"results_dir": given} if given else {})
     free = free_results_dir(given or RESULTS_DIR, case.run.section, case.notes)
     return draft.with_changes({"results_dir": free})

@@ -45,6 +45,7 @@ from ocdnet.runs.files import EXPERIMENT
 from ocdnet.runs.names import DEFAULT_METRIC
 from ocdnet.spec_keys import NUM_GPUS, SECRETS, TRAIN_DATA, masked
 from ocdnet.tree import keys, yaml_io
+from ocdnet.tree.unread import unread
 
 _REASONS = 8
 """Entries of `why` that are printed without --full."""
@@ -90,6 +91,10 @@ def _drafted(case: Case) -> tuple[Draft, Datasets]:
     spec = settled(case, spec, data.images)
     check(spec, case.notes)
     tell_of_runtimes(case, spec)
+    if spec.root:
+        given, reads = {**spec.elsewhere, **spec.given}, case.entry.reads
+        for sentence in unread(given, case.run.section, reads, spec.root):
+            case.notes.warn(f"{sentence}.")
     return spec, data
 
 

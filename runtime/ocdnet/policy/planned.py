@@ -15,6 +15,7 @@ from ocdnet.runs.files import RunFiles, is_file, onnx_beside
 from ocdnet.runs.jobs import RunFolder, job_in, named, same_folder
 from ocdnet.runs.progress import Progress
 from ocdnet.tree import keys, yaml_io
+from ocdnet.tree.references import has_references
 
 _MOST_FOLDERS = 200
 
@@ -66,9 +67,12 @@ def _jobs(folders: Iterable[Path]) -> Iterator[RunFolder]:
             if entry.trains or not is_file(spec):  # who searches writes elsewhere
                 continue
             try:
-                target = folder_of(entry, yaml_io.read(spec))
+                tree = yaml_io.read(spec)
             except UserError:
                 continue
+            if has_references(tree):  # a plan's spec holds none
+                continue
+            target = folder_of(entry, tree)
             yield job_in(target) or RunFolder(
                 folder=target, action=name, progress=Progress(), files=RunFiles(), spec=spec
             )

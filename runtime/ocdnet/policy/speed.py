@@ -1,12 +1,22 @@
-"""What a plan says of speed here: which runtime an engine will be for, what quantize gains."""
+"""What a plan says of what will compute: the runtime of an engine, and what quantize gains."""
 
 from __future__ import annotations
 
+import json
+import re
+
 from ocdnet import engines, hardware
-from ocdnet.launch.platforms import LOCAL
+from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.policy.case import Case
 from ocdnet.policy.draft import Draft
-from ocdnet.spec_keys import ENGINE_BACKEND, QUANTIZE_BACKEND, QUANTIZE_MODE
+from ocdnet.spec_keys import (
+    ENGINE_BACKEND,
+    QUANTIZE_BACKEND,
+    QUANTIZE_LAYERS,
+    QUANTIZE_MODE,
+    engine_wins,
+)
+from ocdnet.tree.nodes import MISSING
 
 
 def tell_of_runtimes(case: Case, draft: Draft) -> None:
@@ -20,10 +30,21 @@ def tell_of_runtimes(case: Case, draft: Draft) -> None:
         _quantized(case, draft)
     if case.request.platform == LOCAL and case.entry.makes == "engine":
         _built(case, draft)
+    engine = f"{case.run.section}.trt_engine"
+    model = draft.at(case.entry.model or "")
+    if case.entry.model != engine and draft.value(engine) and model not in (None, "", MISSING):
+        case.notes.warn(engine_wins(engine, str(case.entry.model)) + ".", engine)
 
 
 def _quantized(case: Case, draft: Draft) -> None:
     notes, backend = case.notes, draft.at(QUANTIZE_BACKEND)
+    fp8 = re.search("fp8", json.dumps(draft.at(QUANTIZE_LAYERS) or [], default=str).lower())
+    if fp8 and not PLATFORMS[case.request.platform].tao:
+        notes.warn(
+            "fp8 is not made by this runtime: the run will be refused (exit 5). NVIDIA's image "
+            "makes it (--platform tao-docker); here the dtype can be int8.",
+            QUANTIZE_LAYERS,
+        )
     if backend == "torchao" and draft.at(QUANTIZE_MODE) == "static_ptq":
         notes.warn(
             "torchao does not quantize activations (static_ptq): the run will be refused. "

@@ -5,7 +5,8 @@ A node is a JSON Schema object as a plain dict: the config's own, or one of a ge
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ocdnet.tree import keys
@@ -31,6 +32,11 @@ def leaves(node: Node, prefix: str = "") -> Iterator[tuple[str, Node]]:
             yield f"{prefix}{name}", child
 
 
+def defaults(root: Node) -> dict[str, Any]:
+    """The default of every key that holds a value, nested."""
+    return keys.nested({key: node.get("default") for key, node in leaves(root)})
+
+
 def find(root: Node, key: str) -> Node | None:
     """The node at a dotted key, numbers in it for places in lists.
 
@@ -53,16 +59,24 @@ def find(root: Node, key: str) -> Node | None:
     return node
 
 
-def suggestion(root: Node, key: str) -> str | None:
-    """The known key closest to an unknown one: in its place, else of a like name elsewhere."""
+def suggestion(root: Node, key: str, first: Collection[str] = ()) -> str | None:
+    """The known key closest to an unknown one: in its place, else of a like name elsewhere.
+
+    Args:
+        root: schema of the experiment.
+        key: the unknown one, dotted.
+        first: sections whose keys of a like name go before those of others.
+    """
     known = known_keys(root)
     parent, name = _split(key)
     sibling = keys.nearest(name, [n for p, n in map(_split, known) if p == parent], 0.7)
     if sibling:
         return f"{parent}.{sibling}".removeprefix(".")
     like = keys.nearest(name, sorted(n for _, n in map(_split, known)), 0.75)
+    named = [k for k in known if _split(k)[1] == like]
+    own = [k for k in named if k.partition(".")[0] in first]
     # Of several keys with that name, the one whose sections are most like those written.
-    return keys.nearest(key, [k for k in known if _split(k)[1] == like], 0)
+    return keys.nearest(key, own or named, 0)
 
 
 def _split(key: str) -> tuple[str, str]:
@@ -73,6 +87,23 @@ def _split(key: str) -> tuple[str, str]:
 def known_keys(root: Node) -> tuple[str, ...]:
     """Every dotted key, those of sections included."""
     return tuple(dict.fromkeys(part for key, _ in leaves(root) for part in keys.prefixes(key)))
+
+
+def declared(value: Any, choices: Iterable[Any]) -> Any:
+    """The choice that a value is but for the case of its letters; else the value."""
+    if not isinstance(value, str):
+        return value
+    return next((c for c in choices if str(c).lower() == value.lower()), value)
+
+
+def in_declared_form(value: Any, node: Node) -> Any:
+    """A text that the node takes in another case of its letters alone, as the node has it."""
+    value, pattern = declared(value, node.get("enum", ())), node.get("pattern")
+    if not isinstance(value, str):
+        return value
+    if pattern and not re.search(pattern, value) and re.search(pattern, value.lower()):
+        return value.lower()
+    return value
 
 
 _NOUNS = {

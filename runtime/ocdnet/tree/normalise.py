@@ -1,16 +1,17 @@
 """The one normaliser: turns what YAML gives into what the schema asks for, before validation.
 
 It drops unset values (null, `???`), reads 5.0 as 5 where an integer is due and YAML 1.1 booleans
-where a boolean is, and refuses what JSON cannot hold: NaN, infinities, dates, binary.
+where a boolean is, gives choices their declared case, and refuses what JSON cannot hold: NaN,
+infinities, dates, binary.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from ocdnet.tree.nodes import MISSING, Node, core, describe, suggestion
+from ocdnet.tree.nodes import MISSING, Node, core, describe, in_declared_form, suggestion
 from ocdnet.tree.problems import SpecFieldError
 from ocdnet.tree.yaml_io import BOOLEANS_OF_YAML_1_1
 
@@ -27,13 +28,14 @@ class Normaliser:
 
     Args:
         root: schema of the whole experiment, for suggesting what an unknown key meant.
+        first: sections that are suggested before others.
 
     Attributes:
         problems: what was refused; the refused values are left out of the result.
     """
 
-    def __init__(self, root: Node) -> None:
-        self._root = root
+    def __init__(self, root: Node, first: Collection[str] = ()) -> None:
+        self._root, self._first = root, first
         self.problems: list[SpecFieldError] = []
 
     def known(self, tree: Mapping[Any, Any], node: Node, prefix: str = "") -> dict[str, Any]:
@@ -43,7 +45,7 @@ class Normaliser:
             key = f"{prefix}{name}"
             child = node["properties"].get(name) if isinstance(name, str) else None
             if child is None:
-                self.problems.append(unknown_key(self._root, key))
+                self.problems.append(unknown_key(self._root, key, self._first))
             else:
                 nested = "properties" in child and isinstance(value, Mapping)
                 copy[name] = self.known(value, child, f"{key}.") if nested else value
@@ -72,6 +74,7 @@ class Normaliser:
             return [self._value(v, item, f"{key}.{i}") for i, v in enumerate(given)]
         if kind == "boolean" and isinstance(value, str):
             return BOOLEANS_OF_YAML_1_1.get(value.lower(), value)
+        value = in_declared_form(value, node)
         if kind == "integer" and isinstance(value, float) and value.is_integer():
             value = int(value)
         return self._plain(value, node, key)
@@ -108,11 +111,11 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def unknown_key(root: Node, key: str) -> SpecFieldError:
-    """The problem of a key that the schema does not declare."""
+def unknown_key(root: Node, key: str, first: Collection[str] = ()) -> SpecFieldError:
+    """The problem of a key that the schema does not declare; `first` as in `suggestion`."""
     return SpecFieldError(
         "unknown-key",
         key,
         f"{key!r} is not a key of the experiment",
-        did_you_mean=suggestion(root, key),
+        did_you_mean=suggestion(root, key, first),
     )

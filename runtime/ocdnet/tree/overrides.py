@@ -1,26 +1,31 @@
-"""Command-line overrides: `a.b.c=value`, with YAML values."""
+"""Command-line overrides: `a.b.c=value`, with YAML values, and `~a.b.c`, which takes one away."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ocdnet.tree import keys
 from ocdnet.tree.nodes import Node, core, find
 from ocdnet.tree.normalise import unknown_key
 from ocdnet.tree.problems import SpecFieldError
-from ocdnet.tree.yaml_io import parse
+from ocdnet.tree.yaml_io import inline_yaml, parse
 
-_FORM = re.compile(r"\+{0,2}([\w.-]+)=(.*)", re.DOTALL)
+_FORM = re.compile(r"(?:(~)|\+{0,2})([\w.-]+)(?:=(.*))?", re.DOTALL)
 
 
-def apply(tree: Mapping[str, Any], overrides: Sequence[str], root: Node) -> dict[str, Any]:
+def apply(
+    tree: Mapping[str, Any], overrides: Sequence[str], root: Node, first: Collection[str] = ()
+) -> dict[str, Any]:
     """A copy of the tree with the overrides applied in order; the last of a key wins.
 
-    A leading `+` or `++` is accepted. For a key that takes a string the value is the text itself
-    (quotes removed); for others it is YAML. A number in a key is a list index.
+    A leading `+` or `++` is accepted; `~key` takes away what the tree gives for a key, so that its
+    default holds, and `~key=value` only if it is that value: Hydra's forms. For a key that takes a
+    string the value is the text itself (quotes removed); for others it is YAML. A number in a key
+    is a list index. Of the keys that an unknown one may mean, those of the sections `first` go
+    before others.
 
     Raises:
         SpecFieldError: `bad-override`, `bad-yaml` or `unknown-key`.
@@ -28,13 +33,17 @@ def apply(tree: Mapping[str, Any], overrides: Sequence[str], root: Node) -> dict
     result: dict[str, Any] = _unshared(tree)
     for override in overrides:
         match = _FORM.fullmatch(override)
-        if match is None:
+        taken_away, key, text = match.groups() if match else (None, "", None)
+        if not key or (text is None and not taken_away):
             raise _bad(override, "is not an override", "key=value, e.g. train.num_epochs=10")
-        key, text = match.groups()
         node = find(root, key)
         if node is None:
-            raise unknown_key(root, key)
-        _assign(result, key, _value(text, node, override), override, root)
+            raise unknown_key(root, key, first)
+        value = None if text is None else _value(text, node, override)
+        if taken_away:
+            _take_away(result, key, value, override)
+        else:
+            _assign(result, key, value, override, root)
     return result
 
 
@@ -73,6 +82,15 @@ def _assign(tree: dict[str, Any], key: str, value: Any, override: str, root: Nod
             keys.set(tree, key, value)
         elif keys.get(tree, place) is None:
             keys.set(tree, place, _start(root, place))
+
+
+def _take_away(tree: dict[str, Any], key: str, value: Any, override: str) -> None:
+    """Drop a key, if it holds the value or none is named."""
+    there = keys.get(tree, key)
+    if value is not None and there != value:
+        raise _bad(override, "names another value than there is", f"~{key}={inline_yaml(there)}")
+    if there is not None and not keys.drop(tree, key):
+        raise _bad(override, "is of an item of a list", "the key of the whole list")
 
 
 def _start(root: Node, key: str) -> Any:

@@ -91,6 +91,30 @@ def parse(text: str, name: str) -> Any:
         raise _bad(f"{name}: {error}", expected="valid YAML") from error
 
 
+def place_of(path: Path, key: str, value: str) -> str:
+    """` (FILE, line N)`, if a key of a YAML file holds this text; else, and if unreadable, empty.
+
+    Args:
+        path: a file that `read` has read.
+        key: dotted key.
+        value: its text: an override may have put another one in its place.
+    """
+    try:
+        node: Node | None = YAML(typ="safe", pure=True).compose(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, YAMLError):
+        return ""
+    for part in key.split("."):
+        if isinstance(node, MappingNode):
+            node = next((item for name, item in node.value if name.value == part), None)
+        elif isinstance(node, SequenceNode) and part.isdecimal() and int(part) < len(node.value):
+            node = node.value[int(part)]
+        else:
+            return ""
+    if node is None or node.value != value:
+        return ""
+    return f" ({path}, line {node.start_mark.line + 1})"
+
+
 def _expanded(node: Node, known: dict[int, tuple[int, int]], depth: int = 0) -> tuple[int, int]:
     """Values and levels below a node, every alias counted as a copy; a cycle is too deep."""
     if depth > _MAX_DEPTH:
