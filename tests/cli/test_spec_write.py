@@ -194,9 +194,28 @@ class TestRender:
         assert len(told["notices"]) == 4
         spec.load("train", out)
 
+    def test_references_are_resolved_and_for_tao_kept(self, tmp_path):
+        base, out = tmp_path / "base.yaml", tmp_path / "out.yaml"
+        base.write_text(
+            "train: {num_epochs: 7}\nexport:\n"
+            "  checkpoint: ${results_dir}/${train.num_epochs}.pth\n"
+            "  results_dir: ${results_dir}/e\n"
+        )
+        given = ("--from", base, "--set", "results_dir=/r")
+        told = run("render", "export", *given)["set"]
+        assert told["export.checkpoint"] == "/r/7.pth"
+        assert told["export.results_dir"] == "/r/e"
+        run("render", "export", *given, "--target", "tao", "--out", out)
+        section = spec.read(out)["export"]
+        assert section["results_dir"] == "${results_dir}/e"
+        assert section["checkpoint"] == "/r/7.pth"  # this spec has no section train
+        assert spec.load("export", out).experiment.export.results_dir == "/r/e"
+        assert run("render", "export", "--from", base)["missing"] == ["results_dir"]
+
     @pytest.mark.parametrize(
         ("action", "override"),
         [
+            ("train", "dataset.train_dataset.args.pre_processes.0.type=wordcrop"),
             ("train", "model.backbone=mobilenet_v2"),
             ("train", "dataset.train_dataset.args.pre_processes.0.type=WordCrop"),
             ("train", "train.precision=bf16"),

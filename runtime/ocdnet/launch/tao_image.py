@@ -148,5 +148,6 @@ def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:
     if backbone.startswith("mobilenet_"):
         yield f"model.backbone: {backbone} is not one of its backbones"
     steps = keys.get(tree, TRAIN_STEPS, [])
-    if any(isinstance(step, Mapping) and step.get("type") == "WordCrop" for step in steps):
+    kinds = [step.get("type") for step in steps if isinstance(step, Mapping)]
+    if "wordcrop" in [str(kind).lower() for kind in kinds]:
         yield f"{TRAIN_STEPS}: WordCrop is not one of its steps"
