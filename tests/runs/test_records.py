@@ -271,7 +271,7 @@ class TestOtherReleases:
         document = evaluation(schema_version=version, novel={"a": 1})
         record = parse(Results, document, "results.json", notes)
         assert record.hmean == 0.5
-        assert to_json(record) == document
+        assert to_json(record) == document | {"warnings": []}
         assert f"newer release (schema_version {version})" in notes[0]
 
     @pytest.mark.parametrize("version", [0, -1, "1", None, True, 10**30])

@@ -52,6 +52,7 @@ def run(loaded: Loaded) -> EvaluateResult:
             showcase.add(annotation, detections.polygons, match)
         here.status.write("RUNNING", "Test metrics generated.", Kpi(**scores(counts)))
         result = EvaluateResult(
+            warnings=here.warnings,
             action="evaluate",
             **scores(counts),
             counts=MatchCounts(**_counts(counts)),

@@ -68,6 +68,7 @@ def run(loaded: Loaded) -> ExportResult:
             difference = _parity(predictor, temporary, preprocess)
         here.status.write("RUNNING", f"Exported {target}.", Kpi(max_difference=difference))
         return ExportResult(
+            warnings=here.warnings,
             onnx_file=str(target),
             input=Tensor(name="input", shape=("batch", 3, config.height, config.width)),
             output=Tensor(name="pred", shape=("batch", 1, config.height, config.width)),

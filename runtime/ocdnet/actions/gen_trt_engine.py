@@ -83,6 +83,7 @@ def run(loaded: Loaded) -> EngineResult:
                 write_engine(sidecar, engine)
         here.status.write("RUNNING", f"Built {target}.", Kpi(**differences))
         return EngineResult(
+            warnings=here.warnings,
             trt_engine=str(target),
             sidecar=str(beside(target)),
             backend=choice.kind,

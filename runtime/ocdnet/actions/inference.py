@@ -72,6 +72,7 @@ def run(loaded: Loaded) -> InferenceResult:
         if not boxes:
             raise _none_readable(images)
         return InferenceResult(
+            warnings=here.warnings,
             images=len(boxes),
             boxes=sum(boxes),
             skipped=tuple(str(image) for image in sorted(skipped)[:_SHOWN]),

@@ -73,6 +73,7 @@ def run(loaded: Loaded) -> PruneResult:
             old, new = _measured(loaded, {source.path: before, temporary: after})
         here.status.write("RUNNING", f"Pruned into {target}.", kpi(new))
         result = PruneResult(
+            warnings=here.warnings,
             checkpoint=str(source.path),
             pruned_model=str(target),
             ch_sparsity=config.ch_sparsity,

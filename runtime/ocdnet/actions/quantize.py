@@ -44,6 +44,7 @@ def run(loaded: Loaded) -> QuantizeResult:
         LOG.info("%s", made.note)
         here.status.write("RUNNING", f"Quantized into {made.path}.", kpi(after))
         result = QuantizeResult(
+            warnings=here.warnings,
             backend=config.backend,
             mode=made.mode,
             algorithm=config.algorithm,

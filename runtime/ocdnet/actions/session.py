@@ -17,9 +17,11 @@ from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
 from ocdnet.errors import DataError, RunError, UserError
 from ocdnet.files import os_fault, write_text
+from ocdnet.findings import Finding, Findings, collected, collecting, say
 from ocdnet.ranks import is_rank_zero
 from ocdnet.runs.files import EXPERIMENT, STATUS
 from ocdnet.runs.status import STARTING, StatusWriter, WarningLines, last_state
+from ocdnet.runs.typed import Warned
 from ocdnet.spec_keys import TRAIN_WORKERS
 
 LOG = logging.getLogger("ocdnet")
@@ -38,10 +40,17 @@ class Session:
     Attributes:
         folder: the action's results folder.
         status: its status.json.
+        findings: what it saw so far.
     """
 
     folder: Path
     status: StatusWriter
+    findings: Findings
+
+    @property
+    def warnings(self) -> tuple[Warned, ...]:
+        """What it saw so far, as results have it."""
+        return tuple(map(_row, self.findings.rows()))
 
 
 FirstError = Callable[[BaseException, StatusWriter], BaseException]
@@ -68,12 +77,64 @@ def session(loaded: Loaded, first_error: FirstError = _own_error) -> Iterator[Se
         write_text(folder / EXPERIMENT, spec.to_yaml(spec.dump(loaded)))
     status = StatusWriter(folder / STATUS, enabled=is_rank_zero())
     status.write("STARTED", f"{STARTING} {loaded.action}.")
-    warnings = WarningLines(status)
-    LOG.addHandler(warnings)
-    try:
+    with _findings() as findings, _warning_lines(status):
         for notice in loaded.notices:
             LOG.warning(notice)
-        yield Session(folder, status)
+        with _ended(loaded, status, first_error):
+            try:
+                yield Session(folder, status, findings)
+            finally:
+                _write(findings, status)
+    status.write("SUCCESS", f"{loaded.action} finished successfully.")
+
+
+@contextmanager
+def _findings() -> Iterator[Findings]:
+    """The collection of whoever runs the action, who says it; else one of its own."""
+    outer = collected()
+    if outer is not None:
+        yield outer
+        return
+    with collecting() as findings:
+        try:
+            yield findings
+        finally:
+            say(findings)
+
+
+@contextmanager
+def _warning_lines(status: StatusWriter) -> Iterator[None]:
+    """What is logged as a warning is a line of the status, and a finding."""
+    lines = WarningLines(status)
+    LOG.addHandler(lines)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(lines)
+
+
+def _write(findings: Findings, status: StatusWriter) -> None:
+    """A line for each finding that has none yet."""
+    for row in findings.rows():
+        if not row.said:
+            status.write("RUNNING", row.text, verbosity="WARNING", warnings=(_row(row),))
+
+
+def _row(row: Finding) -> Warned:
+    return Warned(
+        code=row.code,
+        message=row.message,
+        files=tuple(row.files),
+        count=row.count,
+        key=row.key or None,
+    )
+
+
+@contextmanager
+def _ended(loaded: Loaded, status: StatusWriter, first_error: FirstError) -> Iterator[None]:
+    """The last line of a run that fails."""
+    try:
+        yield
     except BaseException as error:
         failure = first_error(_explained(error, loaded.action), status)
         if last_state(status.path) != "FAILURE":
@@ -81,9 +142,6 @@ def session(loaded: Loaded, first_error: FirstError = _own_error) -> Iterator[Se
         if failure is error:
             raise
         raise failure from error
-    finally:
-        LOG.removeHandler(warnings)
-    status.write("SUCCESS", f"{loaded.action} finished successfully.")
 
 
 def _message(failure: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -97,8 +98,9 @@ def run(loaded: Loaded) -> TrainResult | DryRunResult:
                 action=action,
                 results_dir=str(here.folder),
                 timing=_timing(trainer, data, train),
+                warnings=here.warnings,
             )
-        result = _result(trainer, here.folder, action)
+        result = replace(_result(trainer, here.folder, action), warnings=here.warnings)
         if is_rank_zero():
             write_results(here.folder, result)
         return result

@@ -16,6 +16,7 @@ from ocdnet.cli.shared import program
 from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
 from ocdnet.errors import UserError
+from ocdnet.findings import collecting, say
 from ocdnet.ranks import is_rank_zero
 from ocdnet.runs.files import STATUS
 from ocdnet.runs.status import last_state
@@ -35,10 +36,13 @@ def run_action(action: Action, spec_file: Path, overrides: Sequence[str]) -> Res
     log_to_stderr()
     loaded = spec.load(action.name, spec_file, overrides)
     module, _, function = action.run.partition(":")
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), collecting() as findings:
         run = getattr(importlib.import_module(module), function)
-        with _reported(action, loaded):
-            result: Result = run(loaded)
+        try:
+            with _reported(action, loaded):
+                result: Result = run(loaded)
+        finally:
+            say(findings)
     return result
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ocdnet.errors import DataError
 from ocdnet.files import os_fault
+from ocdnet.findings import note
 from ocdnet.runs.parsing import loads, parse
 from ocdnet.runs.status_line import Kpi, State, StatusLine, Verbosity
 from ocdnet.runs.typed import to_json
@@ -132,5 +133,7 @@ class WarningLines(logging.Handler):
         self.status = status
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a line of verbosity WARNING."""
-        self.status.write("RUNNING", record.getMessage(), verbosity="WARNING")
+        """Append a line of verbosity WARNING, and note it as a finding."""
+        message = record.getMessage()
+        self.status.write("RUNNING", message, verbosity="WARNING")
+        note("notice", message, said=True)

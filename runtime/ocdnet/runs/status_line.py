@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from ocdnet.runs.typed import Amount, Count, Pattern, Record, SchemaVersion, Unit, With, record
+from ocdnet.runs.typed import (
+    Amount,
+    Count,
+    Pattern,
+    Record,
+    SchemaVersion,
+    Unit,
+    Warned,
+    With,
+    record,
+)
 
 Duration = Annotated[str, Pattern(r"^(\d+ days?, )?\d+:\d\d:\d\d(\.\d+)?$")]
 State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
@@ -86,3 +96,5 @@ class StatusLine(Record):
     """Trial of a search just ended, from 0."""
     trials: Count | None = None
     """Trials of the search in all."""
+    warnings: tuple[Warned, ...] | None = None
+    """What the message of a warning says, for programs."""

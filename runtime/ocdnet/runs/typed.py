@@ -102,11 +102,27 @@ Count = Annotated[int, Bounds(0)]
 
 
 @record
+class Warned(Record):
+    """Something that a run saw and its user should know."""
+
+    code: str
+    message: str
+    files: tuple[str, ...] = ()
+    """The first ten of the files in which it was seen."""
+    count: Count = 1
+    """How often it was seen."""
+    key: str | None = None
+    """Spec key that changes it."""
+
+
+@record
 class Result(Record):
     """What a command prints when it is done."""
 
     schema_version: SchemaVersion = 1
     action: str
+    warnings: tuple[Warned, ...] = ()
+    """What it saw that the numbers do not tell; each is also a line of status.json."""
 
 
 def to_json(record: Record) -> dict[str, Any]:
