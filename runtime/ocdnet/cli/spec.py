@@ -103,7 +103,7 @@ def _rendered(
     from ocdnet.config import spec as specs
     from ocdnet.launch.tao_image import rendered
 
-    given = specs.read(base, overrides)
+    given = specs.read(base, overrides, action)
     loaded, problems = specs.check(action, given)
     for problem in problems:
         if problem.code != "missing-value":
@@ -167,7 +167,7 @@ def _check(
     from ocdnet.config.spec import check, read
 
     try:
-        tree = read(file, overrides)
+        tree = read(file, overrides, action)
     except UserError as error:
         return [error], []
     loaded, problems = check(action, tree)

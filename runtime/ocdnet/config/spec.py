@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ocdnet import shorthands
 from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import Action
 from ocdnet.config import compat, schema
@@ -49,16 +50,23 @@ def load(action: str, path: Path | None, overrides: Sequence[str] = ()) -> Loade
         SpecError: the first problem of the file, an override or a value.
         DataError: a path in the spec is an archive.
     """
-    return resolve(action, read(path, overrides))
+    return resolve(action, read(path, overrides, action))
 
 
-def read(path: Path | None, given: Sequence[str] = ()) -> dict[str, Any]:
+def read(path: Path | None, given: Sequence[str] = (), action: str = "") -> dict[str, Any]:
     """The unchecked tree of a spec file with its overrides applied.
 
+    Args:
+        path: YAML file; None: overrides alone.
+        given: `key=value` texts.
+        action: that reads it: the overrides may have short names of its keys.
+
     Raises:
-        SpecError: `bad-yaml`, `bad-override`, or `unknown-key` in an override.
+        SpecError: `bad-yaml`, `bad-override`, or `unknown-key` in an override; `key-not-read`.
     """
     tree = {} if path is None else yaml_io.read(path)
+    if action in ACTIONS:
+        given = shorthands.expanded(given, ACTIONS[action], schema.experiment())
     return overrides.apply(tree, given, schema.experiment())
 
 
