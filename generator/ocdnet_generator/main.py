@@ -32,8 +32,8 @@ def outputs() -> dict[str, str]:
     for action in (name for name, entry in ACTIONS.items() if entry.deploys):
         name = skill.deploy_template(action.removeprefix("deploy_"))
         files[f"references/{name}"] = templates.text(action)
-    files["skill_info.yaml"] = skill.skill("references/")
-    files["references/skill_info.yaml"] = skill.skill("")
+    files["skill_info.yaml"] = skill.skill()
+    files["references/skill_info.yaml"] = skill.skill(templates="")
     files["references/tao-deploy-ocdnet.skill_info.yaml"] = skill.deploy()
     files["references/config-reference.md"] = pages.config_reference()
     files["references/action-reference.md"] = pages.action_reference()

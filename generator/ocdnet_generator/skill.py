@@ -21,11 +21,11 @@ DATA_FORMAT = "default"
 Tree = dict[str, Any]
 
 
-def skill(templates: str) -> str:
+def skill(templates: str = "references/") -> str:
     """Text of skill_info.yaml: every action, in the trainer's container unless it says another.
 
     Args:
-        templates: folder of the spec templates as the file names it: `references/`, or nothing.
+        templates: the way from the file to the folder of the spec templates.
     """
     names = {name: name for name in ACTIONS}
     head = _head("tao-train-ocdnet", IMAGE, searched=AUTOML_ENABLED, devices="train")
