@@ -51,8 +51,9 @@ def _action_command(action: Action) -> click.Command:
     @click.command(
         action.name,
         short_help=action.summary,
-        help=f"{action.summary}\n\nOverrides are dotted spec keys with YAML values. Every key and "
-        f"its default: references/spec_template_{action.name}.yaml.",
+        help=f"{action.summary}\n\nOverrides are dotted spec keys with YAML values; often set ones "
+        "have short names, e.g. epochs (spec_shorthand_keys of skill_info.yaml). Every key and its "
+        f"default: references/spec_template_{action.name}.yaml.",
         epilog=f"Example: ocdnet {action.name} -e spec.yaml results_dir=results",
     )
     @spec_file_option("The experiment's YAML file; it may hold the sections of other actions, too.")
