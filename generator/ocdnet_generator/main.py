@@ -29,7 +29,11 @@ def outputs() -> dict[str, str]:
     files["schemas/plan.schema.json"] = schemas.dumped(records.plan())
     files["schemas/status.schema.json"] = schemas.dumped(records.status())
     files["schemas/results.schema.json"] = schemas.dumped(records.results())
-    files["skill_info.yaml"] = files["references/skill_info.yaml"] = skill.skill()
+    for action in (name for name, entry in ACTIONS.items() if entry.deploys):
+        name = skill.deploy_template(action.removeprefix("deploy_"))
+        files[f"references/{name}"] = templates.text(action)
+    files["skill_info.yaml"] = skill.skill()
+    files["references/skill_info.yaml"] = skill.skill(templates="")
     files["references/tao-deploy-ocdnet.skill_info.yaml"] = skill.deploy()
     files["references/config-reference.md"] = pages.config_reference()
     files["references/action-reference.md"] = pages.action_reference()

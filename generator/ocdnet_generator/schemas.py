@@ -14,9 +14,15 @@ from ocdnet.tree import nodes
 from ocdnet_generator.templates import template
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+NETWORK = "ocdnet"
+"""The network's name to NVIDIA's tools."""
+AUTOML_ENABLED = any(entry.automl == "default" for entry in ACTIONS.values())
+"""Whether an action is searched where nothing else is said."""
 CORE_MODULE = "ocdnet.config.experiment"
 """Where the dataclasses are that a schema is generated from."""
 _AUTOML_ONLY = ("automl_enabled", "search", "option_weights")
+_KEPT = ("automl_enabled", "math_cond", "depends_on")
+"""What else the client reads of a key that it searches."""
 _SCALARS = ("boolean", "integer", "number", "string")
 
 
@@ -41,13 +47,33 @@ def build(action: str) -> dict[str, Any]:
         "popular": sorted(key for key, leaf in keys if leaf.get("popular")),
         "automl_default_parameters": sorted(_automl(keys, enabled=True)),
         "automl_disabled_parameters": sorted(_automl(keys, enabled=False)),
-        "x_tao_schema": {"network": "ocdnet", "action": action, "core_module": CORE_MODULE},
+        "x_tao_schema": {"network": NETWORK, "action": action, "core_module": CORE_MODULE},
     }
+
+
+def published(action: str) -> dict[str, Any]:
+    """The schema as it is written: with the ranges that NVIDIA's AutoML client searches.
+
+    The client knows one pair of bounds a key, and samples between them. It joins the names on the
+    way to a property by dots, and the last of one name counts: a property of the whole dotted key
+    at the root holds the search's bounds, the nested one goes on to hold what is valid. No spec
+    has a key with a dot in its name, and `propertyNames` says so to validators. See ADR 9.
+    """
+    schema = build(action)
+    ranges = {
+        key: _search_range(key, leaf)
+        for key, leaf in nodes.leaves(schema)
+        if "search" in leaf and leaf.get("automl_enabled") is not False
+    }
+    if not ranges:
+        return schema
+    properties = schema["properties"] | ranges
+    return schema | {"properties": properties, "propertyNames": {"pattern": "^[^.]*$"}}
 
 
 def text(action: str) -> str:
     """The schema's JSON."""
-    return dumped(build(action))
+    return dumped(published(action))
 
 
 def dumped(document: Any) -> str:
@@ -57,7 +83,13 @@ def dumped(document: Any) -> str:
 
 def manifest() -> dict[str, Any]:
     """What schemas/manifest.json holds: where each action's schema and template are."""
-    return {"actions": {action: _entry(action) for action in sorted(ACTIONS)}}
+    return {
+        "schema_version": 1,
+        "model": NETWORK,
+        "network_arch": NETWORK,
+        "automl_enabled": AUTOML_ENABLED,
+        "actions": {action: _entry(action) for action in sorted(ACTIONS)},
+    }
 
 
 def _entry(action: str) -> dict[str, Any]:
@@ -85,6 +117,28 @@ def _node(node: nodes.Node, default: Any, action: Action) -> nodes.Node:
     # The client never searches what has no range worth searching, nor a list, not even by name.
     searchable = "search" in leaf and leaf["type"] in _SCALARS
     return leaf if searchable else leaf | {"automl_enabled": False}
+
+
+def _search_range(key: str, leaf: nodes.Node) -> nodes.Node:
+    """A searched key's range as the client reads it: bounds, or choices that are no numbers.
+
+    Of choices that are numbers it is the range between them: of a grid the client would not let
+    its user choose a part.
+    """
+    search = leaf["search"]
+    choices = search.get("choices")
+    node = {
+        "title": key,
+        "description": "Where AutoML clients search this key. No spec has a key of this name.",
+        "type": leaf["type"],
+    }
+    if choices and "enum" in leaf:
+        node["enum"] = choices
+    elif choices:
+        node |= {"minimum": min(choices), "maximum": max(choices)}
+    else:
+        node |= {"minimum": search["min"], "maximum": search["max"]}
+    return node | {word: leaf[word] for word in _KEPT if word in leaf}
 
 
 def _rule(rule: Rule, defaults: dict[str, Any]) -> nodes.Node:

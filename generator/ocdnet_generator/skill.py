@@ -8,47 +8,30 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ocdnet.catalogue import ACTIONS
+from ocdnet.catalogue import ACTIONS, EVAL_DATASET, TRAIN_DATASETS
 from ocdnet.catalogue_entry import Action, Input
+from ocdnet.shorthands import DEPLOY, TRAIN
+from ocdnet_generator.schemas import AUTOML_ENABLED, NETWORK
 
 IMAGE = "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-pyt"
 DEPLOY_IMAGE = "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-deploy"
 
+DATA_FORMAT = "default"
+
 Tree = dict[str, Any]
 
-_SHORTHANDS = {
-    "backbone": "model.backbone",
-    "batch_size": "dataset.train_dataset.loader.batch_size",
-    "box_thresh": "train.post_processing.args.box_thresh",
-    "checkpoint_interval": "train.checkpoint_interval",
-    "epochs": "train.num_epochs",
-    "learning_rate": "train.optimizer.args.lr",
-    "num_epochs": "train.num_epochs",
-    "num_gpus": "train.num_gpus",
-    "num_nodes": "train.num_nodes",
-    "precision": "train.precision",
-    "thresh": "train.post_processing.args.thresh",
-    "validation_interval": "train.validation_interval",
-    "warmup_epoch": "train.lr_scheduler.args.warmup_epoch",
-}
 
+def skill(templates: str = "references/") -> str:
+    """Text of skill_info.yaml: every action, in the trainer's container unless it says another.
 
-def skill() -> str:
-    """Text of skill_info.yaml: every action, in the trainer's container unless it says another."""
+    Args:
+        templates: the way from the file to the folder of the spec templates.
+    """
     names = {name: name for name in ACTIONS}
-    head: Tree = {
-        "name": "tao-train-ocdnet",
-        "network_arch": "ocdnet",
-        "automl_enabled": True,
-        "container_image": IMAGE,
-        "dataset_type": "ocdnet",
-        "data_format": "default",
-        "monitoring_metric": "hmean",
-        "gpu_spec_key": "train.num_gpus",
-        "node_spec_key": "train.num_nodes",
-    }
-    shared = {"spec_shorthand_keys": _SHORTHANDS}
-    return text(head | _body(names, other_image=True) | shared)
+    head = _head("tao-train-ocdnet", IMAGE, searched=AUTOML_ENABLED, devices="train")
+    paths = {name: f"{templates}spec_template_{name}.yaml" for name in names}
+    body = _body(names, paths, other_image=True)
+    return text(head | body | {"spec_shorthand_keys": TRAIN})
 
 
 def deploy() -> str:
@@ -57,18 +40,30 @@ def deploy() -> str:
     # The order of the published file: what builds the engine, then what uses it.
     deployed.sort(key=lambda name: ACTIONS[name].makes != "engine")
     names = {name.removeprefix("deploy_"): name for name in deployed}
-    head: Tree = {
-        "name": "tao-deploy-ocdnet",
-        "network_arch": "ocdnet",
-        "automl_enabled": False,
-        "container_image": DEPLOY_IMAGE,
-        "dataset_type": "ocdnet",
-        "data_format": "default",
+    head = _head("tao-deploy-ocdnet", DEPLOY_IMAGE, searched=False, devices="evaluate")
+    paths = {name: deploy_template(name) for name in names}
+    body = _body(names, paths, other_image=False)
+    return text(head | body | {"spec_shorthand_keys": DEPLOY})
+
+
+def deploy_template(name: str) -> str:
+    """The file name of a deploy action's template, by the deploy container's command."""
+    return f"spec_template_deploy_{name}.yaml"
+
+
+def _head(name: str, image: str, *, searched: bool, devices: str) -> Tree:
+    """What is said of the skill as a whole; its devices are counted in a section of that name."""
+    return {
+        "name": name,
+        "network_arch": NETWORK,
+        "automl_enabled": searched,
+        "container_image": image,
+        "dataset_type": NETWORK,
+        "data_format": DATA_FORMAT,
         "monitoring_metric": "hmean",
-        "gpu_spec_key": "evaluate.num_gpus",
-        "node_spec_key": "evaluate.num_nodes",
+        "gpu_spec_key": f"{devices}.num_gpus",
+        "node_spec_key": f"{devices}.num_nodes",
     }
-    return text(head | _body(names, other_image=False))
 
 
 def text(tree: Tree) -> str:
@@ -80,33 +75,39 @@ def text(tree: Tree) -> str:
     return "\n".join(_lines(tree, "")) + "\n"
 
 
-def _body(names: dict[str, str], *, other_image: bool) -> Tree:
-    """The parts that list actions: under which name, the registry's entry."""
+def _body(names: dict[str, str], templates: dict[str, str], *, other_image: bool) -> Tree:
+    """The parts that list actions: under which name, the registry's entry and the template."""
     entries = {name: ACTIONS[entry] for name, entry in names.items()}
     return {
         "actions": {name: _action(entry, other_image) for name, entry in entries.items()},
         "data_sources": {
-            name: {item.key: source(item) for item in entry.data}
-            for name, entry in entries.items()
-            if entry.data
+            name: dict(map(source, entry.data)) for name, entry in entries.items() if entry.data
         },
         "spec_params": {name: entry.fills for name, entry in entries.items()},
-        "spec_templates": {
-            name: f"references/spec_template_{entry.name}.yaml" for name, entry in entries.items()
-        },
+        "spec_templates": templates,
         "schemas": {name: f"schemas/{entry.name}.schema.json" for name, entry in entries.items()},
     }
 
 
-def source(item: Input) -> Tree:
-    """Which dataset a spec key takes, as skill_info.yaml says it."""
+def source(item: Input) -> tuple[str, Tree]:
+    """A spec key that takes a dataset, and which one.
+
+    NVIDIA's AutoML client puts the URI of a training or an evaluation dataset at the key: of a
+    list as its first item, the folder itself where `path_from_format` has a list, else what `path`
+    names in it. It acts on no other source.
+    """
     first, *others = item.sources
-    return {
+    said: Tree = {
         "source": first.name,
         **({"alternative_source": others[0].name} if others else {}),
         "type": "image_folder" if item.images else "split_folder_or_datalist",
         "multiple_sources": item.many,
     }
+    if first not in (TRAIN_DATASETS, EVAL_DATASET):
+        return item.key, said
+    if item.images:
+        return item.key, said | {"path": "img"}
+    return f"{item.key}[0]", said | {"path_from_format": {DATA_FORMAT: ["img", "gt"]}}
 
 
 def _action(entry: Action, other_image: bool) -> Tree:
@@ -118,10 +119,25 @@ def _action(entry: Action, other_image: bool) -> Tree:
         "config_format": "yaml",
         "mode": "config",
         **image,
-        "inputs": {item.key: {"type": item.kind} for item in entry.inputs},
+        "inputs": {item.key: _input(item) for item in entry.inputs},
         "outputs": outputs | {item.key: {"type": item.kind} for item in entry.outputs},
-        "upload_excludes": ["lightning_logs/*", "inputs/*"],
+        "upload_excludes": _not_uploaded(entry),
     }
+
+
+def _input(item: Input) -> Tree:
+    """What an input is; one that only some values of other keys ask for can be left out, too."""
+    left_out = item.optional or item.when is not None
+    return {"type": item.kind, **({"optional": True} if left_out else {})}
+
+
+def _not_uploaded(entry: Action) -> list[str]:
+    """Patterns below the results folder, as `fnmatch` has them (`*` takes slashes, too).
+
+    A training's curves; what the platform downloaded for the job.
+    """
+    logs = ("lightning_logs", "wandb") if entry.trains else ()
+    return [*(f"{entry.section}/{name}/*" for name in logs), "inputs/*"]
 
 
 _PLAIN = re.compile(r"[A-Za-z][\w ./:{}()*,-]*[\w./}*]")

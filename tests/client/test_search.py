@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from ocdnet.config import spec
+from ocdnet.policy.artifacts import Skill, skill_dir
+from ocdnet.policy.request import Request
+from plans import build
 
 pytestmark = [
     pytest.mark.client,
@@ -29,6 +33,16 @@ ON_REQUEST = [
     "train.model_ema_decay",
     "train.optimizer.type",
 ]
+TRAIN_DATA = "dataset.train_dataset.data_path"
+ALGORITHMS = ["bayesian", "hyperband", "asha", "bohb", "bfbo", "dehb", "pbt"]
+SPLITS = [
+    ("train", ["train", "validate"]),
+    ("retrain", ["train", "validate"]),
+    ("quantize", ["train", "validate"]),
+    ("evaluate", ["validate"]),
+    ("prune", ["validate"]),
+    ("deploy_evaluate", ["validate"]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +56,25 @@ def node_of(schema, key):
     return schema
 
 
-def ranges(schema, keys):
-    """What the skill's plan hands to the client as `custom_param_ranges`, from `search`."""
-    found = {}
-    for key in keys:
-        node = node_of(schema, key)
-        search = node["search"]
-        choices = search.get("choices")
-        if "enum" in node:
-            found[key] = {"valid_options": choices}
-            continue
-        ends = (min(choices), max(choices)) if choices else (search["min"], search["max"])
-        found[key] = {"valid_min": ends[0], "valid_max": ends[1]}
-    return found
+def limits(schema, key):
+    """The choices of a key, or the ends of its range, that its `search` tells."""
+    node = node_of(schema, key)
+    search = node["search"]
+    choices = search.get("choices")
+    if "enum" in node:
+        return choices
+    return (min(choices), max(choices)) if choices else (search["min"], search["max"])
 
 
-def recommendations(context, tmp_path, algorithm, keys, custom):
-    """Ten or so recommendations, each answered with a loss; and the spec they change."""
+@pytest.fixture(scope="module")
+def planned():
+    """The ranges that a plan hands to the client."""
+    wanted = Request(action="train", overrides=(f"{TRAIN_DATA}=[s3://b/t]",), platform="tao-docker")
+    return build(wanted, Skill(skill_dir()), "ocdnet")["route"]["custom_param_ranges"]
+
+
+def started(context, tmp_path, algorithm, keys, custom):
+    """A search, and the spec that its recommendations change."""
     base = copy.deepcopy(context.default_specs)
     base["dataset"]["train_dataset"]["data_path"] = ["/data/train"]
     settings = {
@@ -68,7 +84,7 @@ def recommendations(context, tmp_path, algorithm, keys, custom):
         "automl_max_recommendations": 8,
         "automl_max_epochs": 9,
     }
-    search = tao_automl.AutoML(
+    return base, tao_automl.AutoML(
         workspace=str(tmp_path),
         network=context.network_arch,
         train_specs=base,
@@ -78,6 +94,11 @@ def recommendations(context, tmp_path, algorithm, keys, custom):
         action="train",
         search_schema=context.schema,
     )
+
+
+def recommendations(context, tmp_path, algorithm, keys, custom):
+    """Ten or so recommendations, each answered with a loss; and the spec they change."""
+    base, search = started(context, tmp_path, algorithm, keys, custom)
     made = []
     for _ in range(20):
         if search.is_complete() or len(made) >= 8:
@@ -88,20 +109,18 @@ def recommendations(context, tmp_path, algorithm, keys, custom):
     return base, made
 
 
-def check(context, base, made, keys, custom):
-    """Each has the keys, stays in its bounds, and its merged spec is valid."""
+def check(context, base, made, keys):
+    """Each has the keys, stays in the ranges worth searching, and its merged spec is valid."""
     validator = jsonschema.Draft202012Validator(context.schema)
     assert len(made) >= 4
     for changes in made:
         assert set(keys) <= set(changes)
         for key in keys:
-            value, node, limits = changes[key], node_of(context.schema, key), custom.get(key, {})
-            if "enum" in node:
-                assert value in limits.get("valid_options", node["enum"])
+            value, searched = changes[key], limits(context.schema, key)
+            if isinstance(value, str):
+                assert value in searched
             else:
-                low = limits.get("valid_min", node["minimum"])
-                high = limits.get("valid_max", node["maximum"])
-                assert low <= value <= high, key
+                assert min(searched) <= value <= max(searched) * (1 + 1e-9), key
         merged = json.loads(json.dumps(runner.AutoMLRunner._merge_specs(base, changes)))
         validator.validate(spec.normalised("train", merged))
         spec.resolve("train", merged)
@@ -125,20 +144,37 @@ def test_the_strict_mode_of_external_schemas_accepts_ours(action):
     )
 
 
-@pytest.mark.parametrize("algorithm", ["bayesian", "hyperband", "asha", "bohb"])
-@pytest.mark.parametrize("ranged", [False, True], ids=["validity", "search ranges"])
-def test_default_search(context, tmp_path, algorithm, ranged):
-    custom = ranges(context.schema, DEFAULT) if ranged else {}
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("by_plan", [False, True], ids=["schema alone", "a plan's ranges"])
+def test_default_search(context, tmp_path, planned, algorithm, by_plan):
+    custom = planned if by_plan else {}
     base, made = recommendations(context, tmp_path, algorithm, None, custom)
-    assert set(made[0]) - {"train.num_epochs"} == set(DEFAULT)
-    check(context, base, made, DEFAULT, custom)
+    assert {key for key in made[0] if key in DEFAULT + ON_REQUEST} == set(DEFAULT)
+    check(context, base, made, DEFAULT)
 
 
-@pytest.mark.parametrize("algorithm", ["bayesian", "hyperband", "asha", "bohb"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_search_of_what_is_asked_for(context, tmp_path, algorithm):
-    custom = ranges(context.schema, ON_REQUEST)
-    base, made = recommendations(context, tmp_path, algorithm, ON_REQUEST, custom)
-    check(context, base, made, ON_REQUEST, custom)
+    base, made = recommendations(context, tmp_path, algorithm, ON_REQUEST, {})
+    check(context, base, made, ON_REQUEST)
+
+
+def test_a_caller_s_own_range_goes_before_the_schema_s(context, tmp_path):
+    narrow = {"train.optimizer.args.lr": {"valid_min": 1e-4, "valid_max": 2e-4}}
+    _, made = recommendations(context, tmp_path, "bayesian", None, narrow)
+    assert all(1e-4 <= changes["train.optimizer.args.lr"] <= 2e-4 for changes in made)
+
+
+def test_a_plan_s_ranges_are_sampled_on_a_log_scale(context, tmp_path, planned):
+    """The middle of what the client draws from is the geometric one, of the schema's the mean."""
+    key = "train.optimizer.args.lr"
+    low, high = limits(context.schema, key)
+    middles = []
+    for folder, custom in (("plan", planned), ("schema", {})):
+        _, search = started(context, tmp_path / folder, "bayesian", [key], custom)
+        brain = search._controller.brain
+        middles.append(brain.generate_automl_param_rec_value(dict(brain.parameters[0]), 0.5))
+    assert middles == [pytest.approx(math.sqrt(low * high)), pytest.approx((low + high) / 2)]
 
 
 def test_what_is_never_searched_is_refused(context, tmp_path):
@@ -146,14 +182,45 @@ def test_what_is_never_searched_is_refused(context, tmp_path):
         recommendations(context, tmp_path, "bayesian", ["train.seed"], {})
 
 
-def test_data_sources_leave_the_paths_to_the_caller(context):
+@pytest.mark.parametrize(("action", "read"), SPLITS)
+def test_dataset_uris_arrive_as_split_folders_in_lists(action, read):
+    """Remote folders and local ones, with a slash behind them or not."""
+    context = runner.SkillContext(skill_dir=ROOT, action=action)
+    for train, test in (("s3://b/train", "aws://b/test"), ("/data/train/", "/data/test")):
+        specs = copy.deepcopy(context.default_specs)
+        form = context.skill_info["data_format"]
+        runner.AutoMLRunner._apply_data_sources(
+            context.skill_info, specs, action, train, test, form
+        )
+        read_by = {"train": train.rstrip("/"), "validate": test.replace("aws", "s3")}
+        for name in read:
+            assert specs["dataset"][f"{name}_dataset"]["data_path"] == [f"{read_by[name]}/"]
+        untouched = copy.deepcopy(specs)
+        for name in read:
+            untouched["dataset"][f"{name}_dataset"]["data_path"] = []
+        if action == "quantize":
+            calibration = specs["dataset"]["quant_calibration_dataset"]
+            assert calibration["images_dir"] == f"{read_by['train']}/img"
+            untouched["dataset"]["quant_calibration_dataset"]["images_dir"] = ""
+        assert spec.normalised(action, untouched) == spec.normalised(action, context.default_specs)
+
+
+@pytest.mark.parametrize("action", ["inference", "deploy_inference", "gen_trt_engine", "export"])
+def test_sources_that_the_client_does_not_know_are_left_to_the_caller(action):
+    context = runner.SkillContext(skill_dir=ROOT, action=action)
+    specs = copy.deepcopy(context.default_specs)
+    runner.AutoMLRunner._apply_data_sources(
+        context.skill_info, specs, action, "/data/train", "/data/test", "default"
+    )
+    assert specs == context.default_specs
+
+
+def test_a_plan_s_lists_of_folders_go_before_the_uris(context):
     specs = copy.deepcopy(context.default_specs)
     runner.AutoMLRunner._apply_data_sources(
         context.skill_info, specs, "train", "/data/train", "/data/test", "default"
     )
-    assert specs == context.default_specs
-    given = {"dataset.train_dataset.data_path": ["/data/train"]}
-    merged = runner.AutoMLRunner._merge_specs(specs, given)
-    assert spec.resolve("train", merged).experiment.dataset.train_dataset.data_path == [
-        "/data/train"
-    ]
+    merged = runner.AutoMLRunner._merge_specs(specs, {TRAIN_DATA: ["/data/a", "/data/b"]})
+    loaded = spec.resolve("train", merged).experiment
+    assert loaded.dataset.train_dataset.data_path == ["/data/a", "/data/b"]
+    assert loaded.dataset.validate_dataset.data_path == ["/data/test/"]

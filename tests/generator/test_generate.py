@@ -101,8 +101,12 @@ def keywords(node):
 
 @every_action
 def test_schema_is_in_the_dialect(action):
-    schema = strict(schemas.text(action))
-    jsonschema.Draft202012Validator.check_schema(schema)
+    published = strict(schemas.text(action))
+    jsonschema.Draft202012Validator.check_schema(published)
+    schema = schemas.build(action)
+    assert {k: v for k, v in published.items() if k not in ("properties", "propertyNames")} == {
+        k: v for k, v in schema.items() if k != "properties"
+    }
     assert set(schema) <= ROOT
     for path, node in nodes(schema):
         assert set(node) <= NODE, path
@@ -185,6 +189,42 @@ def test_depends_on_names_a_key_of_the_schema(action):
         assert node.get("depends_on", "results_dir") in keys(schema), path
 
 
+@every_action
+def test_the_client_s_ranges_are_the_searched_ones_and_no_keys_of_a_spec(action):
+    schema = strict(schemas.text(action))
+    leaves = dict(nodes(schemas.build(action)))
+    ranges = {key: schema["properties"][key] for key in schema["properties"] if "." in key}
+    searched = {
+        key
+        for key, node in leaves.items()
+        if "search" in node and node.get("automl_enabled") is not False
+    }
+    assert set(ranges) == searched
+    for key, node in ranges.items():
+        search = leaves[key]["search"]
+        assert node["type"] == leaves[key]["type"]
+        assert node.get("automl_enabled") == leaves[key].get("automl_enabled")
+        if "enum" in leaves[key]:
+            assert node["enum"] == search["choices"]
+        else:
+            tried = search.get("choices") or [search["min"], search["max"]]
+            assert (node["minimum"], node["maximum"]) == (min(tried), max(tried))
+    tree = spec.read(None, FILL[action])
+    jsonschema.validate(tree, schema)
+    for key, node in ranges.items():
+        taken = node["enum"][0] if "enum" in node else node["minimum"]
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(tree | {key: taken}, schema)
+
+
+def test_what_is_valid_is_wider_than_what_is_searched():
+    """A spec of TAO's with a high learning rate is valid by the file that the client reads."""
+    wide = ["train.optimizer.args.lr=0.05", "train.optimizer.type=SGD"]
+    tree = spec.read(None, [*FILL["train"], *wide])
+    jsonschema.validate(tree, strict(schemas.text("train")))
+    assert spec.problems("train", tree) == []
+
+
 def test_lists_are_sorted():
     for action in ACTIONS:
         schema = schemas.build(action)
@@ -194,8 +234,14 @@ def test_lists_are_sorted():
 
 
 def test_manifest_finds_every_schema_and_template():
-    manifest = schemas.manifest()["actions"]
-    files = main.outputs()
+    whole = schemas.manifest()
+    assert {key: value for key, value in whole.items() if key != "actions"} == {
+        "schema_version": 1,
+        "model": "ocdnet",
+        "network_arch": "ocdnet",
+        "automl_enabled": True,
+    }
+    manifest, files = whole["actions"], main.outputs()
     assert list(manifest) == sorted(ACTIONS)
     for action, entry in manifest.items():
         schema = strict(files[entry["path"]])

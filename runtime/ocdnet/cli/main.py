@@ -52,7 +52,8 @@ def _action_command(action: Action) -> click.Command:
         action.name,
         short_help=action.summary,
         help=f"{action.summary}\n\nOverrides are dotted spec keys with YAML values; ~KEY takes "
-        "away what the file says. Every key and its default: "
+        "away what the file says. Often set ones have short names, e.g. epochs "
+        "(spec_shorthand_keys of skill_info.yaml). Every key and its default: "
         f"references/spec_template_{action.name}.yaml.",
         epilog=f"Example: ocdnet {action.name} -e spec.yaml results_dir=results",
     )

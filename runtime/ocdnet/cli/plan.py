@@ -57,7 +57,9 @@ trials, metric, precision, image, claims, write, full."""
 @click.option("--parent", metavar="RESULTS_DIR", help="Results of the job whose model is used.")
 @click.option("--checkpoint", metavar="best|latest|EPOCH", help="Which one; epochs from 1.")
 @click.option("--results-dir", metavar=_PATH, help="Where to write; an earlier run is kept.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Repeatable; short: epochs=9."
+)
 @click.option("-e", "--spec", metavar="FILE", help="The user's own spec, to start from.")
 @click.option("--platform", metavar="NAME", help=f"{', '.join(PLATFORMS)}.  [default: {LOCAL}]")
 @click.option("--trials", type=int, metavar="N", help="Of an AutoML search.  [default: 10]")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ocdnet import shorthands
 from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import Action
 from ocdnet.config import compat, schema
@@ -59,13 +60,17 @@ def read(path: Path | None, given: Sequence[str] = (), action: str = "") -> dict
     Args:
         path: YAML file; None: overrides alone.
         given: `key=value` texts.
-        action: that reads it: of keys like an unknown one, its own are suggested first.
+        action: that reads it: the overrides may have short names of its keys, and of keys like an
+            unknown one its own are suggested first.
 
     Raises:
-        SpecError: `bad-yaml`, `bad-override`, or `unknown-key` in an override.
+        SpecError: `bad-yaml`, `bad-override`, or `unknown-key` in an override; `key-not-read`.
     """
     tree = {} if path is None else yaml_io.read(path)
-    first = ACTIONS[action].reads if action in ACTIONS else ()
+    first: Sequence[str] = ()
+    if action in ACTIONS:
+        first = ACTIONS[action].reads
+        given = shorthands.expanded(given, ACTIONS[action], schema.experiment())
     return overrides.apply(tree, given, schema.experiment(), first)
 
 

@@ -44,7 +44,9 @@ class Skill:
         return self._yaml("references/tao-deploy-ocdnet.skill_info.yaml")
 
     def schema(self, action: str) -> dict[str, Any]:
-        """schemas/<action>.schema.json; its `default` is the template.
+        """schemas/<action>.schema.json without what is for AutoML clients alone.
+
+        Its `default` is the template.
 
         Raises:
             EnvironmentFault: it is missing or not a schema.
@@ -55,7 +57,7 @@ class Skill:
         try:
             schema = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(schema["properties"], dict) and isinstance(schema["default"], dict):
-                return self._schemas.setdefault(action, schema)
+                return self._schemas.setdefault(action, _of_specs(schema))
         except (OSError, ValueError, KeyError, TypeError):
             pass
         raise self._damaged(path)
@@ -95,3 +97,9 @@ class Skill:
             f"{path} is missing or not as generated",
             hint="Install the skill again, or run `make generate` in its repository.",
         )
+
+
+def _of_specs(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema without the properties of dotted name: ranges that AutoML clients search."""
+    properties = {name: node for name, node in schema["properties"].items() if "." not in name}
+    return schema | {"properties": properties}

@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from ocdnet import shorthands
 from ocdnet.catalogue import DEFAULT_SPECS, PLANNED
 from ocdnet.errors import UsageError
 from ocdnet.files import write_text
@@ -72,6 +73,7 @@ def build(request: Request, skill: Skill, program: str, seconds: float | None = 
     case = Case(PLANNED[request.action], request, skill, notes, program)
     if case.entry == DEFAULT_SPECS:
         return _default_specs(case)
+    case = _with_dotted_keys(case)
     case = replace(case, runner=routing.choose(case, stated))
     if case.runner == BY_SKILL and request.platform == LOCAL:
         # Its trials run in containers: absolute paths.
@@ -80,6 +82,14 @@ def build(request: Request, skill: Skill, program: str, seconds: float | None = 
     if case.runner == SEARCH_HERE:
         _warn_of_time(case, seconds or training_seconds(spec, data.images.get(TRAIN_DATA)))
     return _plan(case, spec, data.extract)
+
+
+def _with_dotted_keys(case: Case) -> Case:
+    """The case with no short names of keys in its overrides."""
+    name, skill = case.entry.spec, case.skill
+    root = skill.schema(name) if skill.has_schema(name) else None
+    overrides = shorthands.expanded(case.request.overrides, case.entry, root)
+    return replace(case, request=replace(case.request, overrides=overrides))
 
 
 def _drafted(case: Case) -> tuple[Draft, Datasets]:

@@ -31,9 +31,14 @@ class Budget(Record):
 class ParameterRange(Record):
     """Where a parameter is searched, in the client's own words."""
 
-    valid_min: float | None = None
+    valid_min: float | tuple[float, ...] | None = None
+    """Lower end. The client samples between ends that are lists of one number on a log scale."""
 
-    valid_max: float | None = None
+    valid_max: float | tuple[float, ...] | None = None
+    """Upper end; a list as `valid_min` is one."""
+
+    disable_list: Literal[True] | None = None
+    """Beside ends that are lists: the value itself is a number."""
 
     valid_options: Annotated[tuple[Any, ...], Size(least=1)] | None = None
 

@@ -149,7 +149,10 @@ def _range(node: nodes.Node) -> ParameterRange:
         return ParameterRange(valid_options=tuple(choices))
     if choices:
         return ParameterRange(valid_min=min(choices), valid_max=max(choices))
-    return ParameterRange(valid_min=search["min"], valid_max=search["max"])
+    low, high = search["min"], search["max"]
+    if search["scale"] == "log":
+        return ParameterRange(valid_min=(low,), valid_max=(high,), disable_list=True)
+    return ParameterRange(valid_min=low, valid_max=high)
 
 
 def _installed() -> str | None:
