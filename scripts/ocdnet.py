@@ -83,16 +83,47 @@ def _enter_environment(install: ModuleType) -> None:
     if install.in_venv():
         return
     python = install.venv_python()
-    command = [str(python), str(_SCRIPT), *sys.argv[1:]]
     os.environ[_MARK] = "1"
     try:
-        if os.name == "nt":  # execv would return to the caller at once there
-            import subprocess  # noqa: PLC0415 - slow to import
-
-            sys.exit(subprocess.call(command))  # noqa: S603 - our own arguments
-        os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+        sys.exit(_run([str(python), str(_SCRIPT), *sys.argv[1:]]))
     except OSError as error:
         _fail("bad-venv", f"{python}: {error.strerror}", f"Remove {folder}.")
+
+
+def _run(command: list[str]) -> int:
+    """Run a command, hand on to it the signals that ask to end, and return its exit code."""
+    import signal  # noqa: PLC0415 - slow to import, as the next
+    import subprocess  # noqa: PLC0415
+
+    started: list[subprocess.Popen[bytes]] = []
+    missed: list[int] = []
+
+    def hand_on(number: int, _: object) -> None:
+        if number == signal.SIGINT and _is_foreground():
+            return
+        if started:
+            started[0].send_signal(number)
+        else:
+            missed.append(number)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, hand_on)
+    started.append(subprocess.Popen(command))  # noqa: S603 - our own arguments
+    for number in missed:
+        started[0].send_signal(number)
+    code = started[0].wait()
+    return code if code >= 0 else 128 - code  # as a shell tells that a signal ended it
+
+
+def _is_foreground() -> bool:
+    """Whether a terminal's Ctrl-C reaches the command, too, which is of this process's group."""
+    try:
+        with Path("/dev/tty").open() as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return os.name == "nt"
 
 
 def _is_ready(venv: Path) -> bool:

@@ -18,14 +18,16 @@ TESTS = Path(__file__).parent
 SCRIPT = str(TESTS / "small_ocdnet.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 STANDALONE = [*TORCHRUN, "--standalone", "--nproc-per-node=2", SCRIPT]
+CHANGES = "OCDNET_TEST_CHANGES"
+"""Variable in which SCRIPT finds the names of its changes, with spaces."""
 PLAIN = [sys.executable, SCRIPT]
 
 
 def environment(before: str = "", **more: str) -> dict[str, str]:
-    """Of a process that finds `support` and `ocdnet`, and runs `before` first."""
+    """Of a process that finds `support` and `ocdnet`; `before` names changes of changes.py."""
     given = os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join([str(TESTS), str(TESTS.parent / "runtime"), *filter(None, [given])])
-    own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OCDNET_TEST_BEFORE": before}
+    own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", CHANGES: before}
     return os.environ | own | more
 
 

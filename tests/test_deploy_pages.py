@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -120,9 +121,10 @@ def test_the_clients_code_finds_what_inference_finds(detector_onnx, scenes, tmp_
     image = scenes / "test/img/img_1.png"
     shutil.copy(image, tmp_path / "photo.jpg")  # told by its content
     predictor = OnnxPredictor(detector_onnx)
-    names = {"infer": lambda batch: predictor(batch)[:, None], "__name__": "client"}
+    client = tmp_path / "client.py"
+    client.write_text(code.replace("(1280, 736)", "(160, 160)"))
     monkeypatch.chdir(tmp_path)
-    exec(compile(code.replace("(1280, 736)", "(160, 160)"), "serving.md", "exec"), names)
+    names = runpy.run_path(str(client), {"infer": lambda batch: predictor(batch)[:, None]})
     result = support.infer(scenes / "test/img", detector_onnx, tmp_path)
     lines = (tmp_path / "inference/img_1.txt").read_text().splitlines()
     assert result["images"] == 4

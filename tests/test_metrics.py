@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from golden.arrays import golden_case, golden_set
 from ocdnet.geometry import is_valid
 from ocdnet.metrics import Counts, DetectionMetric, match_image
 from overlap import iou_matrix
-
-GOLDEN = Path(__file__).parent / "golden" / "metric.npz"
 
 
 def box(x, y, width=40, height=20):
@@ -22,10 +19,9 @@ def box(x, y, width=40, height=20):
 
 def golden(case):
     """One case as the reference saw it: with ground truth truncated to whole pixels."""
-    with np.load(GOLDEN) as arrays:
-        assert int(arrays["n"]) == 8
-        found = {k.partition("_")[2]: arrays[k] for k in arrays if k.startswith(f"c{case}_")}
-        predictions = found["pred"][found["scores"] >= float(arrays["box_thresh"])]
+    arrays, found = golden_set("metric"), golden_case("metric", case)
+    assert int(arrays["n"]) == 8
+    predictions = found["pred"][found["scores"] >= float(arrays["box_thresh"])]
     return found, predictions, found["gt"].astype(np.int64)
 
 
@@ -59,10 +55,10 @@ def test_pooled_counts_match_the_reference():
     for case in range(8):
         expected, predictions, gt = golden(case)
         metric.update(predictions, gt, expected["ignore"])
-    with np.load(GOLDEN) as arrays:
-        assert metric.counts.precision == float(arrays["gathered_precision"])
-        assert metric.counts.recall == float(arrays["gathered_recall"])
-        assert metric.counts.hmean == pytest.approx(float(arrays["gathered_hmean"]), abs=1e-8)
+    arrays = golden_set("metric")
+    assert metric.counts.precision == float(arrays["gathered_precision"])
+    assert metric.counts.recall == float(arrays["gathered_recall"])
+    assert metric.counts.hmean == pytest.approx(float(arrays["gathered_hmean"]), abs=1e-8)
 
 
 def test_perfect_detections():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,18 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from golden.arrays import golden_case, golden_set
 from ocdnet.config.shared import PostProcessing, PostProcessingArgs
 from ocdnet.geometry import Frame
 from ocdnet.postprocess import DBPostprocessor
 from overlap import iou
 
-GOLDEN = Path(__file__).parent / "golden" / "postprocess.npz"
-
 
 def golden(case):
-    with np.load(GOLDEN) as arrays:
-        assert int(arrays["n"]) == 5
-        found = {k.partition("_")[2]: arrays[k] for k in arrays if k.startswith(f"c{case}_")}
+    assert int(golden_set("postprocess")["n"]) == 5
+    found = golden_case("postprocess", case)
     return found, found["map_f16"].astype(np.float32), json.loads(str(found["args"]))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ocdnet.catalogue import ACTIONS
 from ocdnet.files import write_text
-from ocdnet_generator import pages, records, schemas, skill, templates
+from ocdnet_generator import cards, pages, records, schemas, skill, templates
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "make generate"
@@ -38,6 +38,8 @@ def outputs() -> dict[str, str]:
     files["references/config-reference.md"] = pages.config_reference()
     files["references/action-reference.md"] = pages.action_reference()
     files["references/cli-reference.md"] = pages.cli_reference()
+    files["skill-card.md"] = cards.skill_card()
+    files["BENCHMARK.md"] = cards.benchmark()
     return files
 
 

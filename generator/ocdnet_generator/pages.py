@@ -5,12 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import click
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import ROOT_KEYS, Action
@@ -18,17 +16,18 @@ from ocdnet.cli.main import cli
 from ocdnet.config import compat, explain, schema
 from ocdnet.errors import Exit
 from ocdnet.tree import nodes
+from ocdnet_generator.filling import code, filled
 
 
 def config_reference() -> str:
     """Text of config-reference.md: one table a section."""
     actions = ACTIONS.values()
-    return _filled(
+    return filled(
         "config-reference.md",
         actions=[
             {
                 "name": action.name,
-                "command": _code([f"ocdnet {action.section}"]),
+                "command": code([f"ocdnet {action.section}"]),
                 "sections": action.sections,
                 "required": action.required,
             }
@@ -37,7 +36,7 @@ def config_reference() -> str:
         sections=list(_sections()),
         rules=[rule.says for rule in explain.rules()],
         by_action=[
-            {"action": action.name, "key": key, "default": _code([json.dumps(value)])}
+            {"action": action.name, "key": key, "default": code([json.dumps(value)])}
             for action in actions
             for key, value in action.defaults.items()
         ],
@@ -69,7 +68,7 @@ _PLACEHOLDERS = {
 
 def action_reference() -> str:
     """Text of action-reference.md: data, models and overrides of every action."""
-    return _filled(
+    return filled(
         "action-reference.md",
         data=list(_data_rows()),
         params=[
@@ -111,23 +110,7 @@ def _example(action: Action) -> dict[str, Any]:
 def cli_reference() -> str:
     """Text of cli-reference.md: every command that exists."""
     exits = [{"code": int(code), "meaning": code.meaning} for code in Exit]
-    return _filled("cli-reference.md", exits=exits, commands=list(_commands(cli, "ocdnet")))
-
-
-def _filled(name: str, **values: Any) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "pages"),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown, not HTML
-    )
-    environment.filters["code"] = _code
-    text = environment.get_template(f"{name}.j2").render(**values)
-    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
-
-
-def _code(items: Iterable[str]) -> str:
-    return ", ".join(f"`{item}`" for item in items)
+    return filled("cli-reference.md", exits=exits, commands=list(_commands(cli, "ocdnet")))
 
 
 def _sections() -> Iterator[dict[str, Any]]:

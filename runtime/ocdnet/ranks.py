@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+SLURM_TASKS = "SLURM_NTASKS"
+"""Variable that makes a process a task of a Slurm job, to Lightning as to `launched`."""
+
 
 def cpus() -> int:
     """How many CPUs this process may use."""
@@ -54,12 +57,12 @@ def launched() -> Launched | None:
             nodes=int(environment["GROUP_WORLD_SIZE"]),
         )
     shell = environment.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    if "SLURM_NTASKS" in environment and "SLURM_PROCID" in environment and not shell:
+    if SLURM_TASKS in environment and "SLURM_PROCID" in environment and not shell:
         return Launched(
             "srun",
             rank=int(environment["SLURM_PROCID"]),
             local_rank=int(environment.get("SLURM_LOCALID", "0")),
-            processes=int(environment["SLURM_NTASKS"]),
+            processes=int(environment[SLURM_TASKS]),
             here=_number(environment, "SLURM_NTASKS_PER_NODE"),
             nodes=int(environment.get("SLURM_NNODES", "1")),
             cpus=_number(environment, "SLURM_CPUS_PER_TASK"),

@@ -36,7 +36,8 @@ def main() -> None:
     status.write("STARTED", "Starting OCDNet train.")
     # What a test looks at: who ran, with what, and what it was given.
     with (folder / "runs.jsonl").open("a") as runs:
-        seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}
+        names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SLURM_NTASKS")
+        seen = {name: os.environ.get(name) for name in names}
         runs.write(json.dumps({"given": given, "environment": seen, "pid": os.getpid()}) + "\n")
     rate = float(given.get("train.optimizer.args.lr", spec["train"]["optimizer"]["args"]["lr"]))
     if "die" in how:

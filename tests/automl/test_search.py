@@ -258,6 +258,13 @@ class TestWorkers:
         given = started[0]["given"]
         assert (given["train.num_gpus"], given["train.gpu_ids"]) == ("1", "[0]")
 
+    def test_in_a_slurm_job_a_trial_is_no_task_of_it(self, tmp_path, how, monkeypatch):
+        monkeypatch.setenv("SLURM_NTASKS", "2")
+        how(seconds=0.1)
+        made.ran(made.search(tmp_path, 1))
+        (started,) = made.runs(tmp_path / "automl")
+        assert started["environment"]["SLURM_NTASKS"] is None
+
     def test_two_processes_share_a_journal(self, tmp_path):
         processes = [made.command(tmp_path, "--trials", "9", seconds=0.1) for _ in range(2)]
         documents = [json.loads(process.communicate(timeout=120)[0]) for process in processes]

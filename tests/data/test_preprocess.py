@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from golden.arrays import golden_set
 from ocdnet.data.preprocess import (
     IMG_MODES,
     MEAN,
@@ -20,8 +19,7 @@ from ocdnet.data.preprocess import (
 )
 from ocdnet.errors import DataError, SpecError
 
-# The reference's Resize2D, packed by golden/pack.py.
-GOLDEN = np.load(Path(__file__).parents[1] / "golden/resize.npz")
+GOLDEN = golden_set("resize")  # the reference's Resize2D
 
 
 def golden_case(k):

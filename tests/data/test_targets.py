@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from golden.arrays import golden_case, golden_set
 from ocdnet.data.targets import make_targets
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "label_maps.npz"
 BOX = np.float32([[20, 30], [100, 30], [100, 60], [20, 60]])
 
 
 @pytest.mark.parametrize("case", range(6))
 def test_maps_equal_the_reference(case):
-    with np.load(GOLDEN) as arrays:
-        assert int(arrays["n"]) == 6
-        golden = {k.partition("_")[2]: arrays[k] for k in arrays if k.startswith(f"c{case}_")}
+    assert int(golden_set("label_maps")["n"]) == 6
+    golden = golden_case("label_maps", case)
     targets = make_targets(golden["polys"], golden["ignore_in"], tuple(golden["size_hw"]))
     np.testing.assert_array_equal(targets.shrink_map, golden["shrink_map"])
     np.testing.assert_array_equal(targets.shrink_mask, golden["shrink_mask"])

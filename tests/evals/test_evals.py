@@ -49,9 +49,12 @@ def places(tmp_path, monkeypatch):
 
 class TestForm:
     def test_it_is_the_form_that_nvidias_validator_reads(self):
+        assert isinstance(EVALS, list)
         assert [one["id"] for one in EVALS] == list(range(1, len(EVALS) + 1))
         for one in EVALS:
             assert {"id", "question", "expected_skill", "ground_truth"} <= one.keys()
+            assert all(isinstance(one[key], str) for key in ("question", "ground_truth"))
+            assert one["question"]
             assert one["ground_truth"]
             assert one["expected_behavior"]
             assert all(isinstance(line, str) for line in one["expected_behavior"])

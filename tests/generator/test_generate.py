@@ -357,8 +357,10 @@ FIELD = '''    brightness: Annotated[Fraction, search(0.1, 0.9), popular] = 0.25
 
 
 def test_a_field_added_to_a_dataclass_shows_up_everywhere(tmp_path):
-    for name in ("runtime", "generator", "schemas", "references"):
+    for name in ("runtime", "generator", "schemas", "references", "docs", "evals"):
         shutil.copytree(main.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__py*"))
+    for name in ("SKILL.md", "skill-card.md", "BENCHMARK.md"):
+        shutil.copy(main.ROOT / name, tmp_path)
     section = tmp_path / "runtime/ocdnet/config/train.py"
     section.write_text(section.read_text().replace("    num_epochs:", FIELD, 1))
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}/runtime:{tmp_path}/generator"}

@@ -1,21 +1,27 @@
-"""Pack what the tests read of the reference arrays (../shared/vectors) into tests/golden.
+"""Pack what the tests read of the reference arrays (../shared/vectors) into arrays.tar.xz.
 
 Run `python tests/golden/pack.py [VECTORS]` after the reference arrays change. No value changes;
 of a network's output maps every third row and column stays, which meets all 4 x 4 phases of the
-head's upsampling.
+head's upsampling. What a seed makes again bit for bit (seeded.py) is left out.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import sys
-import zipfile
+import tarfile
 from pathlib import Path
 
 import numpy as np
 
-GOLDEN = Path(__file__).parent
-VECTORS = GOLDEN.parents[2] / "shared" / "vectors"
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
+
+from golden.arrays import ARCHIVE  # noqa: E402 - findable from here on
+from golden.seeded import LOSS_CASES, loss_inputs, map_noise  # noqa: E402
+
+VECTORS = TESTS.parents[1] / "shared" / "vectors"
 
 # target -> (source, the arrays that the tests read: a regular expression for the whole name)
 PACKS = {
@@ -47,22 +53,45 @@ PACKS = {
 THINNED = ("eval_out", "train_out")
 
 
-def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """As numpy.savez_compressed, but LZMA takes a tenth off; numpy.load reads both."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as pack:
-        for name, array in arrays.items():
-            with pack.open(f"{name}.npy", "w") as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+def without_seeded(target: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Less what seeded.py makes again; of a map NaN stands for its noise."""
+    if target == "loss":
+        made, kept = loss_inputs(), dict(arrays)
+        for case in range(LOSS_CASES):
+            maps = kept.pop(f"c{case}_pred")
+            kept |= {f"c{case}_logits": maps[:, 0], f"c{case}_thresholds": maps[:, 1]}
+            kept[f"c{case}_binary"] = maps[:, 2]
+        for name, array in made.items():
+            np.testing.assert_array_equal(kept.pop(name), array, strict=True)
+        return kept
+    if target == "postprocess":
+        maps = {name: array for name, array in arrays.items() if name.endswith("_map_f16")}
+        for case, (name, array) in enumerate(maps.items()):
+            noise = map_noise(case, array.shape)
+            maps[name] = np.where(array == noise, np.float16("nan"), array)
+        return arrays | maps
+    return arrays
+
+
+def add(archive: tarfile.TarFile, name: str, array: np.ndarray) -> None:
+    """One array as a .npy file; the same bytes at every packing."""
+    content = io.BytesIO()
+    np.lib.format.write_array(content, array, allow_pickle=False)
+    member = tarfile.TarInfo(name)
+    member.size = content.tell()
+    content.seek(0)
+    archive.addfile(member, content)
 
 
 def main(vectors: Path) -> None:
-    for target, (source, wanted) in PACKS.items():
-        with np.load(vectors / f"{source}.npz", allow_pickle=False) as arrays:
-            kept = {name: arrays[name] for name in arrays.files if re.fullmatch(wanted, name)}
-        kept |= {name: kept[name][..., ::3, ::3] for name in THINNED if name in kept}
-        path = GOLDEN / f"{target}.npz"
-        write_npz(path, kept)
-        sys.stderr.write(f"{path.name}: {len(kept)} arrays, {path.stat().st_size // 1000} kB\n")
+    with tarfile.open(ARCHIVE, "w:xz", preset=9) as archive:
+        for target, (source, wanted) in PACKS.items():
+            with np.load(vectors / f"{source}.npz", allow_pickle=False) as arrays:
+                kept = {name: arrays[name] for name in arrays.files if re.fullmatch(wanted, name)}
+            kept |= {name: kept[name][..., ::3, ::3] for name in THINNED if name in kept}
+            for name, array in without_seeded(target, kept).items():
+                add(archive, f"{target}/{name}.npy", array)
+    sys.stderr.write(f"{ARCHIVE.name}: {ARCHIVE.stat().st_size // 1000} kB\n")
 
 
 if __name__ == "__main__":

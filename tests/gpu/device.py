@@ -30,10 +30,6 @@ SGD = (
 LAST = "model_epoch_001_step_00008.pth"
 
 
-STEADY = "import pytest\nfrom gpu.device import steady\nsteady(pytest.MonkeyPatch())\n"
-"""`steady`, for a process of its own."""
-
-
 def steady(patch: Any) -> None:
     """Make runs comparable step by step, until the patch is undone; deform from the first step on.
 

@@ -9,7 +9,7 @@ import torch
 
 import processes
 import support
-from gpu.device import DEVICE, LAST, SGD, STEADY, distance, flat, needs_cuda, on_cpu, train
+from gpu.device import DEVICE, LAST, SGD, distance, flat, needs_cuda, on_cpu, train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("small_network", "steady")]
 
@@ -20,33 +20,8 @@ ONE = [
     "--local-addr=127.0.0.1",
     processes.SCRIPT,
 ]
-EXACT = f"""{STEADY}
-import torch
-torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-"""
-# A world of one process is none of its own; here it counts as several.
-SEVERAL = f"""{EXACT}
-import sys
-from ocdnet.devices import Devices
-from ocdnet.training import module, strategy
-class One(int):
-    __hash__ = int.__hash__
-    def __eq__(self, other):
-        return False
-Devices.world = property(lambda _: One(1))
-def share(self):
-    strategy.share_buffers(self.model)
-    kind = type(self.trainer.strategy).__name__
-    backend = torch.distributed.get_backend()
-    sys.stderr.write(f"{{kind}} over {{backend}} on {{self.device.type}}\\n")
-module.DetectionModule.on_validation_start = share
-"""
 FSDP = "train.distributed_strategy=fsdp"
-CHECKED = (
-    ""
-    if DEVICE == "cuda"
-    else "\nfrom ocdnet.actions import train\ntrain.check_strategy = lambda *_: None\n"
-)
+CHECKED = "" if DEVICE == "cuda" else "without_strategy_check"
 
 
 def run(launcher, scenes, out, *more, before):
@@ -58,7 +33,7 @@ def run(launcher, scenes, out, *more, before):
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_ddp_learns_as_a_single_process(scenes, tmp_path, precision):
     more = f"train.precision={precision}"
-    found, errors = run(ONE, scenes, tmp_path / "ddp", more, before=SEVERAL)
+    found, errors = run(ONE, scenes, tmp_path / "ddp", more, before="be_exact one_as_several")
     backend = "nccl" if DEVICE == "cuda" else "gloo"
     assert f"DDPStrategy over {backend} on {DEVICE}" in errors
     alone = train(scenes, tmp_path / "alone", *SGD, more)
@@ -72,7 +47,9 @@ def test_ddp_learns_as_a_single_process(scenes, tmp_path, precision):
 
 
 def test_fsdp_learns_as_a_single_process(scenes, tmp_path):
-    found, errors = run(processes.PLAIN, scenes, tmp_path / "fsdp", FSDP, before=EXACT + CHECKED)
+    found, errors = run(
+        processes.PLAIN, scenes, tmp_path / "fsdp", FSDP, before=f"be_exact {CHECKED}"
+    )
     assert "fsdp trains in fp16" in errors
     alone = train(scenes, tmp_path / "alone", *SGD, "train.precision=fp16")
     expected = alone.result["last_metrics"]
@@ -91,7 +68,7 @@ def test_fsdp_learns_as_a_single_process(scenes, tmp_path):
 def test_deepspeed_learns_as_a_single_process(scenes, tmp_path):
     pytest.importorskip("deepspeed")
     name = "train.distributed_strategy=deepspeed_stage_3_offload"
-    found, _ = run(processes.PLAIN, scenes, tmp_path / "ds", name, before=EXACT)
+    found, _ = run(processes.PLAIN, scenes, tmp_path / "ds", name, before="be_exact")
     alone = train(scenes, tmp_path / "alone", *SGD, "train.precision=fp16")
     expected = alone.result["last_metrics"]
     assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=0.1)

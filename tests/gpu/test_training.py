@@ -173,18 +173,12 @@ def test_a_compiled_network_learns_as_an_eager_one(scenes, tmp_path):
     assert distance(flat(found), flat(expected)) < 0.01
 
 
-LITTLE_MEMORY = """
-import torch
-torch.cuda.set_per_process_memory_fraction(2**27 / torch.cuda.mem_get_info()[1])
-"""
-
-
 @needs_cuda
 def test_memory_that_runs_out_is_named(scenes, tmp_path):
     large = "dataset.train_dataset.args.pre_processes.0.args.size=[1024,1024]"
     batch = "dataset.train_dataset.loader.batch_size=8"
     code, text, errors = processes.trained(
-        processes.PLAIN, scenes, tmp_path, large, batch, before=LITTLE_MEMORY
+        processes.PLAIN, scenes, tmp_path, large, batch, before="little_gpu_memory"
     )
     check_out_of_memory(code, text, errors)
     last = support.status_lines(tmp_path / "train")[-1]

@@ -38,11 +38,8 @@ def copy_skill(skill_files):
 @pytest.fixture
 def clean(tmp_path) -> dict[str, str]:
     """Variables of a user who set none of ours, with a home of their own."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "OCDNET", "XDG", "UV", "VIRTUAL", "COV"))
-    }
     home = tmp_path / "home"
     home.mkdir()
+    ours = ("PYTHON", "OCDNET", "XDG", "UV", "VIRTUAL", "COV")
+    kept = {name: os.environ[name] for name in os.environ if not name.startswith(ours)}
     return {**kept, "HOME": str(home)}

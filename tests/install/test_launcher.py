@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -139,6 +140,75 @@ def test_an_environment_that_does_not_start(skill, clean, tmp_path):
     (tmp_path / "bin" / "python").write_text("not a program")
     code, error = error_of(run(skill, "--version", env=clean | {"OCDNET_VENV": str(tmp_path)}))
     assert (code, error["code"]) == (5, "bad-venv")
+
+
+# A command that counts what it is told to end by; its exit code says how often, and by what.
+LISTENER = """
+import signal, sys, time
+heard = []
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: heard.append(number))
+print("ready", flush=True)
+end = time.monotonic() + 30
+while not heard and time.monotonic() < end:
+    time.sleep(0.01)
+time.sleep(0.3)
+sys.exit(100 * len(heard) + heard[0])
+"""
+
+
+@pytest.fixture
+def listening(skill, clean, tmp_path):
+    """The launcher, whose environment's Python is LISTENER, once that listens."""
+    (tmp_path / "listener.py").write_text(LISTENER)
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/listener.py"\n')
+    python.chmod(0o755)
+    started = []
+
+    def start(**more):
+        process = subprocess.Popen(
+            [sys.executable, skill / "scripts" / "ocdnet.py", "train"],
+            env=clean | {"OCDNET_VENV": str(tmp_path / "venv")},
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            **more,
+        )
+        started.append(process)
+        assert process.stdout.readline() == b"ready\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_it_is_told_the_command_hears(listening, number):
+    process = listening()
+    process.send_signal(number)
+    assert process.wait(20) == 100 + number
+
+
+def test_ctrl_c_in_a_terminal_is_heard_once(listening):
+    ours, theirs = os.openpty()
+    name = os.ttyname(theirs)
+    process = listening(stdin=theirs, preexec_fn=lambda: os.close(os.open(name, os.O_RDWR)))
+    os.write(ours, b"\x03")
+    assert process.wait(20) == 100 + signal.SIGINT
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_command_that_a_signal_ends(skill, clean, tmp_path):
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nkill -KILL $$\n")
+    python.chmod(0o755)
+    done = run(skill, "train", env=clean | {"OCDNET_VENV": str(tmp_path / "venv")})
+    assert done.returncode == 128 + signal.SIGKILL
 
 
 def test_missing_packages_are_named_with_the_command(skill, clean, tmp_path):

@@ -22,7 +22,11 @@ def test_it_is_a_valid_skill(copy_skill, tmp_path):
 
 
 def test_it_is_small(skill_files):
-    assert sum((REPOSITORY / name).stat().st_size for name in skill_files) <= 5e6
+    """An installer copies the tests, too."""
+    sizes = {name: (REPOSITORY / name).stat().st_size for name in skill_files}
+    assert sum(sizes.values()) <= 5e6
+    assert sum(size for name, size in sizes.items() if name.parts[0] == "tests") <= 2e6
+    assert sizes[Path("tests/golden/arrays.tar.xz")] <= 1e6
 
 
 def test_an_installer_takes_every_file(skill_files):

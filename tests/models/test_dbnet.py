@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.random import RandomState
 
+from golden.arrays import golden_set
 from golden.fill import seeded_image, seeded_state
 from ocdnet.config.model import ModelConfig
 from ocdnet.models.factory import build_model
 from ocdnet.models.head import DBHead
 from ocdnet.models.losses import DBLoss
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 FAN = "fan_tiny_8_p4_hybrid"
-# Golden file -> the network it is of.
+# Golden set -> the network it is of.
 NETWORKS = {
     "deformable_resnet18": ModelConfig(backbone="deformable_resnet18"),
     "deformable_resnet50": ModelConfig(backbone="deformable_resnet50"),
@@ -37,8 +36,7 @@ class Reference:
     """A network with the reference's weights, and what the reference computed with them."""
 
     def __init__(self, name):
-        with np.load(GOLDEN / f"forward_{name}.npz") as arrays:
-            self.expected = dict(arrays)
+        self.expected = golden_set(f"forward_{name}")
         self.name = name
         self.network = build_model(NETWORKS[name])
         self.image = seeded_image(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from golden.arrays import golden_case, golden_set
 from ocdnet.models.losses import DBLoss, balanced_bce
 
 MAPS = ("shrink_maps", "threshold_maps", "binary_maps")
@@ -17,16 +17,10 @@ TARGETS = ("shrink_map", "shrink_mask", "threshold_map", "threshold_mask")
 CASES = ("default", "ratio1", "eps1", "no_positive", "few_negative", "mask_zero")
 
 
-@pytest.fixture(scope="module")
-def golden():
-    with np.load(Path(__file__).parents[1] / "golden" / "loss.npz") as arrays:
-        return dict(arrays)
-
-
 @pytest.mark.parametrize("case", range(6), ids=CASES)
-def test_terms_and_gradient_equal_the_reference(golden, case):
-    expected = {k.partition("_")[2]: v for k, v in golden.items() if k.startswith(f"c{case}_")}
-    assert (golden["n"], expected["name"]) == (6, CASES[case])
+def test_terms_and_gradient_equal_the_reference(case):
+    expected = golden_case("loss", case)
+    assert (golden_set("loss")["n"], expected["name"]) == (6, CASES[case])
     prediction = torch.from_numpy(expected["pred"]).requires_grad_()
     targets = [torch.from_numpy(expected[name]) for name in TARGETS]
     terms = DBLoss(**json.loads(str(expected["args"])))(prediction, *targets)

@@ -191,7 +191,7 @@ def test_texts_that_no_path_holds(text):
 
 
 @pytest.mark.parametrize(
-    "path", ["a b", "$(rm -rf ~);`x`", "'\"", "données/ü", "-x", "a\\b", "a,b:c"]
+    "path", ["a b", "$(touch x);`x`", "'\"", "données/ü", "-x", "a\\b", "a,b:c"]
 )
 def test_odd_paths_are_fine(path):
     assert from_json(json.dumps({"train_dataset": path})).train_datasets == (path,)

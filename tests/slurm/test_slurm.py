@@ -20,15 +20,7 @@ pytestmark = pytest.mark.slurm
 EPOCHS = 24
 # Two CPU tasks in place of the GPUs that the script asks for.
 TASKS = ["--gpus-per-node=0", "--ntasks-per-node=2", "--cpus-per-task=1"]
-SLOWLY = """
-import time
-from ocdnet.training.module import DetectionModule
-step = DetectionModule.training_step
-def slow(self, *args):
-    time.sleep(0.2)
-    return step(self, *args)
-DetectionModule.training_step = slow
-"""
+SLOWLY = "wait_200_ms"
 
 
 class Job:
@@ -37,7 +29,7 @@ class Job:
     def __init__(self, slurm, scenes, out, *overrides, before=""):
         self.slurm, self.out, self.folder = slurm, out, out / "results" / "train"
         program = shlex.join([sys.executable, processes.SCRIPT])
-        self.environment = slurm | {"OCDNET_PROGRAM": program, "OCDNET_TEST_BEFORE": before}
+        self.environment = slurm | {"OCDNET_PROGRAM": program, processes.CHANGES: before}
         sets = support.train_overrides(scenes, out / "results", *overrides)[1:]
         words = ["--action", "train", "--automl-policy", "off", "--platform", "slurm"]
         words += ["--results-dir", str(out / "results"), "--write", str(out / "plan")]

@@ -22,22 +22,7 @@ from ocdnet.training import strategy
 from ocdnet.weights import read_checkpoint
 
 DEEPSPEED = "train.distributed_strategy=deepspeed_stage_3_offload"
-ON_CPU = """
-os.environ["DS_ACCELERATOR"] = "cpu"
-import torch
-from pytorch_lightning.accelerators import CPUAccelerator
-from pytorch_lightning.strategies import deepspeed
-from ocdnet.actions import train
-from ocdnet.training import strategy
-train.check_strategy = lambda *_: None
-deepspeed.CUDAAccelerator = CPUAccelerator
-deepspeed._validate_device_index_selection = lambda *_: None
-deepspeed.DeepSpeedStrategy.root_device = property(lambda _: torch.device("cpu", 0))
-torch.cuda.set_device = lambda *_: None
-whole = strategy.deepspeed_config
-half = {"torch_autocast": {"enabled": True, "dtype": "bfloat16"}}
-strategy.deepspeed_config = lambda config: whole(config) | half
-"""
+ON_CPU = "without_strategy_check deepspeed_on_cpu"
 
 
 def config(tmp_path, *overrides):
@@ -117,7 +102,12 @@ def test_fsdp_trains_in_fp16_and_says_so(tmp_path, caplog):
 def test_two_processes_split_the_network(scenes, small_network, tmp_path):
     uneven = "dataset.validate_dataset.loader.batch_size=3"  # 4 images: 2 a process
     code, text, errors = processes.trained(
-        processes.STANDALONE, scenes, tmp_path, DEEPSPEED, uneven, before=ON_CPU
+        processes.STANDALONE,
+        scenes,
+        tmp_path,
+        *(DEEPSPEED, uneven),
+        before=ON_CPU,
+        DS_ACCELERATOR="cpu",
     )
     assert code == 0, errors
     result = json.loads(text[text.index("{\n") :])

@@ -15,17 +15,7 @@ from ocdnet.errors import Exit
 
 FOREVER = "train.num_epochs=100000"
 EACH_STEP = ("train.checkpoint_interval=1", "train.checkpoint_interval_unit=step")
-IMPATIENT = """
-import datetime
-from ocdnet.training import process_group, strategy
-process_group.TIMEOUT = strategy.TIMEOUT = datetime.timedelta(seconds=10)
-"""
-# As many processes as a machine with so many GPUs would have, on the CPU.
-BY_LIGHTNING = """
-from ocdnet.actions import train
-from ocdnet.devices import Devices
-train.training_devices = lambda *_: Devices([], 2, 1)
-"""
+BY_LIGHTNING = "two_by_lightning"
 
 
 def written(out):
@@ -84,7 +74,7 @@ def test_one_that_is_killed_ends_the_others(scenes, tmp_path, launcher, before):
 
 def test_one_that_hangs_is_not_waited_for_forever(scenes, tmp_path):
     with processes.training(
-        processes.STANDALONE, scenes, tmp_path, FOREVER, *EACH_STEP, before=IMPATIENT
+        processes.STANDALONE, scenes, tmp_path, FOREVER, *EACH_STEP, before="be_impatient"
     ) as process:
         processes.wait_until(lambda: len(written(tmp_path)) > 1, process)
         os.kill(processes.process_of(tmp_path, 1), signal.SIGSTOP)

@@ -10,23 +10,6 @@ import torch
 import processes
 import support
 
-RECORD = """
-import pathlib
-from ocdnet.ranks import launched
-from ocdnet.training.module import DetectionModule
-whole = DetectionModule.training_step, DetectionModule.validation_step
-def note(name, paths):
-    seen = pathlib.Path(os.environ["SEEN"]) / f"{name}{launched().rank}"
-    with seen.open("a") as file:
-        file.writelines(f"{path}\\n" for path in paths)
-def train(self, batch, index):
-    note(f"train{self.current_epoch}.", batch.paths)
-    return whole[0](self, batch, index)
-def validate(self, batch, index):
-    note(f"test{self.current_epoch}.", [one.image for one in batch.annotations])
-    return whole[1](self, batch, index)
-DetectionModule.training_step, DetectionModule.validation_step = train, validate
-"""
 SMALL_STEPS = "train.optimizer.args.lr=1e-6"
 UNEVEN = "dataset.validate_dataset.loader.batch_size=1"
 
@@ -54,7 +37,7 @@ def two(uneven, detector, tmp_path_factory):
         uneven,
         out,
         *(start, SMALL_STEPS, UNEVEN, "train.model_ema=true", "train.seed=-1"),
-        before=RECORD,
+        before="record_images",
         SEEN=str(out),
     )
     assert code == 0, errors
@@ -114,27 +97,10 @@ def test_only_rank_0_writes(two):
     assert errors.count("train_loss_epoch") == 2
 
 
-# Batch normalisation by its running statistics, and each image twice in a row: the two processes
-# then have the same halves.
-HALVES = """
-import torch
-from ocdnet.data.dataset import TrainDataset
-from ocdnet.training.module import DetectionModule
-item, start = TrainDataset.__getitem__, DetectionModule.on_train_epoch_start
-TrainDataset.__getitem__ = lambda self, key: item(self, (key[0], key[1] // 2 * 2))
-def still(self):
-    start(self)
-    for layer in self.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.eval()
-DetectionModule.on_train_epoch_start = still
-"""
-
-
 @pytest.mark.parametrize(
     ("before", "loss", "weight"),
     [
-        (HALVES, 1e-4, 1e-5),
+        ("same_halves", 1e-4, 1e-5),
         # Else each process has its own hardest pixels and batch statistics: close, not the same.
         ("", 0.1, 0.02),
     ],

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import support
+from golden.arrays import golden_set
 from ocdnet.training.schedule import warmup_poly_factor
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "lr.npz"
 
 
 @pytest.mark.parametrize("case", range(6))
 def test_rates_equal_the_reference(case):
-    with np.load(GOLDEN) as arrays:
-        assert int(arrays["n"]) == 6
-        num_epochs, steps, warmup = arrays[f"c{case}_epochs_steps_warmup"].tolist()
-        expected = arrays[f"c{case}_lr_per_step"].reshape(num_epochs, steps)
-        after_last, base = arrays[f"c{case}_lr_after_last"], float(arrays["base_lr"])
+    arrays = golden_set("lr")
+    assert int(arrays["n"]) == 6
+    num_epochs, steps, warmup = arrays[f"c{case}_epochs_steps_warmup"].tolist()
+    expected = arrays[f"c{case}_lr_per_step"].reshape(num_epochs, steps)
+    after_last, base = arrays[f"c{case}_lr_after_last"], float(arrays["base_lr"])
     rates = [base * warmup_poly_factor(e, num_epochs, warmup) for e in range(num_epochs + 1)]
     np.testing.assert_allclose(rates[:-1], expected[:, 0], rtol=1e-12)
     np.testing.assert_array_equal(

@@ -43,7 +43,7 @@ def train(scenes, out, *more, code=0, **environment):
     (out / "spec.yaml").write_text("")
     overrides = support.train_overrides(scenes, out, *more)
     tests = Path(support.__file__).parent
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    kept = {name: os.environ[name] for name in os.environ if not name.startswith("WANDB")}
     paths = os.pathsep.join([str(tests), str(tests.parent / "runtime")])
     done = subprocess.run(
         [sys.executable, "-c", SMALL, "train", "-e", out / "spec.yaml", *overrides],

@@ -9,19 +9,7 @@ import processes
 import support
 from ocdnet.training.ema import EMA_KEY
 
-# Users are refused without a GPU; here the same code runs over gloo.
-ON_CPU = """
-import sys
-from ocdnet.actions import train
-from ocdnet.training.module import DetectionModule
-train.check_strategy = lambda *_: None
-start = DetectionModule.on_train_start
-def tell(self):
-    start(self)
-    kept = sum(getattr(p, "to_local", lambda p=p: p)().numel() for p in self.parameters())
-    sys.stderr.write(f"kept {kept / sum(p.numel() for p in self.parameters()):.2f} of all\\n")
-DetectionModule.on_train_start = tell
-"""
+ON_CPU = "without_strategy_check tell_share"
 FSDP = "train.distributed_strategy=fsdp"
 LENGTH = (
     "train.num_epochs=3",

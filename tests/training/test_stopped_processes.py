@@ -16,16 +16,7 @@ from ocdnet.errors import Exit
 EPOCHS = 8
 LAST = f"model_epoch_{EPOCHS - 1:03d}_step_{2 * EPOCHS:05d}.pth"
 LENGTH = (f"train.num_epochs={EPOCHS}", "train.keep_checkpoints=2", "train.precision=bf16")
-# Gives a test the time to act between two steps.
-SLOWLY = """
-import time
-from ocdnet.training.module import DetectionModule
-step = DetectionModule.training_step
-def slow(self, *args):
-    time.sleep(0.3)
-    return step(self, *args)
-DetectionModule.training_step = slow
-"""
+SLOWLY = "wait_300_ms"  # between two steps a test has the time to act
 
 
 def state(path):
@@ -124,8 +115,7 @@ def test_two_nodes_are_as_two_processes(scenes, tmp_path, unbroken, by):
 
 
 def test_a_second_signal_does_not_wait(scenes, tmp_path):
-    hang = SLOWLY.replace("0.3", "1000")
-    with processes.training(processes.PLAIN, scenes, tmp_path, before=hang) as process:
+    with processes.training(processes.PLAIN, scenes, tmp_path, before="hang") as process:
         told = tmp_path / "train/status.json"
         processes.wait_until(lambda: told.exists() and "Loop" in told.read_text(), process)
         process.send_signal(signal.SIGTERM)

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ocdnet.automl import child
 from ocdnet.automl.study import BASELINE, CONTINUES, Search, counted, epochs_of
 from ocdnet.errors import Exit, UserError
-from ocdnet.ranks import cpus
+from ocdnet.ranks import SLURM_TASKS, cpus
 from ocdnet.runs.files import LATEST, trial_name
 from ocdnet.runs.history import Epoch
 from ocdnet.runs.names import KPIS
@@ -116,7 +116,8 @@ class TrialRun:
 
     def _environment(self) -> dict[str, str]:
         """The worker's share of the machine; in a Slurm job a trial is no task of the job's."""
-        own = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
+        own = dict(os.environ)
+        own.pop(SLURM_TASKS, None)
         if self.worker.gpu is not None:
             own["CUDA_VISIBLE_DEVICES"] = self.worker.gpu
         elif self.search.workers > 1:

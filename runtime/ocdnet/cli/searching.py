@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ocdnet.automl.search import run
 from ocdnet.automl.space import space
@@ -75,13 +75,19 @@ def run_search(
         storage=storage,
         study=study or NAME,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's word is Ctrl-C's
+    signal.signal(signal.SIGTERM, _interrupt)
     with contextlib.redirect_stdout(sys.stderr):
         try:
             return run(search, _gpus(workers))
         finally:
             if (search.folder / RESULTS).is_file():
                 write_page(search.folder)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """A scheduler's word is Ctrl-C's; said twice, it must not cut off the end of the trainings."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _base(spec_file: Path, overrides: Sequence[str], metric: str) -> dict[str, Any]:

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 
+_SAME_SECONDS = 1.0
+"""Within them a second SIGTERM is the first once more.
+
+Schedulers and `timeout` tell it to a process and to its parent, which hands it on.
+"""
+
 
 class StopRequest:
     """Whether SIGTERM has asked this process to end.
 
     Before and after the training loop SIGTERM ends the run at once, as Ctrl-C does. Within it the
-    first one is deferred until everything is saved; a second one ends the run at once.
+    first one is deferred until everything is saved; a second one, if it comes later than a second
+    after the first, ends the run at once.
     """
 
     def __init__(self) -> None:
         self._pending = self._deferring = self._ending = False
+        self._told = 0.0
 
     def handle(self, *_: Any) -> None:
         """Handle the signal; raises KeyboardInterrupt unless it is deferred or already handled."""
         if self._ending:
             return  # the run ends already: let it write its last lines
         if self._deferring and not self._pending:
-            self._pending = True
+            self._pending, self._told = True, time.monotonic()
+            return
+        if self._pending and time.monotonic() - self._told < _SAME_SECONDS:
             return
         self._ending = True
         raise KeyboardInterrupt
