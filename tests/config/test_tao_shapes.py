@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocdnet.config import schema, spec
-from ocdnet.data.steps import compile_eval, compile_train
+from ocdnet.config.dataset import STEPS
+from ocdnet.data import steps as data_steps
+from ocdnet.data.steps import compile_train
 from ocdnet.errors import EnvironmentFault, SpecError
 from ocdnet.tree import keys, nodes
 
@@ -109,25 +111,25 @@ def test_every_choice_is_taken_in_any_case_and_kept_as_declared(chosen, random):
     assert not any((p.code, p.key) == ("bad-choice", key) for p in found)
 
 
-def test_steps_are_taken_in_any_case():
-    lower = compile_train(
-        [
-            {"type": "iaaaugment", "args": [{"type": "FLIPLR", "args": {"p": 1}}]},
-            {"type": "eastrandomcropdata"},
-            {"type": "makebordermap"},
-            {"type": "makeshrinkmap", "args": {"shrink_type": "PyClipper"}},
-        ]
-    )
-    declared = compile_train(
-        [
-            {"type": "IaaAugment", "args": [{"type": "Fliplr", "args": {"p": 1}}]},
-            {"type": "EastRandomCropData"},
-            {"type": "MakeBorderMap"},
-            {"type": "MakeShrinkMap"},
-        ]
-    )
-    assert lower == declared
-    assert compile_eval([{"type": "resize2d", "args": {"short_size": [64, 64]}}]) == (64, 64)
+def test_choices_within_open_values_are_kept_as_declared():
+    data = values("train", "tao_references")["dataset"]
+    steps = data["train_dataset"]["args"]["pre_processes"]
+    assert [step["type"] for step in steps] == [
+        "IaaAugment",
+        "EastRandomCropData",
+        "MakeBorderMap",
+        "MakeShrinkMap",
+    ]
+    assert steps[0]["args"][0]["type"] == "Fliplr"
+    assert steps[3]["args"]["shrink_type"] == "pyclipper"
+    compile_train(steps)
+    layers = values("quantize", "tao_references_and_fp8")["quantize"]["layers"]
+    assert [layer["weights"]["dtype"] for layer in layers] == ["fp8_e4m3fn", "native"]
+
+
+def test_every_step_that_is_built_has_a_declared_name():
+    built = {"IaaAugment", "Resize2D", *data_steps._PARTS, *data_steps._AUGMENTATIONS}
+    assert built == set(STEPS)
 
 
 class TestTakingAway:

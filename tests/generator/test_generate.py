@@ -42,6 +42,7 @@ NODE = {
     "parent_param",
     "popular",
     "search",
+    "x_words",
 }
 ROOT = NODE - {"search"} | {
     "$schema",

@@ -67,6 +67,11 @@ def below(name: str, annotation: Annotation) -> Annotation:
     return Annotation(below={name: annotation.keywords})
 
 
+def words(**choices: Sequence[str]) -> Annotation:
+    """The closed choices within an open value, by the name that they stand at, on any level."""
+    return Annotation(x_words={name: list(values) for name, values in choices.items()})
+
+
 def math_cond(condition: str) -> Annotation:
     """A condition on the value that the AutoML client reads, e.g. `"> 0.0"`."""
     return Annotation(math_cond=condition)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, ImgMode, below, popular, search
+from ocdnet.config.base import STRICT, ImgMode, below, popular, search, words
 from ocdnet.config.rules import NoArchive
 from ocdnet.spec_keys import CALIBRATION_DATA, TRAIN_DATA, VALIDATE_DATA
 
@@ -26,6 +26,12 @@ Step = Annotated[PreProcess, WithJsonSchema({"type": "object", "required": ["typ
 """A step as the schema sees it: open, since its arguments are typed where it is built."""
 
 
+STEPS = (
+    *("IaaAugment", "Fliplr", "Affine", "Resize", "GaussianBlur"),
+    *("EastRandomCropData", "WordCrop", "MakeBorderMap", "MakeShrinkMap", "Resize2D"),
+)
+"""Names of steps, and of those in IaaAugment's list."""
+
 BatchSize = Annotated[int, Field(ge=1, le=1024)]
 """Images a batch; TAO has no upper bound, a search needs a finite one."""
 
@@ -43,7 +49,9 @@ class DatasetArgs:
     ignore_tags: list[str] = field(default_factory=lambda: ["*", "###"])
     """Transcriptions that mark a text region as don't-care."""
 
-    pre_processes: list[Step] = field(default_factory=list)
+    pre_processes: Annotated[list[Step], words(type=STEPS, shrink_type=["pyclipper"])] = field(
+        default_factory=list
+    )
     """Steps that prepare a sample, in order."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, popular
+from ocdnet.config.base import STRICT, popular, words
 from ocdnet.config.rules import Is, Needed
 from ocdnet.spec_keys import CALIBRATION_DATA
 from ocdnet.tree.problems import Problem, SpecFieldError
@@ -15,6 +15,7 @@ from ocdnet.tree.problems import Problem, SpecFieldError
 INT8, NATIVE = "int8", "native"
 FP8 = ("fp8_e4m3fn", "fp8_e5m2")
 """Number formats of NVIDIA's own image, which are not made here."""
+_FORMATS = (INT8, NATIVE, *FP8)
 FP8_ELSEWHERE = "NVIDIA's image does (--platform tao-docker, spec render --target tao)"
 _PARTS = ("weights", "activations")
 _OF_RANGES = ("minmax", "max", "entropy")
@@ -47,7 +48,9 @@ class QuantizeConfig:
     )
     """How ranges are found."""
 
-    layers: list[dict[str, Any]] = field(default_factory=list)
+    layers: Annotated[
+        list[dict[str, Any]], words(dtype=_FORMATS, **dict.fromkeys(_PARTS, _FORMATS))
+    ] = field(default_factory=list)
     """Number formats of single layers, by module name."""
 
     skip_names: list[str] = field(default_factory=list)
@@ -102,7 +105,7 @@ def _layer_problems(key: str, layer: Mapping[str, Any]) -> Iterator[Problem]:
         )
         return
     for part in _PARTS:
-        if _dtype(layer, part) not in (None, INT8, NATIVE, *FP8):
+        if _dtype(layer, part) not in (None, *_FORMATS):
             yield SpecFieldError(
                 "bad-layer",
                 f"{key}.{part}",
@@ -129,10 +132,9 @@ def fp8_layers(layers: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _dtype(layer: Mapping[str, Any], part: str = "weights") -> Any:
-    """The number format of a layer's weights or activations, in small letters; None: not named."""
+    """The number format of a layer's weights or activations; None: not named."""
     form = layer.get(part)
-    kind = form.get("dtype") if isinstance(form, Mapping) else form
-    return kind.lower() if isinstance(kind, str) else kind
+    return form.get("dtype") if isinstance(form, Mapping) else form
 
 
 RULES = (

@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 from ocdnet.errors import SpecError
 from ocdnet.tree.keys import nearest
-from ocdnet.tree.nodes import declared
 
 
 def unknown(kind: str, where: str, name: str, known: Iterable[str]) -> SpecError:
@@ -100,7 +99,7 @@ class StepArgs:
 
     def only(self, key: str, value: str) -> None:
         """Accept one value: another choice of TAO's is not built."""
-        if declared(self._get(key, value), (value,)) != value:
+        if self._get(key, value) != value:
             self._fail(key, self._get(key, value), value)
 
     def is_list(self, key: str) -> bool:

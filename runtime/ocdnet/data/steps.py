@@ -12,7 +12,6 @@ from ocdnet.data.preprocess import STRIDE, Preprocess, Size
 from ocdnet.data.step_args import StepArgs, read_items, unknown
 from ocdnet.data.transforms import BorderMap, ShrinkMap, TrainTransform
 from ocdnet.errors import SpecError
-from ocdnet.tree.nodes import declared
 
 _T = TypeVar("_T")
 _KEY = "dataset.{}.args.pre_processes"
@@ -105,8 +104,7 @@ def compile_train(
     """
     augmentations: list[Step] = []
     parts: dict[str, Any] = {}
-    for here, written, args in read_items(pre_processes, where):
-        kind = declared(written, ("IaaAugment", *_PARTS))
+    for here, kind, args in read_items(pre_processes, where):
         if kind == "IaaAugment":
             if "crop" in parts:
                 raise _misplaced(here, "IaaAugment after EastRandomCropData")
@@ -125,8 +123,7 @@ def compile_train(
     return TrainTransform(tuple(augmentations), **parts)
 
 
-def _augmentation(where: str, written: str, args: Any) -> Step:
-    kind = declared(written, _AUGMENTATIONS)
+def _augmentation(where: str, kind: str, args: Any) -> Step:
     if kind not in _AUGMENTATIONS:
         raise unknown("augmentation", f"{where}.type", kind, _AUGMENTATIONS)
     return _read(_AUGMENTATIONS[kind], StepArgs(where, args))
@@ -168,7 +165,7 @@ def compile_eval(pre_processes: Sequence[Mapping[str, Any]], where: str = "pre_p
     """
     size: Size = STRIDE
     for index, (here, kind, args) in enumerate(read_items(pre_processes, where)):
-        if declared(kind, ("Resize2D",)) != "Resize2D":
+        if kind != "Resize2D":
             raise unknown("step", f"{here}.type", kind, ("Resize2D",))
         if index:
             raise SpecError("misplaced-step", f"A second Resize2D at {here}", expected="one")

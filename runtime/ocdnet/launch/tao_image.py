@@ -148,6 +148,5 @@ def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:
     if backbone.startswith("mobilenet_"):
         yield f"model.backbone: {backbone} is not one of its backbones"
     steps = keys.get(tree, TRAIN_STEPS, [])
-    kinds = [step.get("type") for step in steps if isinstance(step, Mapping)]
-    if "wordcrop" in [str(kind).lower() for kind in kinds]:
+    if any(isinstance(step, Mapping) and step.get("type") == "WordCrop" for step in steps):
         yield f"{TRAIN_STEPS}: WordCrop is not one of its steps"

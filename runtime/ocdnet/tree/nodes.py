@@ -6,7 +6,7 @@ A node is a JSON Schema object as a plain dict: the config's own, or one of a ge
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ocdnet.tree import keys
@@ -104,6 +104,18 @@ def in_declared_form(value: Any, node: Node) -> Any:
     if pattern and not re.search(pattern, value) and re.search(pattern, value.lower()):
         return value.lower()
     return value
+
+
+def with_words(value: Any, words: Mapping[str, Sequence[str]]) -> Any:
+    """A copy of an open value whose texts at these names have the declared case, on any level."""
+    if isinstance(value, Mapping):
+        return {
+            name: declared(item, words[name])
+            if name in words and isinstance(item, str)
+            else with_words(item, words)
+            for name, item in value.items()
+        }
+    return [with_words(item, words) for item in value] if isinstance(value, list) else value
 
 
 _NOUNS = {

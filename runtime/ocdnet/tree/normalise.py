@@ -11,7 +11,15 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ocdnet.tree.nodes import MISSING, Node, core, describe, in_declared_form, suggestion
+from ocdnet.tree.nodes import (
+    MISSING,
+    Node,
+    core,
+    describe,
+    in_declared_form,
+    suggestion,
+    with_words,
+)
 from ocdnet.tree.problems import SpecFieldError
 from ocdnet.tree.yaml_io import BOOLEANS_OF_YAML_1_1
 
@@ -66,6 +74,8 @@ class Normaliser:
 
     def _value(self, value: Any, node: Node, key: str) -> Any:
         kind = node.get("type")
+        if "x_words" in node:
+            value = with_words(value, node["x_words"])
         if "properties" in node and isinstance(value, Mapping):
             return self.mapping(value, node, f"{key}.")
         if kind == "array" and isinstance(value, list):
