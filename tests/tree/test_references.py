@@ -19,6 +19,7 @@ KEYS = (
     "evaluate.checkpoint",
     "evaluate.results_dir",
     "export.checkpoint",
+    "export.results_dir",
     "dataset.train_dataset.data_path.0",
     "dataset.train_dataset.data_path.1",
 )
