@@ -6,7 +6,6 @@ import logging
 import os
 import re
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet.data.datalist import list_datalist
-from ocdnet.data.doubts import Doubts
+from ocdnet.data.doubts import Doubts, note_shared
 from ocdnet.data.faults import as_one, collect
 from ocdnet.data.label_files import LabelFiles
 from ocdnet.data.label_reader import LabelReader, Region, read_set
@@ -286,16 +285,11 @@ class _Folder:
         files = LabelFiles(root)
         self._images = _image_names(root / "img")
         self._labels = collect(files.of, self._images)
-        self._note(files, key)
-
-    def _note(self, files: LabelFiles, key: str) -> None:
-        doubts, used = Doubts(), Counter(self._labels)
-        for label in sorted(files.labels - used.keys()):
-            doubts.add("unused-label", str(self._root / "gt" / label))
-        for image, label in zip(self._images, self._labels, strict=True):
-            if used[label] > 1:
-                doubts.add("shared-label", str(self._root / "img" / image))
+        doubts = Doubts()
+        for label in sorted(files.labels.difference(self._labels)):
+            doubts.add("unused-label", str(root / "gt" / label))
         doubts.note(key)
+        note_shared(self, key)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         image, label = f"{self._root / 'img'}{os.sep}", f"{self._root / 'gt'}{os.sep}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -32,12 +32,21 @@ def list_datalist(path: Path, most: int | None = None) -> list[tuple[str, str]]:
         DataError: the list can't be read; a line does not name two files that are there. All such
             lines are told in one error.
     """
+    return collect(lambda numbered: _pair(path, *numbered), islice(_lines(path), most))
+
+
+def check_form(path: Path, most: int = 200) -> None:
+    """Raise the error of the first lines that do not name two files, whether they exist or not."""
+    collect(lambda numbered: _names(path, *numbered), islice(_lines(path), most))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
     lines = enumerate(read_text(path, "datalist").split("\n"), start=1)
-    given: Iterable[tuple[int, str]] = ((number, line) for number, line in lines if line.strip())
-    return collect(lambda numbered: _pair(path, *numbered), islice(given, most))
+    return ((number, line) for number, line in lines if line.strip())
 
 
-def _pair(path: Path, number: int, line: str) -> tuple[str, str]:
+def _names(path: Path, number: int, line: str) -> tuple[str, str]:
+    """The two names of a line, as they are written."""
     image, tab, label = line.partition("\t")
     match = None if tab else _SPLIT_AFTER_IMAGE.match(line.strip())
     if match:
@@ -52,17 +61,23 @@ def _pair(path: Path, number: int, line: str) -> tuple[str, str]:
             expected=_EXPECTED,
             hint=fault[1],
         )
-    files = {"image": path.parent / image, "label": path.parent / label}
-    for kind, file in files.items():
+    return image, label
+
+
+def _pair(path: Path, number: int, line: str) -> tuple[str, str]:
+    """The two files of a line."""
+    names = dict(zip(("image", "label"), _names(path, number, line), strict=True))
+    for kind, name in names.items():
+        file = path.parent / name
         if not os.path.isfile(file):  # noqa: PTH113 (Path's raises for names that are too long)
             raise DataError(
                 f"missing-{kind}",
                 f"{path}:{number}: the {kind} {str(file)[:400]} does not exist",
                 got=line[:120],
                 expected="an existing file, relative to the list's folder",
-                hint=_missing_hint(image if kind == "image" else label),
+                hint=_missing_hint(name),
             )
-    return str(files["image"]), str(files["label"])
+    return str(path.parent / names["image"]), str(path.parent / names["label"])
 
 
 def _fault(line: str, image: str, label: str) -> tuple[str, str | None] | None:

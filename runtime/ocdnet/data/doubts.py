@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ocdnet.data.picture_size import PictureSize, picture_size
@@ -12,10 +14,9 @@ _CROSSING = "Regions whose outline crosses or touches itself, which evaluation d
 _NUMBERS = "Numbers that could be more corners were read as text, since most lines are quads"
 _POINTS = "Numbers at the end of an outline could be points as well as text"
 _FLAT = "Regions without area are ignored"
-_ZERO = "Regions whose coordinates are all 0 are ignored: were they exported empty?"
+_ZERO = "have coordinates that are all 0, and are ignored: were they exported empty?"
 _RELATIVE = (
-    "Regions whose coordinates all lie in 0..1, where pixels are expected: these look like parts of"
-    " width and height"
+    "have coordinates that all lie in 0..1, not in pixels: are they parts of width and height?"
 )
 _SCRIPT = "The first field of a transcription is read as its script (MLT): ignored by what follows"
 _DIFFICULT = "The flag 0 or 1 before a transcription is read as difficult (RCTW): 1 is ignored"
@@ -39,17 +40,24 @@ _MESSAGES = {
     "shared-label": _SHARED,
     "unused-label": _UNUSED,
 }
+_COUNTED = ("zero-label", "relative-label")
+"""Their messages begin with how many regions of how many images."""
 _OF_TAGS = ("script-column", "difficult-column", "quoted-tag", "hidden-tag")
 
 
 @dataclass(slots=True)
 class _Row:
     count: int = 0
+    images: int = 0
+    """Images in whose label file it was seen."""
+    last: str = ""
     files: dict[str, int] = field(default_factory=dict)
     """The first files, and how often it was seen in each."""
 
     def add(self, file: str, count: int) -> None:
         self.count += count
+        self.images += file != self.last
+        self.last = file
         if file in self.files or len(self.files) < SHOWN:
             self.files[file] = self.files.get(file, 0) + count
 
@@ -59,7 +67,14 @@ class Doubts:
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
-        self.frames = Frames()
+        self._regions = self._images = 0
+        self._frames = Frames()
+
+    def see(self, image: str, label: str, regions: list[list[float]]) -> None:
+        """Count an image, and compare its regions, as x1, y1, ..., with its size."""
+        self._images += 1
+        self._regions += len(regions)
+        self._frames.see(image, label, regions)
 
     def add(self, code: str, file: str, count: int = 1) -> None:
         """Count something that was seen in a file."""
@@ -69,8 +84,25 @@ class Doubts:
         """Note them all; the key is that of the set's data path."""
         for code, row in self._rows.items():
             tags = key.replace("data_path", "args.ignore_tags")
-            _note(code, _MESSAGES[code], tags if code in _OF_TAGS else key, row)
-        self.frames.note(key)
+            message = _MESSAGES[code]
+            if code in _COUNTED:
+                message = (
+                    f"{row.count} of {self._regions} regions, in {row.images} of {self._images}"
+                    f" images, {message}"
+                )
+            _note(code, message, tags if code in _OF_TAGS else key, row)
+        self._frames.note(key)
+
+
+def note_shared(pairs: Iterable[tuple[str, str]], key: str) -> None:
+    """Note images that have one label file among them, as those of the same name have."""
+    files = list(pairs)
+    used = Counter(label for _, label in files)
+    doubts = Doubts()
+    for image, label in files:
+        if used[label] > 1:
+            doubts.add("shared-label", image)
+    doubts.note(key)
 
 
 def _note(code: str, message: str, key: str, row: _Row) -> None:
@@ -98,7 +130,7 @@ class Frames:
     def __init__(self) -> None:
         self.regions = self.images = 0
         self._outside = _Row()
-        self._outside_images = self._stored = self._turned = 0
+        self._stored = self._turned = 0
         self._first = ""
         self._reach = 0.0
         self._farthest = 0.0
@@ -133,7 +165,6 @@ class Frames:
         self, label: str, size: PictureSize, count: int, extent: tuple[float, float, float]
     ) -> None:
         self._outside.add(label, count)
-        self._outside_images += 1
         fits = _inside(*extent, size.height, size.width)
         self._stored += fits and size.turned
         self._turned += fits and not size.turned
@@ -142,7 +173,7 @@ class Frames:
         """Note regions outside their pictures, and a set whose labels are all too small."""
         if self._outside.count:
             message = (
-                f"{self._outside.count} of {self.regions} regions, in {self._outside_images} of"
+                f"{self._outside.count} of {self.regions} regions, in {self._outside.images} of"
                 f" {self.images} images, reach beyond their picture ({self._first}){self._cause()}"
             )
             _note("label-outside", message, key, self._outside)
@@ -158,7 +189,7 @@ class Frames:
 
     def _cause(self) -> str:
         """What it looks like."""
-        half = self._outside_images / 2
+        half = self._outside.images / 2
         if self._stored > half:
             return (
                 ": they fit the stored pixels; pictures are read as their EXIF orientation turns"
@@ -167,7 +198,7 @@ class Frames:
         if self._turned > half:
             return ": they fit pictures turned by 90 degrees"
         if self._outside.count >= 0.1 * self.regions and self._reach > 1.05:
-            return f": labels of pictures {self._reach:.1f} times as large?"
+            return f": labels of pictures {self._reach:.1f} times as large or more?"
         return ""
 
 

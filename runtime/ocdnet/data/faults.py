@@ -50,13 +50,14 @@ def as_one(errors: Sequence[DataError], total: int) -> DataError:
         same = len({_shape(error) for error in errors}) == 1
         if same:
             got = [str(first.got), *got]
-            hint = f"{form or 'They have another form of line'}. Convert the files, or correct " + (
-                "what wrote them: the line is the same kind in each."
+            hint = (
+                f"{form or 'It is not a form of line that is read'}. It is the same in each file:"
+                " convert them all, or correct what wrote them."
             )
         else:
             hint = "Correct the lines that `got` lists."
     elif hint:
-        hint = f"{hint} {number} have an error."
+        hint = f"{hint} (the others likewise)"
     message = f"{first.message} ({number} can't be read)"
     return DataError(first.code, message, got, first.expected, hint)
 

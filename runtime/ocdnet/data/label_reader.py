@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ocdnet.data.doubts import Doubts
-from ocdnet.data.labels import Instance, has_area, instances, round_the_word
+from ocdnet.data.labels import Instance, has_area, instances, is_convex_quad, round_the_word
 from ocdnet.data.readings import PLAIN, Evidence, Reading
 from ocdnet.errors import DataError
 
@@ -56,13 +56,14 @@ class LabelReader:
         # All of a file or nothing: what a bad file shows does not count.
         rows = list(instances(label, self._reading, self.evidence))
         regions = [self._region(row, label) for row in rows]
-        self.doubts.frames.see(image, label, [region.values for region in regions])
+        self.doubts.see(image, label, [region.values for region in regions])
         return regions
 
     def _region(self, row: Instance, label: str) -> Region:
         values, text, line, difficult, doubtful = row
-        if len(values) == 8 and (mended := round_the_word(values)):
-            values = mended
+        convex = len(values) == 8 and is_convex_quad(values)
+        if len(values) == 8 and not convex and (mended := round_the_word(values)):
+            values, convex = mended, True
             self.doubts.add("mended-corners", label)
         if doubtful:
             kind = "numbers-in-outline" if self._reading.counts else "numbers-as-text"
@@ -76,7 +77,7 @@ class LabelReader:
         tagged = tagged or difficult
         flat = not tagged and not has_area(values)
         if not tagged:
-            self._look(values, flat, label, line)
+            self._look(values, flat, convex, f"{label}:{line}")
         return Region(values, text, tagged, flat)
 
     def _unquoted_tag(self, text: str, where: str) -> str:
@@ -88,14 +89,15 @@ class LabelReader:
             self.doubts.add("hidden-tag", where)
         return text
 
-    def _look(self, values: list[float], flat: bool, label: str, line: int) -> None:
+    def _look(self, values: list[float], flat: bool, convex: bool, where: str) -> None:
         """Count what is doubtful in the outline of a region that is not ignored by its tag."""
         if max(values) <= 1 and min(values) >= 0:
-            self.doubts.add("relative-label" if any(values) else "zero-label", label)
+            kind = "relative-label" if any(values) else "zero-label"
+            self.doubts.add(kind, where.rpartition(":")[0])
         elif flat:
-            self.doubts.add("flat-region", f"{label}:{line}")
-        elif self._is_sound and not self._is_sound(values):
-            self.doubts.add("crossing-outline", f"{label}:{line}")
+            self.doubts.add("flat-region", where)
+        elif not convex and self._is_sound and not self._is_sound(values):
+            self.doubts.add("crossing-outline", where)
 
 
 def read_set(

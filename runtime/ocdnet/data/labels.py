@@ -173,24 +173,27 @@ def has_area(values: Sequence[float]) -> bool:
     return abs(doubled) > 1e-6
 
 
+def is_convex_quad(values: list[float]) -> bool:
+    """Whether four corners go round a convex quad, in either winding, all of them turning."""
+    x0, y0, x1, y1, x2, y2, x3, y3 = values
+    # The ends of each diagonal lie on both sides of the other one.
+    one = (x2 - x0) * (y1 - y0) - (y2 - y0) * (x1 - x0)
+    three = (x2 - x0) * (y3 - y0) - (y2 - y0) * (x3 - x0)
+    nought = (x3 - x1) * (y0 - y1) - (y3 - y1) * (x0 - x1)
+    two = (x3 - x1) * (y2 - y1) - (y3 - y1) * (x2 - x1)
+    return one * three < 0 and nought * two < 0
+
+
 def round_the_word(values: list[float]) -> list[float] | None:
     """The corners of a quad whose edges cross, in order round it; None where they don't cross.
 
     The first corner stays the first. Four corners cross in two ways: the first edge with the third,
     or the second with the fourth; the order is right again when two neighbours change places.
     """
-    x0, y0, x1, y1, x2, y2, x3, y3 = values
-    # On which side of each diagonal the other two corners lie: of a convex quad on both.
-    one = (x2 - x0) * (y1 - y0) - (y2 - y0) * (x1 - x0)
-    three = (x2 - x0) * (y3 - y0) - (y2 - y0) * (x3 - x0)
-    nought = (x3 - x1) * (y0 - y1) - (y3 - y1) * (x0 - x1)
-    two = (x3 - x1) * (y2 - y1) - (y3 - y1) * (x2 - x1)
-    if one * three < 0 and nought * two < 0:
-        return None
-    corners = [(x0, y0), (x1, y1), (x2, y2), (x3, y3)]
-    for a, b, c, d in ((0, 1, 2, 3), (1, 2, 3, 0)):
-        if _cross(corners[a], corners[b], corners[c], corners[d]):
-            order = (0, 2, 1, 3) if a == 0 else (0, 1, 3, 2)
+    corners = list(zip(values[0::2], values[1::2], strict=True))
+    for first, order in ((0, (0, 2, 1, 3)), (1, (0, 1, 3, 2))):
+        a, b, c, d = (corners[(first + step) % 4] for step in range(4))
+        if _cross(a, b, c, d):
             return [value for corner in order for value in corners[corner]]
     return None
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from ocdnet.data.datalist import list_datalist
+from ocdnet.data.doubts import note_shared
 from ocdnet.data.faults import as_one
 from ocdnet.data.label_files import LabelFiles
 from ocdnet.data.label_reader import LabelReader, read_set
@@ -36,9 +37,10 @@ def doubts(data: Path) -> list[str]:
     with collecting() as seen:
         reader, errors = read_set(pairs, partial(LabelReader, IGNORE_TAGS), _read)
         reader.doubts.note("data_path")
+        note_shared(pairs, "data_path")
     if errors:
         found.insert(0, _stops(as_one(errors, len(pairs))))
-    return [*found, *(f"{row.text}." for row in seen.rows())]
+    return [*found, *(row.text for row in seen.rows())]
 
 
 def _read(reader: LabelReader, pair: tuple[str, str]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from ocdnet.data.datalist import check_form
 from ocdnet.data.layout import (
     HEAD_BYTES,
     IMAGE_SUFFIXES,
@@ -254,5 +255,6 @@ def _datalist(path: Path) -> Found:
         raise _problem("not-a-datalist", f"{path} is a file, but not one of UTF-8 text", _LABELLED)
     if not text.strip():
         raise _problem("empty-dataset", f"{path} lists nothing", "lines of an image and its labels")
+    check_form(path)
     with path.open("rb") as file:
         return Found(str(path), sum(bool(line.strip()) for line in islice(file, _MOST)))
