@@ -289,7 +289,8 @@ class _Folder:
         for label in sorted(files.labels.difference(self._labels)):
             doubts.add("unused-label", str(root / "gt" / label))
         doubts.note(key)
-        note_shared(self, key)
+        if len(set(self._labels)) < len(self._labels):
+            note_shared(self, key)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         image, label = f"{self._root / 'img'}{os.sep}", f"{self._root / 'gt'}{os.sep}"

@@ -88,6 +88,8 @@ def _fault(line: str, image: str, label: str) -> tuple[str, str | None] | None:
             "Write the points and transcription of each image into a label file, a line"
             " x1,y1,...,x4,y4,transcription for each region, and its path into the list.",
         )
+    if line.lstrip()[0] in "\"'" or label[:1] in {'"', "'"}:
+        return "the paths are in quotes", "Take the quotes away: a path may hold blanks as it is."
     if not image or not label:
         hint = None
         if _NUMBERS.match(line):
@@ -97,8 +99,6 @@ def _fault(line: str, image: str, label: str) -> tuple[str, str | None] | None:
         elif any(mark in line for mark in ",;"):
             hint = "Put a tab between the two paths."
         return "the line does not name an image and a label file", hint
-    if image[0] in "\"'" or label[0] in "\"'":
-        return "the paths are in quotes", "Take the quotes away: a path may hold blanks as it is."
     if "\t" in label:
         number = len(line.split("\t"))
         return f"the line has {number} columns", "Keep the image and its label file alone."

@@ -82,6 +82,6 @@ class LabelFiles:
 def _key(name: str) -> str:
     """A file's name without suffixes, case, and what label files have around the image's name."""
     stem = name.casefold().rpartition(".")[0] or name.casefold()
-    if is_image(stem):
+    while is_image(stem) or stem.endswith(".txt"):
         stem = stem.rpartition(".")[0]
     return _AROUND.sub("", stem)

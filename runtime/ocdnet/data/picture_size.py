@@ -81,13 +81,13 @@ def _png(file: BinaryIO, width: int, height: int) -> PictureSize | None:
     file.seek(33)
     for _ in range(1000):
         head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IDAT":
-            break
         (length,) = struct.unpack(">I", head[:4])
+        if head[4:] == b"IDAT":
+            return _upright(width, height)
         if head[4:] == b"eXIf" and length < 1 << 16:
             return _upright(width, height, _tags(file.read(length)).get(_ORIENTATION, 1))
         file.seek(length + 4, 1)
-    return _upright(width, height)
+    return None
 
 
 def _tiff_size(data: bytes) -> PictureSize | None:
