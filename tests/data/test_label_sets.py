@@ -328,5 +328,7 @@ def test_a_total_text_entry_is_read_whole_or_refused(tmp_path):
     entry = "x: [[1 20 20 1]], y: [[1 1 9 9]], ornt: [u'h'], transcriptions: [u'a']"
     found, _ = seen_in(split_of(tmp_path / "s", {"a": [f"  {entry}", entry]}))
     assert found[0].texts == ["a", "a"]
+    found, _ = seen_in(split_of(tmp_path / "r", {"a": [f"\u2028{entry}"]}))
+    assert found[0].texts == ["a"]
     error = refused(split_of(tmp_path / "t", {"a": [entry, f"{QUADS[0]},word"]}))
     assert error.code == "bad-label-line"

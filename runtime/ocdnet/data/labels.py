@@ -16,7 +16,7 @@ MAX_POINTS = 10_000
 
 _TOTAL_TEXT = re.compile(r"\s*x:\s*\[\[([^][]*)\]\],\s*y:\s*\[\[([^][]*)\]\]")
 _TRANSCRIPTION = re.compile(r"\s*\[u?(['\"])")
-_TOTAL_TEXT_START = re.compile(r"^[ \t]*x:", re.MULTILINE)
+_TOTAL_TEXT_START = re.compile(r"^[^\S\n]*x:", re.MULTILINE)
 
 
 class Instance(NamedTuple):
