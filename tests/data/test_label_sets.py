@@ -62,6 +62,7 @@ def lines_of(*texts):
         (["0,HOTEL", "1,HALF", "0,42", "0,a"], "difficult-column", 1),
         (["HOTEL", "###,0", "word"], "hidden-tag", 0),
         (["HOTEL", "Latin ###", "word"], "hidden-tag", 0),
+        (["HOTEL", "#", "word"], "hidden-tag", 0),
     ],
 )
 def test_ignore_tags_in_other_layouts(tmp_path, texts, code, ignored):
@@ -80,7 +81,6 @@ def test_ignore_tags_in_other_layouts(tmp_path, texts, code, ignored):
     "texts",
     [
         ["hello, world", "a,b", "###"],
-        ["1,HOTEL", "1,OTHER"],  # a class, or 1 for legible: not told apart
         ["0,HOTEL", "1,OTHER", "word", "and more"],
         ["Latin,HOTEL", "Latin,OTHER"],
     ],
@@ -89,6 +89,22 @@ def test_text_with_commas_stays_text(tmp_path, texts):
     found, seen = seen_in(split_of(tmp_path / "s", {"a": lines_of(*texts)}))
     assert found[0].texts == texts
     assert not seen
+
+
+@pytest.mark.parametrize("texts", [['1,"HOTEL"', '1,"OTHER"'], ["1,A", "1,B", "1,C", "0,D"]])
+def test_a_flag_that_may_mean_either_is_told(tmp_path, texts):
+    found, seen = seen_in(split_of(tmp_path / "s", {"a": lines_of(*texts)}))
+    assert found.census.tagged == 0
+    assert (list(seen), seen["flag-column"].count) == (["flag-column"], len(texts))
+
+
+@pytest.mark.parametrize("tag", ["word", "###"])
+def test_an_outline_with_both_edges_from_left_to_right(tmp_path, tag):
+    edges = "10,20,60,15,110,20,10,50,60,45,110,50"
+    found, seen = seen_in(split_of(tmp_path / "s", {"a": [f"{edges},{tag}"] * 3}))
+    round_it = [[10, 20], [60, 15], [110, 20], [110, 50], [60, 45], [10, 50]]
+    assert found[0].polygons[2].tolist() == round_it
+    assert (list(seen), seen["mended-corners"].count) == (["mended-corners"], 3)
 
 
 def test_each_data_path_is_read_by_itself(tmp_path):

@@ -21,7 +21,12 @@ _RELATIVE = (
 _SCRIPT = "The first field of a transcription is read as its script (MLT): ignored by what follows"
 _DIFFICULT = "The flag 0 or 1 before a transcription is read as difficult (RCTW): 1 is ignored"
 _QUOTED = "Ignore tags in quotes are read as ignore tags"
-_HIDDEN = "Transcriptions that hold an ignore tag beside other text are not ignored"
+_FLAG = (
+    "A field 0 or 1 before each transcription is read as text: which value is ignored is unclear"
+)
+_HIDDEN = (
+    "Transcriptions that look like an ignore tag, or hold one beside other text, are no such tag"
+)
 _SHARED = "Images that share their label file with another image of the same name"
 _UNUSED = "Label files that belong to no image are left out"
 
@@ -35,6 +40,7 @@ _MESSAGES = {
     "relative-label": _RELATIVE,
     "script-column": _SCRIPT,
     "difficult-column": _DIFFICULT,
+    "flag-column": _FLAG,
     "quoted-tag": _QUOTED,
     "hidden-tag": _HIDDEN,
     "shared-label": _SHARED,
@@ -42,7 +48,7 @@ _MESSAGES = {
 }
 _COUNTED = ("zero-label", "relative-label")
 """Their messages begin with how many regions of how many images."""
-_OF_TAGS = ("script-column", "difficult-column", "quoted-tag", "hidden-tag")
+_OF_TAGS = ("script-column", "difficult-column", "flag-column", "quoted-tag", "hidden-tag")
 
 
 @dataclass(slots=True)
@@ -197,7 +203,8 @@ class Frames:
             )
         if self._turned > half:
             return ": they fit pictures turned by 90 degrees"
-        if self._outside.count >= 0.1 * self.regions and self._reach > 1.05:
+        many = self._outside.count >= 0.1 * self.regions
+        if self._reach > (1.05 if many else 1.3):
             return f": labels of pictures {self._reach:.1f} times as large or more?"
         return ""
 

@@ -56,7 +56,7 @@ def as_one(errors: Sequence[DataError], total: int) -> DataError:
             )
         else:
             hint = "Correct the lines that `got` lists."
-    elif hint:
+    elif hint and len({error.code for error in errors}) == 1:
         hint = f"{hint} (the others likewise)"
     message = f"{first.message} ({number} can't be read)"
     return DataError(first.code, message, got, first.expected, hint)

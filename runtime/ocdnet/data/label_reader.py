@@ -60,44 +60,61 @@ class LabelReader:
         return regions
 
     def _region(self, row: Instance, label: str) -> Region:
-        values, text, line, difficult, doubtful = row
-        convex = len(values) == 8 and is_convex_quad(values)
-        if len(values) == 8 and not convex and (mended := round_the_word(values)):
-            values, convex = mended, True
-            self.doubts.add("mended-corners", label)
-        if doubtful:
+        text, where = row.text, f"{label}:{row.line}"
+        values, sound = self._in_order(row.values, label)
+        if row.doubtful:
             kind = "numbers-in-outline" if self._reading.counts else "numbers-as-text"
-            self.doubts.add(kind, f"{label}:{line}")
+            self.doubts.add(kind, where)
         tagged = text in self._tags
-        if not tagged and self._mentions_tag and self._mentions_tag(text):
-            text = self._unquoted_tag(text, f"{label}:{line}")
+        if not tagged and text[:1] and self._looks_tagged(text):
+            text = self._unquoted_tag(text, label, where)
             tagged = text in self._tags
-        if difficult or (tagged and self._reading.column == "script"):
-            self.doubts.add(f"{self._reading.column}-column", label)
-        tagged = tagged or difficult
+        column = self._reading.column
+        if row.difficult or column == "flag" or (tagged and column == "script"):
+            self.doubts.add(f"{column}-column", label)
+        tagged = tagged or row.difficult
         flat = not tagged and not has_area(values)
-        if not tagged:
-            self._look(values, flat, convex, f"{label}:{line}")
-        return Region(values, text, tagged, flat)
-
-    def _unquoted_tag(self, text: str, where: str) -> str:
-        """The ignore tag that a transcription's quotes hold, else the transcription."""
-        if self.evidence.is_tag(text):
-            self.doubts.add("quoted-tag", where.rpartition(":")[0])
-            return text[1:-1].strip()
-        if not self._tags.isdisjoint(part.strip("\"'") for part in _PARTS.split(text)):
-            self.doubts.add("hidden-tag", where)
-        return text
-
-    def _look(self, values: list[float], flat: bool, convex: bool, where: str) -> None:
-        """Count what is doubtful in the outline of a region that is not ignored by its tag."""
-        if max(values) <= 1 and min(values) >= 0:
-            kind = "relative-label" if any(values) else "zero-label"
-            self.doubts.add(kind, where.rpartition(":")[0])
+        if not tagged and max(values) <= 1 and min(values) >= 0:
+            self.doubts.add("relative-label" if any(values) else "zero-label", label)
         elif flat:
             self.doubts.add("flat-region", where)
-        elif not convex and self._is_sound and not self._is_sound(values):
+        elif not sound:
             self.doubts.add("crossing-outline", where)
+        return Region(values, text, tagged, flat)
+
+    def _in_order(self, values: list[float], label: str) -> tuple[list[float], bool]:
+        """Coordinates in order round the word, and whether their outline is sound."""
+        quad = len(values) == 8
+        if quad and is_convex_quad(values):
+            return values, True
+        mended = round_the_word(values) if quad else None
+        sound = mended is not None or self._is_sound is None or self._is_sound(values)
+        if not sound and self._is_sound and not quad and has_area(values):
+            # Both edges of a word from left to right: the second one runs back in a sound outline.
+            half = len(values) // 4 * 2
+            turned = values[:half]
+            for at in range(len(values) - 2, half - 2, -2):
+                turned += values[at : at + 2]
+            mended = turned if self._is_sound(turned) else None
+        if mended is None:
+            return values, sound
+        self.doubts.add("mended-corners", label)
+        return mended, True
+
+    def _looks_tagged(self, text: str) -> bool:
+        """Whether a transcription that is no ignore tag mentions one, or is made like one."""
+        mentions = self._mentions_tag
+        return not text.strip("#*") or bool(mentions and mentions(text))
+
+    def _unquoted_tag(self, text: str, label: str, where: str) -> str:
+        """The ignore tag that a transcription's quotes hold, else the transcription."""
+        if self.evidence.is_tag(text):
+            self.doubts.add("quoted-tag", label)
+            return text[1:-1].strip()
+        parts = (part.strip("\"'") for part in _PARTS.split(text))
+        if not text.strip("#*") or not self._tags.isdisjoint(parts):
+            self.doubts.add("hidden-tag", where)
+        return text
 
 
 def read_set(

@@ -14,7 +14,7 @@ from ocdnet.data.label_files import LabelFiles
 from ocdnet.data.label_reader import LabelReader, read_set
 from ocdnet.data.layout import file_names, is_image, is_split
 from ocdnet.errors import DataError
-from ocdnet.findings import collecting
+from ocdnet.findings import Finding, collecting
 
 LOOKED_AT = 200
 """Label files, and images, that are looked at."""
@@ -40,11 +40,17 @@ def doubts(data: Path) -> list[str]:
         note_shared(pairs, "data_path")
     if errors:
         found.insert(0, _stops(as_one(errors, len(pairs))))
-    return [*found, *(row.text for row in seen.rows())]
+    return [*found, *map(_short, seen.rows())]
 
 
 def _read(reader: LabelReader, pair: tuple[str, str]) -> None:
     reader.read(*pair)
+
+
+def _short(row: Finding) -> str:
+    """A finding with one of its files: a plan is short."""
+    more = ", ..." if len(row.files) > 1 else ""
+    return f"{row.message} ({row.count}): {row.files[0]}{more}" if row.files else row.text
 
 
 def _stops(error: DataError) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 _PARTS = re.compile(r"[\s,;|]+")
+_HEADER = re.compile(
+    r"\bx_?[0-9]|\b(?:xmin|left|transcription|points|polygon|bbox|label|file_?name|image)\b", re.I
+)
 
 
 def format_of(line: str) -> str | None:
@@ -16,7 +19,7 @@ def format_of(line: str) -> str | None:
         return "It looks like JSON; only lines of text are read"
     numbers = _leading_numbers(_PARTS.split(line))
     if not numbers:
-        if re.match(r"\W*[xX_]*\d?\w*[,;\t ]+\w+[,;\t ]+\w+[,;\t ]+\w+", line):
+        if _HEADER.search(line):
             return "It looks like a header: remove it (sed -i 1d FILE, where it is the first line)"
         return None
     return _of_numbers(line, numbers)

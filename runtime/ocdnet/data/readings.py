@@ -79,7 +79,8 @@ class Reading:
     Attributes:
         counts: how many coordinates lines with a transcription have; empty: every line is a quad.
         bare: whether lines with more than four points have no transcription.
-        column: what stands before each transcription: `script` (MLT), `difficult` (RCTW), nothing.
+        column: what stands before each transcription: `script` (MLT), `difficult` (RCTW), `flag`
+            (0 or 1 that is read as text, as nothing shows which of them is ignored), nothing.
     """
 
     counts: frozenset[int] = frozenset()
@@ -102,7 +103,8 @@ class Reading:
         """A transcription without its column, and whether that says that it is difficult."""
         first, comma, rest = text.partition(",")
         flag = first.strip()
-        if not self.column or not comma or (self.column == "difficult" and flag not in {"0", "1"}):
+        read = self.column == "script" or (self.column == "difficult" and flag in {"0", "1"})
+        if not comma or not read:
             return text, False
         return rest.strip(), self.column == "difficult" and flag == "1"
 
@@ -187,10 +189,10 @@ class Evidence:
         lines = sum(self.cared) - self._alone
         flags, scripts = self._flags, self._scripts
         flagged = sum(flags.values())
-        if flags["0"] and flags["1"] and flagged >= _NEARLY_ALL * lines:
+        if flags["1"] and flagged >= _NEARLY_ALL * lines:
             quoted = self._quoted >= _NEARLY_ALL * flagged
-            if quoted or flags["1"] <= flags["0"]:
-                return "difficult"
+            clear = flags["0"] and (quoted or flags["1"] <= flags["0"])
+            return "difficult" if clear else "flag"
         known = {name.lower() for name in scripts} <= _SCRIPTS
         enough = sum(scripts.values()) >= (0.5 if known else _NEARLY_ALL) * lines
         if self._hidden_tags and enough and len(scripts) <= _MOST_SCRIPTS:

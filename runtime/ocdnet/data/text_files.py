@@ -40,16 +40,23 @@ def read_text(path: str | Path, kind: str) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _not_utf8(path, kind, raw, error.start) from error
+        raise not_utf8(path, kind, raw, error.start) from error
     if "\0" in text:
-        raise _not_utf8(path, kind, raw, raw.index(b"\0"))
+        raise not_utf8(path, kind, raw, raw.index(b"\0"))
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text
 
 
-def _not_utf8(path: str | Path, kind: str, raw: bytes, start: int) -> DataError:
-    """The error of a file that is something else than UTF-8 text."""
+def not_utf8(path: str | Path, kind: str, raw: bytes, start: int) -> DataError:
+    """The error of a file that is something else than UTF-8 text.
+
+    Args:
+        path: the file.
+        kind: what it is.
+        raw: its first bytes at least.
+        start: the first of them that is no UTF-8 text.
+    """
     line = raw.count(b"\n", 0, start) + 1
     where, got = f"{path}:{line}: the {kind}", f"byte 0x{raw[start]:02x}"
     encoding = _encoding(raw)
