@@ -91,7 +91,9 @@ def test_text_with_commas_stays_text(tmp_path, texts):
     assert not seen
 
 
-@pytest.mark.parametrize("texts", [['1,"HOTEL"', '1,"OTHER"'], ["1,A", "1,B", "1,C", "0,D"]])
+@pytest.mark.parametrize(
+    "texts", [['1,"HOTEL"', '1,"OTHER"'], ["1,A", "1,B", "1,C", "0,D"], ["A,1", "B,0", "C,D,1"]]
+)
 def test_a_flag_that_may_mean_either_is_told(tmp_path, texts):
     found, seen = seen_in(split_of(tmp_path / "s", {"a": lines_of(*texts)}))
     assert found.census.tagged == 0
@@ -99,12 +101,23 @@ def test_a_flag_that_may_mean_either_is_told(tmp_path, texts):
 
 
 @pytest.mark.parametrize("tag", ["word", "###"])
-def test_an_outline_with_both_edges_from_left_to_right(tmp_path, tag):
-    edges = "10,20,60,15,110,20,10,50,60,45,110,50"
+@pytest.mark.parametrize("bend", [5, 0])
+def test_an_outline_with_both_edges_from_left_to_right(tmp_path, tag, bend):
+    edges = f"10,20,60,{20 - bend},110,20,10,50,60,{50 - bend},110,50"
     found, seen = seen_in(split_of(tmp_path / "s", {"a": [f"{edges},{tag}"] * 3}))
-    round_it = [[10, 20], [60, 15], [110, 20], [110, 50], [60, 45], [10, 50]]
+    below = [[110, 50], [60, 50 - bend], [10, 50]]
+    round_it = [[10, 20], [60, 20 - bend], [110, 20], *below]
     assert found[0].polygons[2].tolist() == round_it
     assert (list(seen), seen["mended-corners"].count) == (["mended-corners"], 3)
+
+
+@pytest.mark.parametrize("ends", ["", ",", ",###", ",7"])
+def test_outlines_whose_lines_have_no_words(tmp_path, ends):
+    outline = "10,20,60,15,110,20,110,50,60,45,10,50"
+    found, seen = seen_in(split_of(tmp_path / "s", {"a": [outline + ends] * 3}))
+    assert [len(p) for p in found[0].polygons] == [6] * 3
+    assert found[0].texts == [ends.strip(",")] * 3
+    assert not seen
 
 
 def test_each_data_path_is_read_by_itself(tmp_path):

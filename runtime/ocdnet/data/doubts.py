@@ -21,9 +21,7 @@ _RELATIVE = (
 _SCRIPT = "The first field of a transcription is read as its script (MLT): ignored by what follows"
 _DIFFICULT = "The flag 0 or 1 before a transcription is read as difficult (RCTW): 1 is ignored"
 _QUOTED = "Ignore tags in quotes are read as ignore tags"
-_FLAG = (
-    "A field 0 or 1 before each transcription is read as text: which value is ignored is unclear"
-)
+_FLAG = "A field 0 or 1 beside each transcription is read as text: which one is ignored is unclear"
 _HIDDEN = (
     "Transcriptions that look like an ignore tag, or hold one beside other text, are no such tag"
 )

@@ -63,7 +63,7 @@ class LabelReader:
         text, where = row.text, f"{label}:{row.line}"
         values, sound = self._in_order(row.values, label)
         if row.doubtful:
-            kind = "numbers-in-outline" if self._reading.counts else "numbers-as-text"
+            kind = "numbers-in-outline" if self._reading.outlines else "numbers-as-text"
             self.doubts.add(kind, where)
         tagged = text in self._tags
         if not tagged and text[:1] and self._looks_tagged(text):
@@ -89,7 +89,7 @@ class LabelReader:
             return values, True
         mended = round_the_word(values) if quad else None
         sound = mended is not None or self._is_sound is None or self._is_sound(values)
-        if not sound and self._is_sound and not quad and has_area(values):
+        if not sound and self._is_sound and not quad:
             # Both edges of a word from left to right: the second one runs back in a sound outline.
             half = len(values) // 4 * 2
             turned = values[:half]

@@ -77,12 +77,15 @@ class Reading:
     """What the lines of a set hold beyond four corners and a transcription.
 
     Attributes:
-        counts: how many coordinates lines with a transcription have; empty: every line is a quad.
+        outlines: whether lines can have more than four points; else every line is a quad.
+        counts: how many coordinates lines with a transcription have.
         bare: whether lines with more than four points have no transcription.
         column: what stands before each transcription: `script` (MLT), `difficult` (RCTW), `flag`
-            (0 or 1 that is read as text, as nothing shows which of them is ignored), nothing.
+            (0 or 1, before or behind it, that is read as text, as nothing shows which of them is
+            ignored), nothing.
     """
 
+    outlines: bool = False
     counts: frozenset[int] = frozenset()
     bare: bool = False
     column: str = ""
@@ -92,7 +95,7 @@ class Reading:
         whole = tail.whole
         if tail.is_detection:
             return whole, False
-        if not self.counts:
+        if not self.outlines:
             return 0, whole >= 2 and not self.column
         if not tail.alone or self.bare or 8 + whole in self.counts:
             return whole, False
@@ -131,6 +134,7 @@ class Evidence:
     _bare: int = 0
     _scripts: Counter[str] = field(default_factory=Counter)
     _flags: Counter[str] = field(default_factory=Counter)
+    _flags_behind: Counter[str] = field(default_factory=Counter)
     _quoted: int = 0
     _hidden_tags: int = 0
 
@@ -170,7 +174,10 @@ class Evidence:
         if first in {"0", "1"}:
             self._flags[first] += 1
             self._quoted += bool(rest) and rest[0] in _QUOTES
-        elif re.fullmatch(r"[^\W\d][\w -]*", first):
+            return
+        if (last := text.rpartition(",")[2].strip()) in {"0", "1"}:
+            self._flags_behind[last] += 1
+        if re.fullmatch(r"[^\W\d][\w -]*", first):
             if len(self._scripts) <= _MOST_SCRIPTS or first in self._scripts:
                 self._scripts[first] += 1
             self._hidden_tags += self.is_tag(rest)
@@ -182,7 +189,7 @@ class Evidence:
             return Reading(column=self._column())
         words = sum(self._counts.values())
         plain = {8} if self.cared[0] + self.tagged[0] else set()
-        return Reading(frozenset(self._counts) | plain, self._bare > words, self._column())
+        return Reading(True, frozenset(self._counts) | plain, self._bare > words, self._column())
 
     def _column(self) -> str:
         """What stands before each transcription, where that hides ignored text."""
@@ -193,6 +200,8 @@ class Evidence:
             quoted = self._quoted >= _NEARLY_ALL * flagged
             clear = flags["0"] and (quoted or flags["1"] <= flags["0"])
             return "difficult" if clear else "flag"
+        if self._flags_behind["1"] and sum(self._flags_behind.values()) >= _NEARLY_ALL * lines:
+            return "flag"
         known = {name.lower() for name in scripts} <= _SCRIPTS
         enough = sum(scripts.values()) >= (0.5 if known else _NEARLY_ALL) * lines
         if self._hidden_tags and enough and len(scripts) <= _MOST_SCRIPTS:
