@@ -196,3 +196,19 @@ def test_a_frame_brings_polygons_back_to_the_image():
     assert first.dtype == np.float32
     assert frame.to_image([]) == []
     assert geometry.Frame.whole(pixels) == geometry.Frame((96, 64), (1, 1), (96, 64))
+
+
+@pytest.mark.parametrize("comb", [False, True])
+def test_validity_of_an_outline_of_many_points_takes_no_long(comb):
+    import time
+
+    count = np.arange(5_000)
+    if comb:  # every edge's box meets every other one's
+        x, y = count + np.where(count % 2, 5e3, 0), np.where(count % 2, 5e3, 0) - count
+        points = np.stack([np.append(x, x[::-1] + 0.4), np.append(y, y[::-1] - 0.4)], axis=1)
+    else:
+        angles = 2 * np.pi * count / len(count)
+        points = 300 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    start = time.perf_counter()
+    geometry.is_valid(points)
+    assert time.perf_counter() - start < 10

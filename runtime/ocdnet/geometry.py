@@ -6,7 +6,7 @@ A polygon is an array [N, 2] of (x, y) with y pointing down, in either winding, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, TypeAlias, TypeVar
@@ -23,6 +23,9 @@ _T = TypeVar("_T", bound=np.generic)
 # Overlaps are computed on a grid of 1/8192 pixel: Clipper knows integers only, and stays in its
 # fast 64-bit arithmetic up to 2**30, that is for coordinates below 131,072 pixels.
 _GRID = 8192
+
+# Pairs of edges that are compared at once: 100 MB.
+_PORTION = 1 << 20
 
 
 def area(points: Points) -> float:
@@ -126,7 +129,7 @@ def _is_convex(corners: list[list[float]]) -> bool:
 
 
 def _is_simple(points: NDArray[np.float64]) -> bool:
-    """The general case of `is_valid`: every pair of edges is compared."""
+    """The general case of `is_valid`: edges whose boxes meet along an axis are compared."""
     # A corner given twice would be an edge without length between two that meet.
     start = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     if len(start) < 3:
@@ -136,17 +139,58 @@ def _is_simple(points: NDArray[np.float64]) -> bool:
     doubles_back = (_cross(edge, after) == 0) & ((edge * after).sum(axis=1) < 0)
     if doubles_back.any():
         return False
-    # side[i, j]: on which side of edge i corner j lies. Two edges meet unless one of them lies
-    # strictly on one side of the other; collinear ones meet where their boxes do.
-    side = np.sign(_cross(edge[:, None], start[None] - start[:, None]))
-    straddles = side * np.roll(side, -1, axis=1) <= 0
     low, high = np.minimum(start, end), np.maximum(start, end)
-    boxes_meet = ((low[:, None] <= high[None]) & (low[None] <= high[:, None])).all(axis=2)
-    meets = straddles & straddles.T & boxes_meet
-    index = np.arange(len(start))
-    gap = (index[:, None] - index[None]) % len(start)
-    neighbours = (gap <= 1) | (gap == len(start) - 1)
-    return not (meets & ~neighbours).any()
+    return not any(_meet(start, edge, low, high, *pairs) for pairs in _near_pairs(low, high))
+
+
+_Indices: TypeAlias = NDArray[np.int64]
+
+
+def _near_pairs(
+    low: NDArray[np.float64], high: NDArray[np.float64]
+) -> Iterator[tuple[_Indices, _Indices]]:
+    """Pairs of edges whose extents meet along the axis that has fewer such pairs, in portions."""
+    sweeps = []
+    for axis in (0, 1):
+        order = np.argsort(low[:, axis], kind="stable")
+        last = np.searchsorted(low[order, axis], high[order, axis], side="right")
+        sweeps.append((order, last - np.arange(len(low)) - 1))
+    order, later = min(sweeps, key=lambda sweep: int(sweep[1].sum()))
+    ends = np.cumsum(later)
+    first = 0
+    while first < len(order):
+        before = ends[first] - later[first]
+        last = max(first + 1, int(np.searchsorted(ends, before + _PORTION, side="right")))
+        number = later[first:last]
+        i = np.repeat(np.arange(first, last), number)
+        j = i + 1 + np.arange(len(i)) - np.repeat(np.cumsum(number) - number, number)
+        yield order[i], order[j]
+        first = last
+
+
+def _meet(
+    start: NDArray[np.float64],
+    edge: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    i: _Indices,
+    j: _Indices,
+) -> bool:
+    """Whether two edges of one of the pairs touch that are no neighbours of each other."""
+    gap = np.abs(i - j)
+    near = ((low[i] <= high[j]) & (low[j] <= high[i])).all(axis=1)
+    near &= (gap > 1) & (gap < len(start) - 1)
+    i, j = i[near], j[near]
+
+    def straddles(one: _Indices, other: _Indices) -> NDArray[np.bool_]:
+        # On which side of an edge the other's ends lie. Two edges meet unless one of them lies
+        # strictly on one side of the other; collinear ones meet where their boxes do.
+        ends = (other, (other + 1) % len(start))
+        sides = (np.sign(_cross(edge[one], start[end] - start[one])) for end in ends)
+        crossed: NDArray[np.bool_] = next(sides) * next(sides) <= 0
+        return crossed
+
+    return bool((straddles(i, j) & straddles(j, i)).any())
 
 
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

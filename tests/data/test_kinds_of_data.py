@@ -67,6 +67,39 @@ def test_labels_of_every_style_train_and_score_together(scenes, detector, tmp_pa
     assert scored["counts"]["matched"] == 32
 
 
+def test_our_own_outlines_are_labels(scenes, detector, tmp_path):
+    out, split = tmp_path / "run", support.copied(scenes / "test", tmp_path / "again")
+    support.infer(split / "img", detector, out, "inference.polygon=true")
+    points = 0
+    for label in (split / "gt").iterdir():
+        lines = (out / "inference" / f"{label.stem.removeprefix('gt_')}.txt").read_text()
+        points = max(points, *(line.count(",") // 2 for line in lines.splitlines()))
+        label.write_text(lines)
+    assert points > 4
+    polygon = "evaluate.metric.args.is_output_polygon=true"
+    scored = support.evaluate(split, detector, out, polygon)
+    assert (scored["hmean"], scored["warnings"]) == (1.0, [])
+
+
+def test_what_is_doubtful_in_labels_is_in_the_result_and_the_status(scenes, detector, tmp_path):
+    split = support.copied(scenes / "test", tmp_path / "crossed")
+    for label in (split / "gt").iterdir():
+        lines = [line.split(",") for line in label.read_text().splitlines()]
+        crossed = [",".join([*f[:4], *f[6:8], *f[4:6], *f[8:]]) for f in lines]
+        label.write_text("\n".join(crossed))
+    scored = support.evaluate(split, detector, tmp_path)
+    assert scored["hmean"] == 1.0
+    (warning,) = scored["warnings"]
+    assert warning["code"] == "mended-corners"
+    assert (len(warning["files"]), warning["key"]) == (4, "dataset.validate_dataset.data_path")
+    warned = [line for line in support.status_lines(tmp_path / "evaluate") if "warnings" in line]
+    assert [line["warnings"] for line in warned] == [[warning]]
+    data = f"dataset.train_dataset.data_path=[{split}]"
+    trained = support.train(scenes, tmp_path, data, "train.num_epochs=1")
+    (mended,) = trained["warnings"]
+    assert (mended["count"], mended["key"]) == (warning["count"], "dataset.train_dataset.data_path")
+
+
 @pytest.mark.parametrize("mode", ["RGB", "GRAY"])  # BGR: tests/e2e
 def test_every_image_mode_through_every_action(scenes, tmp_path, mode):
     modes = [f"dataset.{name}_dataset.args.img_mode={mode}" for name in ("train", "validate")]

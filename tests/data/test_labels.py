@@ -7,19 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocdnet.data.annotations import Annotations
+from ocdnet.data.annotations import index_dataset
 from ocdnet.errors import DataError, Exit
+from ocdnet.findings import collecting
 
 TAGS = ["###", "*"]
 QUAD = "10,20,110,20,110,50,10,50"
 
 
 def parse(tmp_path, content):
+    """The regions of a set of one label file."""
     path = tmp_path / "gt.txt"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    annotations = Annotations()
-    annotations.add("image.jpg", str(path), frozenset(TAGS))
-    (annotation,) = annotations
+    (tmp_path / "image.jpg").touch()
+    (tmp_path / "list.txt").write_text("image.jpg\tgt.txt\n")
+    (annotation,) = index_dataset([tmp_path / "list.txt"], TAGS)
     return annotation.polygons, annotation.texts, annotation.ignore
 
 
@@ -75,39 +77,94 @@ def curved(n, width=200.0, height=30.0, x=400.0, y=300.0):
     return np.round(np.concatenate([top, below]))
 
 
+def as_line(points, text):
+    return ",".join(f"{v:g}" for v in points.ravel()) + f",{text}"
+
+
 @pytest.mark.parametrize("text", ["GARDEN", "", "###", "2014", "12,30", "1,000,000", "a,b,3"])
 @pytest.mark.parametrize("n", [3, 5, 7, 10])
 def test_polygons_of_many_points(tmp_path, n, text):
     points = curved(n)
-    line = ",".join(f"{v:g}" for v in points.ravel()) + f",{text}"
-    polygons, texts, _ = parse(tmp_path, f"{QUAD},plain\n{line}\n{QUAD},last\n")
-    assert [len(p) for p in polygons] == [4, 2 * n, 4]
+    lines = [f"{QUAD},plain", as_line(points, text), as_line(points, "w"), as_line(points, "1 a")]
+    polygons, texts, _ = parse(tmp_path, "\n".join([*lines, as_line(points, "A, B")]))
+    assert [len(p) for p in polygons] == [4, *[2 * n] * 4]
     np.testing.assert_array_equal(polygons[1], points)
-    assert texts == ["plain", text, "last"]
+    assert texts == ["plain", text, "w", "1 a", "A, B"]
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(3, 12),
-    width=st.floats(40, 900),
+    width=st.floats(1, 900),
     aspect=st.floats(0.1, 1),
-    words=st.booleans(),
+    text=st.sampled_from(["", "word", "###", "WORD, TWO", "x1"]),
+    spread=st.sampled_from([1, 1e-3, 30]),
 )
-def test_any_curved_word_keeps_its_points(tmp_path_factory, n, width, aspect, words):
+def test_any_outline_keeps_its_points(tmp_path_factory, n, width, aspect, text, spread):
     turn = np.array([[0.8, 0.6], [-0.6, 0.8]])
     points = np.round(curved(n, width, width * aspect, 0, 0) @ turn + 800, 1)
-    line = ",".join(f"{v:g}" for v in points.ravel()) + (",word" if words else "")
-    polygons, _, _ = parse(tmp_path_factory.mktemp("gt"), line)
+    points[:4] = points[0] + (points[:4] - points[0]) * spread  # dense or far apart
+    points = np.round(points, 4)
+    polygons, texts, _ = parse(tmp_path_factory.mktemp("gt"), as_line(points, text))
     np.testing.assert_allclose(polygons[0], points, rtol=1e-6)
+    assert texts == [text]
 
 
-def test_polygons_are_kept_as_given_and_flat_ones_are_ignored(tmp_path):
-    crossing = "0,0,10,10,10,0,0,12"
+def test_most_lines_with_text_say_whether_a_set_has_more_points(tmp_path):
+    price = "1,2,30,2,30,12,1,12,5,6,EUR"
+    few = [f"{QUAD},word"] * 2 + [price]
+    many = [f"{QUAD},word"] * 2 + [price] * 3
+    assert {len(p) for p in parse(tmp_path, "\n".join(few))[0]} == {4}
+    assert [len(p) for p in parse(tmp_path, "\n".join(many))[0]] == [4, 4, 5, 5, 5]
+
+
+def test_our_own_outlines_are_read_back(tmp_path):
+    points = curved(6)
+    lines = [as_line(points, "0.987654"), as_line(points[:5], "0.612345"), f"{QUAD},0.500000"]
+    polygons, _, _ = parse(tmp_path, "\n".join([*lines, *[f"{QUAD},word"] * 9]))
+    assert [len(p) for p in polygons[:4]] == [12, 5, 4, 4]
+
+
+def test_numbers_that_could_be_points_are_told(tmp_path):
+    with collecting() as seen:
+        parse(tmp_path, f"{QUAD},1,888\n{QUAD},word\n{QUAD},100,000\n{QUAD},12,5,3")
+    (row,) = seen.rows()
+    assert (row.code, row.count) == ("numbers-as-text", 2)
+    assert row.files == [f"{tmp_path / 'gt.txt'}:{n}" for n in (1, 4)]
+    assert row.key == "dataset.validate_dataset.data_path"
+
+
+@pytest.mark.parametrize("corners", ["0,0,90,0,0,30,90,30", "5,0,90,0,0,30,90,38"])
+def test_corners_that_cross_are_put_in_order_and_counted(tmp_path, corners):
+    x = [float(v) for v in corners.split(",")]
+    round_it = [x[0:2], x[2:4], x[6:8], x[4:6]]
+    with collecting() as seen:
+        polygons, _, ignore = parse(tmp_path, f"{corners},a\n{QUAD},b\n{corners},c")
+    assert polygons[0].tolist() == polygons[2].tolist() == round_it
+    assert not ignore.any()
+    (row,) = seen.rows()
+    assert (row.code, row.count, row.files) == ("mended-corners", 2, [str(tmp_path / "gt.txt")])
+
+
+def test_an_outline_that_cannot_be_put_in_order_is_named(tmp_path):
+    star = "50,0,80,90,0,35,100,35,20,90,star"
+    touching = "0,0,100,0,100,50,50,0,touches"
+    concave = "0,0,100,0,30,30,0,100,fine"
+    with collecting() as seen:
+        polygons, _, ignore = parse(tmp_path, "\n".join([star] * 4 + [touching, concave]))
+    assert [len(p) for p in polygons] == [5] * 4 + [4, 4]
+    assert not ignore.any()
+    (row,) = seen.rows()
+    assert (row.code, row.count) == ("crossing-outline", 5)
+    assert row.files[-1] == f"{tmp_path / 'gt.txt'}:5"
+
+
+def test_winding_is_kept_and_flat_ones_are_ignored(tmp_path):
     polygons, _, ignore = parse(
-        tmp_path, f"{crossing},a\n0,0,5,5,9,9,3,3,flat\n0,50,10,50,10,0,0,0,counter\n"
+        tmp_path, "0,0,5,5,9,9,3,3,flat\n0,50,10,50,10,0,0,0,counter\n0,0,0,0,0,0,0,0,zero\n"
     )
-    assert polygons[0].ravel().tolist() == [float(v) for v in crossing.split(",")]
-    assert ignore.tolist() == [False, True, False]
+    assert polygons[1].tolist() == [[0, 50], [10, 50], [10, 0], [0, 0]]
+    assert ignore.tolist() == [True, False, True]
 
 
 def test_an_empty_label_file_has_no_text(tmp_path):

@@ -52,7 +52,7 @@ def data(tmp_path):
     for name in ("a.JPG", "b.png", "notes.txt", ".hidden.jpg"):
         (photos / name).write_bytes(b"")
     listed = tmp_path / "list.txt"
-    listed.write_text("a.jpg\ta.txt\n")
+    listed.write_text("train/img/0.jpg\ttrain/gt/gt_0.txt\n")
     return {
         "train": split(tmp_path / "train", 5),
         "test": split(tmp_path / "test", 2),
@@ -295,7 +295,7 @@ def test_a_folder_without_images(tmp_path, data):
 
 def test_a_datalist_whose_first_kilobyte_ends_within_a_letter(tmp_path):
     path = tmp_path / "list.txt"
-    path.write_text("x" + "é" * 600)
+    path.write_text("x" + "é" * 600 + ".jpg\tgt.txt")
     assert plan("evaluate", {"eval_datasets": (str(path),)})[0].overrides == {EVAL: [str(path)]}
 
 
@@ -420,6 +420,27 @@ class TestArchives:
         packed(Path(data["train"]), "-x.tgz")
         found, _ = plan("evaluate", {"eval_datasets": ("-x.tgz",)})
         assert found.extract[0].command == "ocdnet data extract ./-x.tgz --out ./-x"
+
+
+@pytest.mark.parametrize("times", [1, 300])
+def test_a_list_of_paddleocr_is_refused_with_what_it_is(data, tmp_path, times):
+    label = tmp_path / "Label.txt"
+    points = '[{"transcription": "A", "points": [[1, 1], [9, 1], [9, 5], [1, 5]]}]' * times
+    label.write_text(f"train/img/0.jpg\t{points}\n" * 3)
+    with pytest.raises(DataError) as caught:
+        plan("train", {"train_datasets": (str(label),)})
+    assert caught.value.code == "bad-datalist-line"
+    assert "PaddleOCR" in caught.value.message
+    _, notes = plan("train", {"train_datasets": (str(label),), "platform": "slurm"})
+    assert any("PaddleOCR" in warning for warning in texts(notes.warnings))
+
+
+def test_a_list_of_files_that_are_not_there_is_told(data, tmp_path):
+    listed = tmp_path / "windows.txt"
+    listed.write_text("train\\img\\0.jpg\ttrain\\gt\\gt_0.txt\n")
+    found, notes = plan("train", {"train_datasets": (str(listed),)})
+    assert found.overrides == {TRAIN: [str(listed)]}
+    assert "folders by /" in "".join(texts(notes.warnings))
 
 
 def drafted(action, **given):

@@ -6,34 +6,27 @@ import logging
 import os
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.data.labels import has_area, instances, read_text
-from ocdnet.data.layout import (
-    HEAD_BYTES,
-    IMAGE_SUFFIXES,
-    LABEL_NAMES,
-    file_names,
-    is_archive,
-    is_image,
-)
+from ocdnet.data.datalist import list_datalist
+from ocdnet.data.doubts import Doubts, note_shared
+from ocdnet.data.faults import as_one, collect
+from ocdnet.data.label_files import LabelFiles
+from ocdnet.data.label_reader import LabelReader, Region, read_set
+from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, file_names, is_archive, is_image
+from ocdnet.data.readings import Reading
 from ocdnet.errors import DataError
-from ocdnet.geometry import Polygon
+from ocdnet.geometry import Polygon, is_valid
+from ocdnet.spec_keys import VALIDATE_DATA
 
-_SPLIT_AFTER_IMAGE = re.compile(
-    r"^(.*?(?:" + "|".join(re.escape(s) for s in sorted(IMAGE_SUFFIXES)) + r"))\s+(\S.*)$",
-    re.IGNORECASE,
-)
 _DIGITS = re.compile(r"(\d+)")
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 _LOG = logging.getLogger("ocdnet")
 _LAYOUT = "a split folder with img/ and gt/, or a UTF-8 datalist file"
 
@@ -46,7 +39,8 @@ class Annotation:
         image: path of the image file.
         label: path of the label file.
         polygons: K arrays float32[N, 2], N >= 4: x, y in pixels of the original image, in the
-            file's own order (winding and self-crossing are kept).
+            file's own order (winding is kept; corners of a quad that crosses itself are put in
+            order).
         ignore: bool[K], true for instances that neither train nor count.
         texts: K transcriptions.
     """
@@ -98,27 +92,36 @@ class Annotations(Sequence[Annotation]):
         self._point_ends, self._string_ends = array("q", [0]), array("q", [0])
         self._region_ends = array("q", [0])
 
-    def add(self, image: str, label: str, ignore_tags: frozenset[str]) -> None:
-        """Read a label file and append its annotation.
-
-        Raises:
-            DataError: as `instances`; then nothing is appended.
-        """
-        regions = list(instances(label))
+    def add(self, image: str, label: str, regions: Sequence[Region]) -> None:
+        """Append the annotation of an image."""
         self._add_string(image)
         self._add_string(label)
-        for values, text in regions:
+        for values, text, tagged, flat in regions:
             self._points.fromlist(values)
             self._point_ends.append(len(self._points))
             self._add_string(text)
-            tagged = text in ignore_tags
-            flat = not tagged and not has_area(values)
             self._ignore.append(tagged or flat)
             self.census.tagged += tagged
             self.census.flat += flat
         self._region_ends.append(len(self._ignore))
         self.census.images += 1
         self.census.regions += len(regions)
+
+    def extend(self, other: Annotations) -> None:
+        """Append all annotations of another dataset."""
+        pairs = (
+            (self._point_ends, other._point_ends, len(self._points)),
+            (self._string_ends, other._string_ends, len(self._strings)),
+            (self._region_ends, other._region_ends, len(self._ignore)),
+        )
+        for ends, more, shift in pairs:
+            ends.extend(end + shift for end in more[1:])
+        self._points += other._points
+        self._strings += other._strings
+        self._ignore += other._ignore
+        for count in fields(Census):
+            total = getattr(self.census, count.name) + getattr(other.census, count.name)
+            setattr(self.census, count.name, total)
 
     def _add_string(self, text: str) -> None:
         # Surrogates stand for the bytes of a file name that is not UTF-8.
@@ -152,19 +155,26 @@ class Annotations(Sequence[Annotation]):
         return Annotation(Path(image), Path(label), polygons, ignore, texts)
 
 
-def index_dataset(data_paths: Sequence[str | Path], ignore_tags: Sequence[str]) -> Annotations:
-    """Read every label of a dataset; images are only checked to exist.
+def index_dataset(
+    data_paths: Sequence[str | Path], ignore_tags: Sequence[str], key: str = VALIDATE_DATA
+) -> Annotations:
+    """Read every label of a dataset; of images only the headers are read, for their sizes.
 
     Each entry of `data_paths` is a split folder (`img/`, `gt/`; labels by LABEL_NAMES; images in
     natural order) or a UTF-8 datalist (a line: image and label, paths relative to the list,
     separated by a tab, else by the blanks after an image suffix). Entries are concatenated in the
-    order given. An image whose label file is empty is kept. Label files that belong to no image,
-    and a dataset in which every region is ignored, are warned of in the log.
+    order given; the form of an entry's lines is decided from all of them (`readings`). An image
+    whose label file is empty is kept. What was mended or is doubtful is noted with its files.
+
+    Args:
+        data_paths: folders and lists.
+        ignore_tags: transcriptions of regions to ignore.
+        key: spec key of the paths, for what is noted.
 
     Raises:
         DataError: a path is empty, absent, an archive or neither layout; an image or a label is
             missing; a label can't be read; nothing was found. Of several bad files the first is
-            the error, and it says how many more there are.
+            the error, which lists ten of them and says how many there are.
     """
     if not data_paths:
         raise DataError(
@@ -175,9 +185,14 @@ def index_dataset(data_paths: Sequence[str | Path], ignore_tags: Sequence[str]) 
             hint="Set dataset.train_dataset.data_path or dataset.validate_dataset.data_path.",
         )
     # All are listed before a label is read: a wrong path is an error at once.
-    listed = [_list_pairs(entry) for entry in data_paths]
-    annotations, tags = Annotations(), frozenset(ignore_tags)
-    _collect(lambda pair: annotations.add(*pair, tags), chain.from_iterable(listed))
+    listed = [_list_pairs(entry, key) for entry in data_paths]
+    annotations, errors = Annotations(), []
+    for pairs in listed:
+        found, bad = _read_set(pairs, frozenset(ignore_tags), key)
+        annotations.extend(found)
+        errors += bad
+    if errors:
+        raise as_one(errors, len(errors) + len(annotations))
     where, census = ", ".join(map(str, data_paths)), annotations.census
     if not annotations:
         raise DataError(
@@ -192,37 +207,43 @@ def index_dataset(data_paths: Sequence[str | Path], ignore_tags: Sequence[str]) 
     return annotations
 
 
-def _collect(read: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
-    """Read all items; where some fail, raise the first error and say how many more there are."""
-    results: list[_R] = []
-    errors: list[DataError] = []
-    for item in items:
-        try:
-            results.append(read(item))
-        except DataError as error:
-            errors.append(error)
-    if len(errors) > 1:
-        first = errors[0]
-        more = f"{first.message} (and {len(errors) - 1} more files or lines with errors)"
-        raise DataError(first.code, more, first.got, first.expected, first.hint) from first
-    if errors:
-        raise errors[0]
-    return results
+def _read_set(
+    pairs: Iterable[tuple[str, str]], tags: frozenset[str], key: str
+) -> tuple[Annotations, list[DataError]]:
+    """The annotations of a data path, and the errors of its bad files."""
+    annotations = Annotations()
+
+    def start(reading: Reading) -> LabelReader:
+        nonlocal annotations
+        annotations = Annotations()
+        return LabelReader(tags, reading, _is_sound)
+
+    def read(reader: LabelReader, pair: tuple[str, str]) -> None:
+        annotations.add(*pair, reader.read(*pair))
+
+    reader, errors = read_set(pairs, start, read)
+    reader.doubts.note(key)
+    return annotations, errors
 
 
-def _list_pairs(entry: str | Path) -> Iterable[tuple[str, str]]:
+def _is_sound(values: list[float]) -> bool:
+    """Whether the polygon x1, y1, ... counts in evaluation."""
+    return is_valid(np.array(values).reshape(-1, 2))
+
+
+def _list_pairs(entry: str | Path, key: str) -> Iterable[tuple[str, str]]:
     """Image and label paths of one data path."""
     path = Path(entry)
     if not str(entry).strip():
         raise DataError("no-data-path", "A data path is empty", got=str(entry), expected=_LAYOUT)
     if path.is_dir():
-        return _list_folder(path)
+        return _Folder(path, key)
     if not path.exists():
         raise DataError(
             "missing-data-path", f"The data path {path} does not exist", expected=_LAYOUT
         )
     _refuse_archive(path)
-    return _list_datalist(path)
+    return list_datalist(path)
 
 
 def _refuse_archive(path: Path) -> None:
@@ -245,40 +266,36 @@ def _refuse_archive(path: Path) -> None:
         )
 
 
-def _list_folder(root: Path) -> Iterator[tuple[str, str]]:
-    image_folder, label_folder = root / "img", root / "gt"
-    for folder in (image_folder, label_folder):
-        if not folder.is_dir():
-            raise DataError(
-                "bad-split-folder",
-                f"{root} has no folder {folder.name}/",
-                got=sorted(item.name for item in root.iterdir())[:8],
-                expected=_LAYOUT,
-            )
-    labels = {name for name in file_names(label_folder) if name.lower().endswith(".txt")}
-    images = _image_names(image_folder)
+class _Folder:
+    """Image and label paths of a split folder; notes labels without image, or with several.
 
-    def label_of(name: str) -> str:
-        stem = name.rpartition(".")[0]
-        for pattern in LABEL_NAMES:
-            label = pattern.format(stem)
-            if label in labels:
-                return label
-        raise DataError(
-            "missing-label",
-            f"The image {image_folder / name} has no label file",
-            got=f"none of {', '.join(pattern.format(stem) for pattern in LABEL_NAMES)}",
-            expected=str(label_folder / LABEL_NAMES[0].format(stem)),
-            hint="An image without text needs an empty label file.",
-        )
+    Only names are held: of 100,000 images the paths would take 40 MB.
+    """
 
-    used = _collect(label_of, images)
-    if left := labels.difference(used):
-        text = "%d label file(s) in %s belong to no image and are left out, e.g. %s"
-        _LOG.warning(text, len(left), label_folder, min(left))
-    before_image, before_label = f"{image_folder}{os.sep}", f"{label_folder}{os.sep}"
-    pairs = zip(images, used, strict=True)
-    return ((before_image + image, before_label + label) for image, label in pairs)
+    def __init__(self, root: Path, key: str) -> None:
+        self._root = root
+        for name in ("img", "gt"):
+            if not (root / name).is_dir():
+                raise DataError(
+                    "bad-split-folder",
+                    f"{root} has no folder {name}/",
+                    got=sorted(item.name for item in root.iterdir())[:8],
+                    expected=_LAYOUT,
+                )
+        files = LabelFiles(root)
+        self._images = _image_names(root / "img")
+        self._labels = collect(files.of, self._images)
+        doubts = Doubts()
+        for label in sorted(files.labels.difference(self._labels)):
+            doubts.add("unused-label", str(root / "gt" / label))
+        doubts.note(key)
+        if len(set(self._labels)) < len(self._labels):
+            note_shared(self, key)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        image, label = f"{self._root / 'img'}{os.sep}", f"{self._root / 'gt'}{os.sep}"
+        pairs = zip(self._images, self._labels, strict=True)
+        return ((image + name, label + other) for name, other in pairs)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -293,32 +310,3 @@ def _image_names(folder: Path) -> list[str]:
 def _natural_key(name: str) -> list[str | int]:
     """`img_10` after `img_9`: every second part of the split is a run of digits."""
     return [int(part) if i % 2 else part for i, part in enumerate(_DIGITS.split(name))]
-
-
-def _list_datalist(path: Path) -> list[tuple[str, str]]:
-    lines = enumerate(read_text(path, "datalist").split("\n"), start=1)
-
-    def pair(numbered: tuple[int, str]) -> tuple[str, str]:
-        number, line = numbered
-        image, tab, label = line.partition("\t")
-        match = None if tab else _SPLIT_AFTER_IMAGE.match(line.strip())
-        if match:
-            image, label = match.groups()
-        if not image.strip() or not label.strip():
-            raise DataError(
-                "bad-datalist-line",
-                f"{path}:{number}: the line does not name an image and a label file",
-                got=line[:120],
-                expected="<image path><tab><label path>, relative to the list",
-            )
-        files = {"image": path.parent / image.strip(), "label": path.parent / label.strip()}
-        for kind, file in files.items():
-            if not file.is_file():
-                raise DataError(
-                    f"missing-{kind}",
-                    f"{path}:{number}: the {kind} {file} does not exist",
-                    expected="an existing file, relative to the list's folder",
-                )
-        return str(files["image"]), str(files["label"])
-
-    return _collect(pair, ((number, line) for number, line in lines if line.strip()))

@@ -26,6 +26,7 @@ from ocdnet.data.dataset import (
 from ocdnet.data.sampler import EpochSampler, ShardBatches
 from ocdnet.data.steps import eval_preprocess, train_transform
 from ocdnet.errors import DataError
+from ocdnet.spec_keys import TRAIN_DATA
 
 
 class DetectionData(pl.LightningDataModule):
@@ -48,7 +49,7 @@ class DetectionData(pl.LightningDataModule):
         self.seed, self._train_loader, self._eval_loader = seed, train.loader, validate.loader
         self._uploads: torch.cuda.Stream | None = None
         transform = train_transform(train.args)
-        annotations = index_dataset(train.data_path, train.args.ignore_tags)
+        annotations = index_dataset(train.data_path, train.args.ignore_tags, TRAIN_DATA)
         _require_text(annotations, train.args.ignore_tags)
         self.census = annotations.census
         self._crops = CropWatch(transform)

@@ -5,32 +5,44 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
+from ocdnet.data.readings import COORDINATE_LIMIT, PLAIN, Evidence, Reading, Tail
+from ocdnet.data.text_files import read_text
 from ocdnet.errors import DataError
 
-_COORDINATE_LIMIT = 1e7
-"""Sum of absolute coordinates that no image reaches: beyond it float32 loses pixels."""
+MAX_POINTS = 10_000
+"""Points of a text region: whether a polygon crosses itself takes more time with each."""
 
-_TOTAL_TEXT = re.compile(
-    r"x:\s*\[\[([^][]*)\]\],\s*y:\s*\[\[([^][]*)\]\].*?transcriptions:\s*\[u?(['\"])(.*)\3\]", re.S
-)
-_TOTAL_TEXT_LINE = re.compile(r"^x:.*?(?=^x:|\Z)", re.MULTILINE | re.DOTALL)
-
-Instance = tuple[list[float], str]
-"""Coordinates x1, y1, ... (an even count, 8 or more) and the transcription."""
+_TOTAL_TEXT = re.compile(r"\s*x:\s*\[\[([^][]*)\]\],\s*y:\s*\[\[([^][]*)\]\]")
+_TRANSCRIPTION = re.compile(r"\s*\[u?(['\"])")
+_TOTAL_TEXT_START = re.compile(r"^[^\S\n]*x:", re.MULTILINE)
 
 
-def instances(path: str | Path) -> Iterator[Instance]:
+class Instance(NamedTuple):
+    """One text instance of a label file."""
+
+    values: list[float]
+    """Coordinates x1, y1, ...: an even count, 8 or more."""
+    text: str
+    """The transcription."""
+    line: int
+    """Its number in the file."""
+    difficult: bool = False
+    """Whether a column of the line says that the text is not to be read."""
+    doubtful: bool = False
+    """Whether numbers of the line could be coordinates as well as text."""
+
+
+def instances(
+    path: str | Path, reading: Reading = PLAIN, evidence: Evidence | None = None
+) -> Iterator[Instance]:
     """The text instances of a label file, a line each, in the file's order.
 
     ICDAR2015: `x1,y1,...,xN,yN,transcription`. The first eight fields must be finite numbers. The
     transcription is everything after the coordinates, stripped: it may hold commas and quotes, be
-    empty or absent (then it is `""`). More than four points: a transcription may itself begin with
-    numbers (`12,34`), so each further pair of numbers is a point only while it lies near those
-    before it: inside their bounding box grown on each side by 1.5 times its longer side. The points
-    of one word are neighbours; a price taken for a point almost never falls there, and numbers like
-    `000` are no coordinates. What follows the last such pair is the transcription.
+    empty or absent (then it is `""`). It may itself begin with numbers (`12,34`), so a line is a
+    quad unless the reading of its set says otherwise, or it ends as a detection of ours does.
 
     Uber-Text: `x1 y1 ... xN yN<tab>transcription[<tab>kind]`; a last point that repeats the first
     is dropped.
@@ -40,14 +52,18 @@ def instances(path: str | Path) -> Iterator[Instance]:
 
     A byte order mark, CRLF ends and blank lines are accepted.
 
+    Args:
+        path: the file.
+        reading: of the set that the file belongs to.
+        evidence: told what the lines show about that reading.
+
     Raises:
-        DataError: the file is absent, not UTF-8, or a line can't be read (`file:line` is named).
+        DataError: the file is absent, not UTF-8, a line can't be read (`file:line` is named) or
+            has more than MAX_POINTS points.
     """
     text = read_text(path, "label file")
     if text.lstrip().startswith("x:"):
-        for entry in _TOTAL_TEXT_LINE.finditer(text):
-            number = text.count("\n", 0, entry.start()) + 1
-            yield _total_text(entry[0]) or _refuse(entry[0], path, number)
+        yield from _total_text_entries(text, path)
         return
     for number, line in enumerate(text.split("\n"), start=1):
         fields = line.split(",", 8)
@@ -56,63 +72,70 @@ def instances(path: str | Path) -> Iterator[Instance]:
         except ValueError:
             values = []
         # A NaN makes the comparison false, like an infinity.
-        if len(values) == 8 and sum(map(abs, values)) < _COORDINATE_LIMIT:
+        if len(values) == 8 and sum(map(abs, values)) < COORDINATE_LIMIT:
             rest = fields[8].strip() if len(fields) > 8 else ""
-            if "," in rest and (rest[0].isdigit() or rest[0] in "-+."):
-                yield _extend(values, rest)
+            if "," in rest:
+                yield _with_tail(values, Tail.of(rest), number, reading, evidence, path)
             else:
-                yield values, rest
+                if evidence:
+                    evidence.see_plain(rest)
+                yield Instance(values, rest, number)
         elif line and not line.isspace():
-            yield _uber_text(line) or _refuse(line, path, number)
+            yield _uber_text(line, number, path) or _refuse(line, path, number)
 
 
-def _extend(values: list[float], rest: str) -> Instance:
-    """Take the numbers that a transcription begins with for points while they lie near the others.
-
-    `instances` says how near, and why.
-    """
-    fields = rest.split(",")
-    extra: list[float] = []
-    for field in fields:
-        try:
-            number = float(field)
-        except ValueError:
-            break
-        if field[:1] == "0" and field[1:2].isdigit():  # the thousands of 10,000
-            break
-        extra.append(number)
-    xs, ys = values[0::2], values[1::2]
-    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
-    taken = 0
-    # From the near end on: each point that is taken moves the box along the word's outline.
-    for x, y in zip(extra[0::2], extra[1::2], strict=False):
-        growth = 1.5 * max(right - left, bottom - top)
-        near_x = left - growth <= x <= right + growth
-        if not (near_x and top - growth <= y <= bottom + growth):
-            break
-        left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-        taken += 2
-    return values + extra[:taken], ",".join(fields[taken:]).strip()
+def _with_tail(
+    quad: list[float],
+    tail: Tail,
+    number: int,
+    reading: Reading,
+    evidence: Evidence | None,
+    path: str | Path,
+) -> Instance:
+    """The instance of a quad and what follows it: more points, a column, a transcription."""
+    if evidence:
+        evidence.see(tail)
+    taken, doubtful = reading.coordinates(tail)
+    if taken and not _is_polygon(quad + tail.numbers[:taken], path, number):
+        _refuse(",".join([*map(str, quad), *tail.fields]), path, number)
+    text, difficult = reading.text(tail.text(taken))
+    return Instance(quad + tail.numbers[:taken], text, number, difficult, doubtful)
 
 
-def _uber_text(line: str) -> Instance | None:
+def _uber_text(line: str, number: int, path: str | Path) -> Instance | None:
     """The instance of a line in Uber-Text's style; None where it is none."""
     head, tab, rest = line.partition("\t")
     values = _numbers(head)
     if values[:2] == values[-2:]:
         values = values[:-2]
-    return (values, rest.partition("\t")[0].strip()) if tab and _is_polygon(values) else None
+    if not tab or not _is_polygon(values, path, number):
+        return None
+    return Instance(values, rest.partition("\t")[0].strip(), number)
 
 
-def _total_text(entry: str) -> Instance | None:
+def _total_text_entries(text: str, path: str | Path) -> Iterator[Instance]:
+    starts = [match.start() for match in _TOTAL_TEXT_START.finditer(text)]
+    number = 1 + text.count("\n", 0, starts[0])
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+        entry = text[start:end]
+        yield _total_text(entry, number, path) or _refuse(entry, path, number)
+        number += entry.count("\n")
+
+
+def _total_text(entry: str, number: int, path: str | Path) -> Instance | None:
     """The instance of an entry in Total-Text's style; None where it is none."""
     match = _TOTAL_TEXT.match(entry)
-    if match is None:
+    rest = entry[match.end() :].partition("transcriptions:")[2] if match else ""
+    quote = _TRANSCRIPTION.match(rest)
+    end = rest.rfind(f"{quote[1]}]") if quote else -1
+    if match is None or quote is None or end < quote.end() or rest[end + 2 :].strip():
         return None
     xs, ys = _numbers(match[1]), _numbers(match[2])
     values = [value for point in zip(xs, ys, strict=False) for value in point]
-    text = "###" if match[4] == "#" else match[4]
-    return (values, text) if len(xs) == len(ys) and _is_polygon(values) else None
+    text = rest[quote.end() : end]
+    if len(xs) != len(ys) or not _is_polygon(values, path, number):
+        return None
+    return Instance(values, "###" if text == "#" else text, number)
 
 
 def _numbers(text: str) -> list[float]:
@@ -123,9 +146,18 @@ def _numbers(text: str) -> list[float]:
         return []
 
 
-def _is_polygon(values: list[float]) -> bool:
+def _is_polygon(values: list[float], path: str | Path, number: int) -> bool:
+    """Whether values are the coordinates of a polygon; raises where it has too many points."""
+    if len(values) > 2 * MAX_POINTS:
+        raise DataError(
+            "too-many-points",
+            f"{path}:{number}: a text region of {len(values) // 2} points",
+            got=len(values) // 2,
+            expected=f"at most {MAX_POINTS} points",
+            hint="Thin out its outline: a few dozen points are enough for a word.",
+        )
     whole = len(values) >= 8 and len(values) % 2 == 0
-    return whole and sum(map(abs, values)) < _COORDINATE_LIMIT
+    return whole and sum(map(abs, values)) < COORDINATE_LIMIT
 
 
 def has_area(values: Sequence[float]) -> bool:
@@ -141,12 +173,50 @@ def has_area(values: Sequence[float]) -> bool:
     return abs(doubled) > 1e-6
 
 
+def is_convex_quad(values: list[float]) -> bool:
+    """Whether four corners go round a convex quad, in either winding, all of them turning."""
+    x0, y0, x1, y1, x2, y2, x3, y3 = values
+    # The ends of each diagonal lie on both sides of the other one.
+    one = (x2 - x0) * (y1 - y0) - (y2 - y0) * (x1 - x0)
+    three = (x2 - x0) * (y3 - y0) - (y2 - y0) * (x3 - x0)
+    nought = (x3 - x1) * (y0 - y1) - (y3 - y1) * (x0 - x1)
+    two = (x3 - x1) * (y2 - y1) - (y3 - y1) * (x2 - x1)
+    return one * three < 0 and nought * two < 0
+
+
+def round_the_word(values: list[float]) -> list[float] | None:
+    """The corners of a quad whose edges cross, in order round it; None where they don't cross.
+
+    The first corner stays the first. Four corners cross in two ways: the first edge with the third,
+    or the second with the fourth; the order is right again when two neighbours change places.
+    """
+    corners = list(zip(values[0::2], values[1::2], strict=True))
+    for first, order in ((0, (0, 2, 1, 3)), (1, (0, 1, 3, 2))):
+        a, b, c, d = (corners[(first + step) % 4] for step in range(4))
+        if _cross(a, b, c, d):
+            return [value for corner in order for value in corners[corner]]
+    return None
+
+
+_Point = tuple[float, float]
+
+
+def _cross(a: _Point, b: _Point, c: _Point, d: _Point) -> bool:
+    """Whether the edges a-b and c-d cross within both."""
+
+    def side(start: _Point, end: _Point, point: _Point) -> float:
+        across = (end[0] - start[0]) * (point[1] - start[1])
+        return across - (end[1] - start[1]) * (point[0] - start[0])
+
+    return side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
+
+
 def _refuse(line: str, path: str | Path, number: int) -> NoReturn:
     fields = line.split(",")
     count = 0
     for field in fields:
         try:
-            usable = abs(float(field)) < _COORDINATE_LIMIT
+            usable = abs(float(field)) < COORDINATE_LIMIT
         except ValueError:
             usable = False
         if not usable:
@@ -165,38 +235,3 @@ def _refuse(line: str, path: str | Path, number: int) -> NoReturn:
         "(or a line of Uber-Text or Total-Text)",
         hint=f"Correct line {number} of {path}, or remove it.",
     )
-
-
-def read_text(path: str | Path, kind: str) -> str:
-    """A file's text without byte order mark, every line end a single line feed.
-
-    Args:
-        path: the file.
-        kind: what it is, in errors: `label file`.
-
-    Raises:
-        DataError: it cannot be read or is not UTF-8.
-    """
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (half of Path's time)
-            raw = file.readall()
-    except OSError as error:
-        raise DataError(
-            "unreadable-file",
-            f"Cannot read the {kind} {path}: {error.strerror}",
-            expected="a readable text file",
-        ) from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            "not-utf8",
-            f"{path}:{line}: the {kind} is not UTF-8",
-            got=f"byte 0x{raw[error.start]:02x}",
-            expected="UTF-8 text",
-            hint=f"Convert it, e.g. iconv -f latin1 -t utf-8 {path}",
-        ) from error
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from ocdnet.data.datalist import check_form
 from ocdnet.data.layout import (
     HEAD_BYTES,
     IMAGE_SUFFIXES,
@@ -22,6 +23,7 @@ from ocdnet.data.layout import (
     part_of,
 )
 from ocdnet.data.look import doubts
+from ocdnet.data.text_files import not_utf8
 from ocdnet.errors import DataError
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.notes import Notes
@@ -251,8 +253,12 @@ def _datalist(path: Path) -> Found:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise _problem("not-a-datalist", f"{path} is a file, but not one of UTF-8 text", _LABELLED)
+        fault, hint = f"{path} is a file, but not one of UTF-8 text", None
+        if head:
+            hint = not_utf8(path, "datalist", head, 0).hint
+        raise _problem("not-a-datalist", fault, _LABELLED, hint)
     if not text.strip():
         raise _problem("empty-dataset", f"{path} lists nothing", "lines of an image and its labels")
+    check_form(path)
     with path.open("rb") as file:
         return Found(str(path), sum(bool(line.strip()) for line in islice(file, _MOST)))

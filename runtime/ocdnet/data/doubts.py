@@ -1,0 +1,213 @@
+"""What is doubtful in the labels of a set: counted while they are read, noted at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ocdnet.data.picture_size import PictureSize, picture_size
+from ocdnet.findings import SHOWN, note
+
+_MENDED = "Corners that did not go round the word were put in order"
+_CROSSING = "Regions whose outline crosses or touches itself, which evaluation does not count"
+_NUMBERS = "Numbers that could be more corners were read as text, since most lines are quads"
+_POINTS = "Numbers at the end of an outline could be points as well as text"
+_FLAT = "Regions without area are ignored"
+_ZERO = "have coordinates that are all 0, and are ignored: were they exported empty?"
+_RELATIVE = (
+    "have coordinates that all lie in 0..1, not in pixels: are they parts of width and height?"
+)
+_SCRIPT = "The first field of a transcription is read as its script (MLT): ignored by what follows"
+_DIFFICULT = "The flag 0 or 1 before a transcription is read as difficult (RCTW): 1 is ignored"
+_QUOTED = "Ignore tags in quotes are read as ignore tags"
+_FLAG = "A field 0 or 1 beside each transcription is read as text: which one is ignored is unclear"
+_HIDDEN = (
+    "Transcriptions that look like an ignore tag, or hold one beside other text, are no such tag"
+)
+_SHARED = "Images that share their label file with another image of the same name"
+_UNUSED = "Label files that belong to no image are left out"
+
+_MESSAGES = {
+    "mended-corners": _MENDED,
+    "crossing-outline": _CROSSING,
+    "numbers-as-text": _NUMBERS,
+    "numbers-in-outline": _POINTS,
+    "flat-region": _FLAT,
+    "zero-label": _ZERO,
+    "relative-label": _RELATIVE,
+    "script-column": _SCRIPT,
+    "difficult-column": _DIFFICULT,
+    "flag-column": _FLAG,
+    "quoted-tag": _QUOTED,
+    "hidden-tag": _HIDDEN,
+    "shared-label": _SHARED,
+    "unused-label": _UNUSED,
+}
+_COUNTED = ("zero-label", "relative-label")
+"""Their messages begin with how many regions of how many images."""
+_OF_TAGS = ("script-column", "difficult-column", "flag-column", "quoted-tag", "hidden-tag")
+
+
+@dataclass(slots=True)
+class _Row:
+    count: int = 0
+    images: int = 0
+    """Images in whose label file it was seen."""
+    last: str = ""
+    files: dict[str, int] = field(default_factory=dict)
+    """The first files, and how often it was seen in each."""
+
+    def add(self, file: str, count: int) -> None:
+        self.count += count
+        self.images += file != self.last
+        self.last = file
+        if file in self.files or len(self.files) < SHOWN:
+            self.files[file] = self.files.get(file, 0) + count
+
+
+class Doubts:
+    """Counts doubts about a set's labels by their kind and file."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, _Row] = {}
+        self._regions = self._images = 0
+        self._frames = Frames()
+
+    def see(self, image: str, label: str, regions: list[list[float]]) -> None:
+        """Count an image, and compare its regions, as x1, y1, ..., with its size."""
+        self._images += 1
+        self._regions += len(regions)
+        self._frames.see(image, label, regions)
+
+    def add(self, code: str, file: str, count: int = 1) -> None:
+        """Count something that was seen in a file."""
+        self._rows.setdefault(code, _Row()).add(file, count)
+
+    def note(self, key: str) -> None:
+        """Note them all; the key is that of the set's data path."""
+        for code, row in self._rows.items():
+            tags = key.replace("data_path", "args.ignore_tags")
+            message = _MESSAGES[code]
+            if code in _COUNTED:
+                message = (
+                    f"{row.count} of {self._regions} regions, in {row.images} of {self._images}"
+                    f" images, {message}"
+                )
+            _note(code, message, tags if code in _OF_TAGS else key, row)
+        self._frames.note(key)
+
+
+def note_shared(pairs: Iterable[tuple[str, str]], key: str) -> None:
+    """Note images that have one label file among them, as those of the same name have."""
+    files = list(pairs)
+    used = Counter(label for _, label in files)
+    doubts = Doubts()
+    for image, label in files:
+        if used[label] > 1:
+            doubts.add("shared-label", image)
+    doubts.note(key)
+
+
+def _note(code: str, message: str, key: str, row: _Row) -> None:
+    for file, count in row.files.items():
+        note(code, message, key=key, file=file, count=count)
+    if rest := row.count - sum(row.files.values()):
+        note(code, message, key=key, count=rest)
+
+
+_SLACK = 2
+"""Pixels that a corner may lie beyond its picture, and a hundredth of the side."""
+_FEW = (3, 12)
+"""Images and regions below which nothing is said of labels that are too small."""
+_SMALL = 0.55
+
+
+class Frames:
+    """Compares regions with the sizes of their pictures: labels of other pictures, or turned ones.
+
+    Attributes:
+        regions: how many were compared.
+        images: of how many images whose size is known.
+    """
+
+    def __init__(self) -> None:
+        self.regions = self.images = 0
+        self._outside = _Row()
+        self._stored = self._turned = 0
+        self._first = ""
+        self._reach = 0.0
+        self._farthest = 0.0
+
+    def see(self, image: str, label: str, regions: list[list[float]]) -> None:
+        """Compare the regions of an image, as coordinates x1, y1, ..., with its size."""
+        size = picture_size(image) if regions else None
+        if size is None:
+            return
+        width, height = size.width, size.height
+        self.regions += len(regions)
+        self.images += 1
+        right = max(max(values[0::2]) for values in regions)
+        low = max(max(values[1::2]) for values in regions)
+        least = min(map(min, regions))
+        reach = (right / width, low / height)
+        self._farthest = max(self._farthest, *reach)
+        count = 0
+        if not _inside(right, low, least, width, height):
+            for values in regions:
+                xs, ys = values[0::2], values[1::2]
+                count += not _inside(max(xs), max(ys), min(values), width, height)
+        if count:
+            self._see_outside(label, size, count, (right, low, least))
+            self._first = self._first or (
+                f"{image} has {width}x{height} pixels, its labels reach from {least:g} to"
+                f" {right:g},{low:g}"
+            )
+            self._reach = max(self._reach, *reach)
+
+    def _see_outside(
+        self, label: str, size: PictureSize, count: int, extent: tuple[float, float, float]
+    ) -> None:
+        self._outside.add(label, count)
+        fits = _inside(*extent, size.height, size.width)
+        self._stored += fits and size.turned
+        self._turned += fits and not size.turned
+
+    def note(self, key: str) -> None:
+        """Note regions outside their pictures, and a set whose labels are all too small."""
+        if self._outside.count:
+            message = (
+                f"{self._outside.count} of {self.regions} regions, in {self._outside.images} of"
+                f" {self.images} images, reach beyond their picture ({self._first}){self._cause()}"
+            )
+            _note("label-outside", message, key, self._outside)
+        farthest = self._farthest
+        enough = self.images >= _FEW[0] and self.regions >= _FEW[1]
+        # Below a hundredth they are parts of width and height, or 0: that is noted by itself.
+        if enough and 0.01 < farthest < _SMALL:
+            message = (
+                f"No region of {self.images} images lies beyond {farthest:.0%} of width or height:"
+                f" labels of pictures {1 / farthest:.1f} times smaller, or in other units?"
+            )
+            note("small-labels", message, key=key, count=self.regions)
+
+    def _cause(self) -> str:
+        """What it looks like."""
+        half = self._outside.images / 2
+        if self._stored > half:
+            return (
+                ": they fit the stored pixels; pictures are read as their EXIF orientation turns"
+                " them, labels must be of the turned picture"
+            )
+        if self._turned > half:
+            return ": they fit pictures turned by 90 degrees"
+        many = self._outside.count >= 0.1 * self.regions
+        if self._reach > (1.05 if many else 1.3):
+            return f": labels of pictures {self._reach:.1f} times as large or more?"
+        return ""
+
+
+def _inside(right: float, low: float, least: float, width: int, height: int) -> bool:
+    beyond_x, beyond_y = _SLACK + width / 100, _SLACK + height / 100
+    within = right <= width + beyond_x and low <= height + beyond_y
+    return within and least >= -min(beyond_x, beyond_y)
