@@ -20,14 +20,14 @@ SECONDS = 20.0
 class Network:
     """Tells each image's brightness: the probability map is the mean of its input."""
 
-    img_mode, size = None, None
+    img_mode, size, path = None, None, None
 
     def __init__(self):
         self.batches = []
 
     def __call__(self, images):
         self.batches.append(len(images))
-        mean = images.mean(axis=(1, 2, 3))
+        mean = 0.5 + images.mean(axis=(1, 2, 3)) / 4  # a probability
         return np.broadcast_to(mean[:, None, None], (len(images), 32, 64))
 
 

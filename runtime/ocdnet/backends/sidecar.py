@@ -36,6 +36,7 @@ class Feeding:
         divisor: what that is divided by, for each channel.
         output: name of the output that holds the probability map.
         logits: whether that output still needs a sigmoid.
+        channel: of that output's channels the one that is text; None: the first.
     """
 
     img_mode: Literal["BGR", "RGB", "GRAY"]
@@ -43,6 +44,7 @@ class Feeding:
     divisor: Channels
     output: str
     logits: bool = False
+    channel: Annotated[int, Field(ge=0)] | None = None
 
 
 @dataclass(config=STRICT, kw_only=True, frozen=True)
@@ -101,6 +103,7 @@ class Foreign:
         scale: of the pixels 0..255.
         output: name or number of the output that holds the probability map.
         logits: whether that output still needs a sigmoid.
+        channel: of that output's channels the one that is text; None: the first.
     """
 
     img_mode: Literal["BGR", "RGB", "GRAY"]
@@ -109,6 +112,7 @@ class Foreign:
     scale: FiniteFloat = 1 / 255
     output: str | int = 0
     logits: bool = False
+    channel: Annotated[int, Field(ge=0)] | None = None
 
     @property
     def normalisation(self) -> Normalisation:
