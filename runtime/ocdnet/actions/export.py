@@ -15,13 +15,12 @@ import torch
 from ocdnet import install
 from ocdnet.actions.session import session
 from ocdnet.backends.onnx import OnnxPredictor
-from ocdnet.backends.sidecar import sha256
 from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config.export import ExportConfig
 from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
-from ocdnet.files import replacing
+from ocdnet.files import replacing, sha256
 from ocdnet.models.quantized import to_float
 from ocdnet.runs.files import onnx_beside
 from ocdnet.runs.printed import ExportResult, Tensor

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from ocdnet.actions.engine_backend import NOTES, build, choose, versions, without_effect
-from ocdnet.actions.engine_source import Source, kept_layers, read_source
+from ocdnet.actions.engine_source import Source, kept_layers, noise, read_source
 from ocdnet.actions.session import session
 from ocdnet.backends.base import Batch, Predictor
 from ocdnet.backends.open import engine_predictor
-from ocdnet.backends.sidecar import Engine, beside, sha256, write_engine
+from ocdnet.backends.sidecar import Engine, beside, write_engine
 from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
 from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import read_image
 from ocdnet.engines import Kind
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
-from ocdnet.files import replacing
+from ocdnet.files import replacing, sha256
 from ocdnet.runs.printed import BatchRange, EngineResult, Tensor
 from ocdnet.runs.status_line import Kpi
 
@@ -189,10 +189,9 @@ def _compared(
 
 
 def _probe(source: Source, image: Path | None) -> Batch:
-    if image is not None:
-        pixels = read_image(image, source.preprocess.img_mode)
-    else:
-        pixels = np.random.default_rng(0).integers(0, 256, (736, 1280, 3), dtype=np.uint8)
+    if image is None:
+        return noise(source.preprocess)
+    pixels = read_image(image, source.preprocess.img_mode)
     return source.preprocess.to_tensor([source.preprocess.prepare(pixels).image])
 
 

@@ -187,11 +187,15 @@ def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path)
         install.require(package, f"{_NEEDS} {package}", "export")
     if config.mode == "weight_only_ptq":
         LOG.warning("modelopt.onnx quantizes activations, too: quantize.mode is static_ptq.")
+    from ocdnet.actions.engine_source import try_out
     from ocdnet.backends.onnx import OnnxPredictor
+    from ocdnet.onnx_file import check_weights, weight_files
 
     before = OnnxPredictor(source)
     wanted = Preprocess(before.size or _SIZE, before.img_mode or "BGR")
     preprocess = check_fit(before, wanted, source)
+    check_weights(source)
+    try_out(before, preprocess)
     target = folder / f"quantized_{source.stem}.onnx"
     by, report = _with_qdq(config, (source, target), _calibration(experiment, preprocess))
     if not report.quantized:
@@ -204,7 +208,10 @@ def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path)
         preprocess=preprocess,
         quantized=report.quantized,
         left=report.left,
-        megabytes=(source.stat().st_size / 1e6, target.stat().st_size / 1e6),
+        megabytes=(
+            sum(file.stat().st_size for file in (source, *weight_files(source))) / 1e6,
+            target.stat().st_size / 1e6,
+        ),
         mode="static_ptq",
         note=f"Q/DQ by {by}. {FASTEST}",
     )

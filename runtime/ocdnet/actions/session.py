@@ -26,6 +26,7 @@ from ocdnet.spec_keys import TRAIN_WORKERS
 
 LOG = logging.getLogger("ocdnet")
 
+
 @dataclass(frozen=True)
 class Session:
     """Where an action writes.

@@ -134,8 +134,9 @@ def optimise(source: Path, target: Path) -> None:
     import onnx
 
     from ocdnet.backends.rewriting import upsample_last
+    from ocdnet.onnx_file import load_whole
 
-    graph = onnx.load(source)
+    graph = load_whole(source)
     upsample_last(graph)
     ort = import_onnxruntime()
     options = ort.SessionOptions()

@@ -41,13 +41,12 @@ def build(source: Path, target: Path) -> None:
         DataError: OpenVINO cannot read the ONNX.
     """
     ov = import_openvino()
-    import onnx
-
     from ocdnet.backends.rewriting import quantize_once, upsample_last
+    from ocdnet.onnx_file import load_whole
 
     core = ov.Core()
     core.add_extension(_deform_conv())
-    graph = onnx.load(source)
+    graph = load_whole(source)
     upsample_last(graph)
     quantize_once(graph)
     with tempfile.TemporaryDirectory() as folder:

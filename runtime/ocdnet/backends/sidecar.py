@@ -17,7 +17,7 @@ from ocdnet.config.base import STRICT
 from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
 from ocdnet.engines import Kind
 from ocdnet.errors import DataError, SpecError
-from ocdnet.files import write_text
+from ocdnet.files import sha256, write_text
 
 PAGE = "references/foreign-models.md"
 
@@ -208,21 +208,6 @@ def _first(error: ValidationError) -> str:
     first: Mapping[str, Any] = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
     return f"{where}: {first['msg']}" if where else str(first["msg"])
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file.
-
-    Raises:
-        DataError: there is no such file, or it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(
-            "no-model", f"There is no file {path} to read", got=str(error.strerror or error)
-        ) from error
 
 
 def digest(value: Any) -> str:

@@ -100,6 +100,8 @@ def build(source: Path, target: Path, plan: Plan, operators: Collection[str]) ->
         DataError: TensorRT cannot read the ONNX.
         RunError: the build failed.
     """
+    from ocdnet.onnx_file import load_whole
+
     trt = import_tensorrt(operators)
     select(plan.gpu)
     log = _log(trt, verbose=plan.verbose)
@@ -107,7 +109,7 @@ def build(source: Path, target: Path, plan: Plan, operators: Collection[str]) ->
     flag = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flag)
     parser = trt.OnnxParser(network, log)
-    if not parser.parse(source.read_bytes()):
+    if not parser.parse(load_whole(source).SerializeToString()):
         errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
         raise DataError("bad-onnx", "TensorRT cannot read the ONNX file", got=errors[:3])
     config = builder.create_builder_config()
