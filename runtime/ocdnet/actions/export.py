@@ -57,11 +57,11 @@ def run(loaded: Loaded) -> ExportResult:
         predictor = TorchPredictor(checkpoint, loaded.experiment.model, torch.device("cpu"))
         mode = predictor.img_mode or loaded.experiment.dataset.validate_dataset.args.img_mode
         preprocess = Preprocess((config.width, config.height), mode)
-        opset = _opset(config.opset_version)
         LOG.info("Exporting %s: about a minute.", checkpoint)
         with replacing(target) as temporary:
             with _quiet(config.verbose):
-                _write(predictor.model, temporary, config, opset)
+                _write(predictor.model, temporary, config)
+            opset = _fit_opset(temporary, config.opset_version)
             _describe(temporary, preprocess, checkpoint, loaded.experiment.model.backbone)
             LOG.info("Comparing the exported network with the checkpoint's.")
             difference = _parity(predictor, temporary, preprocess)
@@ -77,7 +77,7 @@ def run(loaded: Loaded) -> ExportResult:
         )
 
 
-def _write(model: torch.nn.Module, path: Path, config: ExportConfig, opset: int) -> None:
+def _write(model: torch.nn.Module, path: Path, config: ExportConfig) -> None:
     # Two images: the exporter would take a batch of one for a constant.
     example = torch.zeros(2, 3, config.height, config.width)
     model = model.to(memory_format=torch.contiguous_format)
@@ -88,7 +88,7 @@ def _write(model: torch.nn.Module, path: Path, config: ExportConfig, opset: int)
         (example,),
         input_names=["input"],
         output_names=["pred"],
-        opset_version=opset,
+        opset_version=max(config.opset_version, LEAST_OPSET),
         dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=config.verbose,
@@ -129,15 +129,31 @@ def _parity(predictor: TorchPredictor, path: Path, preprocess: Preprocess) -> fl
     return difference
 
 
-def _opset(wanted: int) -> int:
-    if wanted >= LEAST_OPSET:
-        return wanted
-    LOG.warning(
-        "export.opset_version is raised from %d to %d, the first with DeformConv.",
-        wanted,
-        LEAST_OPSET,
-    )
-    return LEAST_OPSET
+def _fit_opset(path: Path, wanted: int) -> int:
+    """Bring a file to the operator set that is wanted, or the first above that has its operators.
+
+    Its IR version becomes the one of that operator set: older runtimes refuse a newer one.
+
+    Returns:
+        The operator set.
+    """
+    import onnx
+
+    from ocdnet.actions.opsets import lowered, opset_of
+
+    model = lowered(onnx.load(path), wanted)
+    opset = opset_of(model)
+    if opset > wanted:
+        LOG.warning(
+            "export.opset_version is raised from %d to %d, the first that has all of the network's "
+            "operators%s.",
+            wanted,
+            opset,
+            " (DeformConv)" if opset == LEAST_OPSET else "",
+        )
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
+    onnx.save(model, path)
+    return opset
 
 
 def _refuse_existing(target: Path) -> None:

@@ -17,7 +17,7 @@ from ocdnet.config.base import STRICT
 from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
 from ocdnet.engines import Kind
 from ocdnet.errors import DataError, SpecError
-from ocdnet.files import sha256, write_text
+from ocdnet.files import sha256, write_json
 
 PAGE = "references/foreign-models.md"
 
@@ -169,8 +169,10 @@ def _check_digest(path: Path, engine: Engine) -> None:
 
 def write_engine(path: Path, engine: Engine) -> None:
     """Write the description of an engine to `path`, its JSON file."""
-    text = TypeAdapter(Engine).dump_json(engine, indent=2).decode()
-    write_text(path, text + "\n")
+    content = TypeAdapter(Engine).dump_python(engine, mode="json")
+    if engine.preprocess.channel is None:
+        del content["preprocess"]["channel"]  # so that earlier releases read the file
+    write_json(path, content)
 
 
 def read_foreign(path: Path) -> Foreign | None:

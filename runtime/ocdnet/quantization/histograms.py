@@ -18,7 +18,7 @@ _NOTHING = 1e-30
 """Magnitudes below it count as 0: numpy cannot divide their range into bins."""
 
 
-class BoundedHistograms(HistogramCollector):  # type: ignore[misc] # onnxruntime has no types
+class BoundedHistograms(HistogramCollector):
     """The collector of a calibrator; the same as its own wherever that works.
 
     Raises:
