@@ -54,6 +54,7 @@ def run(loaded: Loaded) -> ExportResult:
         checkpoint = Path(config.checkpoint)
         target = Path(config.onnx_file or onnx_beside(config.checkpoint))
         _refuse_existing(target)
+        _refuse_unknown(config.opset_version)
         predictor = TorchPredictor(checkpoint, loaded.experiment.model, torch.device("cpu"))
         mode = predictor.img_mode or loaded.experiment.dataset.validate_dataset.args.img_mode
         preprocess = Preprocess((config.width, config.height), mode)
@@ -127,6 +128,19 @@ def _parity(predictor: TorchPredictor, path: Path, preprocess: Preprocess) -> fl
             hint="Nothing was written. Report this with the versions of torch and onnxruntime.",
         )
     return difference
+
+
+def _refuse_unknown(opset: int) -> None:
+    from onnx.defs import onnx_opset_version
+
+    newest = onnx_opset_version()
+    if opset > newest:
+        raise SpecError(
+            "unknown-opset",
+            "The ONNX package that is installed does not know 'export.opset_version'",
+            got=opset,
+            expected=f"{newest} at most",
+        )
 
 
 def _fit_opset(path: Path, wanted: int) -> int:

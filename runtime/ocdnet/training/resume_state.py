@@ -204,7 +204,7 @@ def _check_optimizer(content: Content, model: nn.Module, config: Optimizer, step
 
 
 def _idle(model: nn.Module) -> set[int]:
-    """Places of the parameters that get no gradient: FAN has some that its maps do not depend on."""
+    """Places of the parameters without gradients: FAN has some that its maps do not need."""
     trial = copy.deepcopy(model).train()
     trial(torch.zeros(_TRIAL)).sum().backward()
     return {at for at, weight in enumerate(trial.parameters()) if weight.grad is None}
