@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +13,7 @@ import onnx
 import onnx.version_converter
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from ocdnet.errors import DataError
+from ocdnet.errors import DataError, UserError, out_of_memory
 from ocdnet.onnx_file import load_whole
 
 OPERATORS = ("Conv", "MatMul", "Gemm", "Add", "Mul", "Relu", "MaxPool", "Concat", "Resize")
@@ -59,11 +60,10 @@ def prepared(source: Path, folder: Path) -> Graph:
     whole = folder / "whole.onnx"
     onnx.save(_converted(load_whole(source), source), whole)
     try:
-        # Its own shape inference knows no DeformConv; ONNX's suffices.
-        quant_pre_process(str(whole), str(target), skip_symbolic_shape=True)
-        model = onnx.load(target)
-    except Exception as error:
-        raise _unusable(source, error) from error
+        with quantizing(source):
+            # Its own shape inference knows no DeformConv; ONNX's suffices.
+            quant_pre_process(str(whole), str(target), skip_symbolic_shape=True)
+            model = onnx.load(target)
     finally:
         logging.getLogger().setLevel(level)
     constants = {constant.name for constant in model.graph.initializer}
@@ -112,12 +112,24 @@ def nothing_to_quantize(source: Path) -> DataError:
     )
 
 
+@contextmanager
+def quantizing(source: Path) -> Iterator[None]:
+    """What ONNX Runtime's quantizer raises within is a DataError of the file."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or out_of_memory(error):
+            raise
+        raise _unusable(source, error) from error
+
+
 def _unusable(source: Path, error: Exception) -> DataError:
     return DataError(
         "bad-onnx",
-        f"ONNX Runtime cannot prepare {source} for quantization",
+        f"ONNX Runtime cannot quantize {source}",
         got=(str(error).strip() or type(error).__name__).splitlines()[0][:200],
         expected="an ONNX file as `ocdnet export` writes it",
+        hint="Leave it in float: gen_trt_engine.tensorrt.data_type=FP32 or FP16.",
     )
 
 

@@ -22,7 +22,7 @@ from onnxruntime.quantization.calibrate import (
 from onnxruntime.quantization.calibrate import create_calibrator as _calibrator
 
 from ocdnet.errors import DataError
-from ocdnet.quantization.graphs import OPERATORS, Graph, prepared
+from ocdnet.quantization.graphs import OPERATORS, Graph, prepared, quantizing
 from ocdnet.quantization.histograms import BoundedHistograms, finite
 from ocdnet.quantization.smoothing import Factors, smooth, smoothing_factors
 
@@ -118,7 +118,7 @@ def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: s
         DataError: no batches, a file that is no usable ONNX, or values that are not finite.
     """
     method, options = ALGORITHMS[algorithm]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quantizing(source):
         graph = prepared(source, Path(folder))
         factors, every = smoothed(graph, batches)
         calibrator = _calibrator(
