@@ -123,6 +123,7 @@ _EVALUATE = Action(
     takes=("checkpoint", "onnx"),
     size="data",
     less_memory=f"evaluate.batch_size, or Resize2D's short_size in {_STEPS}",
+    network_input=f"evaluate.batch_size, or Resize2D's short_size in {_STEPS}",
     extras=(("train",), ("deploy",)),
     page=True,
 )
@@ -138,6 +139,7 @@ _INFERENCE = Action(
     takes=("checkpoint", "onnx"),
     size="own",
     less_memory="inference.batch_size, or inference.width and inference.height",
+    network_input="inference.batch_size, or inference.width and inference.height",
     extras=(("train",), ("deploy",)),
 )
 
@@ -278,6 +280,8 @@ _ALL = (
         followed_by=("deploy_evaluate", "deploy_inference"),
         size="own",
         precision=ENGINE_PRECISION,
+        network_input="gen_trt_engine.batch_size and tensorrt.max_batch_size, or "
+        "gen_trt_engine.width and gen_trt_engine.height",
         less_memory="gen_trt_engine.tensorrt.max_batch_size, workspace_size, or "
         "calibration.cal_batch_size",
         extras=(("deploy",),),

@@ -159,6 +159,7 @@ class Action:
             data's steps, or nowhere.
         precision: key of the number format that it computes in or makes, where it has a choice.
         less_memory: what to lower where memory runs out.
+        network_input: what sets the batch and the size that a network is given.
         extras: packages that it needs: any one of several sets of the project's extras.
         trains: whether it trains: several GPUs and machines, epochs, checkpoints.
         resumes: whether it goes on with an earlier run, in that run's folder.
@@ -187,6 +188,7 @@ class Action:
     size: Literal["own", "data", ""] = ""
     precision: str = ""
     less_memory: str = "the batch size or the image size"
+    network_input: str = "the batch size or the image size"
     extras: tuple[tuple[str, ...], ...] = ()
     trains: bool = False
     resumes: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import Any
 
@@ -25,6 +26,18 @@ class Exit(IntEnum):
     ENVIRONMENT = 5, "missing dependency or hardware"
     RUN = 6, "failed while running"
     INTERRUPTED = 130, "interrupted, resumable"
+
+
+_NO_MEMORY = re.compile(
+    r"(out of|allocate|enough|insufficient) memory|(unable|failed) to allocate|ALLOC_FAILED",
+    re.IGNORECASE,
+)
+"""How numpy, torch, cuDNN, OpenCV, ONNX Runtime and the system report that memory ran out."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any library says that memory ran out."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
 class UserError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ocdnet.errors import EnvironmentFault, RunError, UserError
+from ocdnet.errors import DataError, EnvironmentFault, RunError, UserError
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 """Suffixes of archives, in lower case."""
@@ -49,6 +50,21 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Write strict JSON, whole or not at all; raises as `replacing`."""
     write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            "no-model", f"There is no file {path} to read", got=str(error.strerror or error)
+        ) from error
 
 
 def link(path: Path, target: Path) -> None:

@@ -108,9 +108,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     features our backbones are (`ocdnet.key_maps`).
 
     Raises:
-        DataError: absent, damaged, encrypted, holding pickled code, or without weights.
+        DataError: absent, damaged, encrypted, holding pickled code, without weights, or with
+            weights that are NaN or infinite.
     """
-    content = read_pickle(path)
+    return checkpoint_of(path, read_pickle(path))
+
+
+def checkpoint_of(path: Path, content: Any) -> Checkpoint:
+    """The weights in the content of a file; raises as `read_checkpoint`."""
     if not isinstance(content, Mapping):
         raise unusable(path, f"it holds a {type(content).__name__}")
     if content.get("state_dict_encrypted") is True:
@@ -124,12 +129,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
     source, names = translate(tensors)
     weights = {name: tensors[key] for key, name in names.items()}
     int8 = _take_int8(path, weights) if QUANTIZED_KEY in content else {}
+    _check_finite(path, weights)
     spec, pruned = content.get(SPEC_KEY), PRUNED_KEY in content
     if not isinstance(spec, Mapping):
         return Checkpoint(path, weights, {}, full=False, source=source, pruned=pruned, int8=int8)
     full = "optimizer_states" in content and "loops" in content
     pruned = pruned or keys.get(spec, LOAD_PRUNED) is True
     return Checkpoint(path, weights, spec, full, "ocdnet's training", pruned, int8)
+
+
+def _check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+    for key, value in weights.items():
+        finite = torch.isfinite(value.float())
+        if not finite.all():
+            raise DataError(
+                "not-finite",
+                f"{path} holds weights that are NaN or infinite",
+                got=f"{int((~finite).sum())} of {value.numel()} values of {key}",
+                expected="finite weights",
+                hint="Take a checkpoint from before the training diverged.",
+            )
 
 
 def _take_int8(path: Path, weights: dict[str, Tensor]) -> dict[str, Int8]:

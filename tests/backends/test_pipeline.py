@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,14 +21,14 @@ SECONDS = 20.0
 class Network:
     """Tells each image's brightness: the probability map is the mean of its input."""
 
-    img_mode, size = None, None
+    img_mode, size, path = None, None, Path("network.onnx")
 
     def __init__(self):
         self.batches = []
 
     def __call__(self, images):
         self.batches.append(len(images))
-        mean = images.mean(axis=(1, 2, 3))
+        mean = 0.5 + images.mean(axis=(1, 2, 3)) / 4  # a probability
         return np.broadcast_to(mean[:, None, None], (len(images), 32, 64))
 
 
@@ -103,7 +104,7 @@ def test_little_is_held_at_a_time(images):
 
     results = predict(Network(), PREPROCESS, images, count, brightness, batch_size=1)
     next(results)
-    assert len(taken) <= 6
+    assert len(set(taken)) <= 6
     assert len(list(results)) == 11
 
 

@@ -221,7 +221,7 @@ def test_no_images_and_no_network(detector_onnx, scenes, tmp_path):
     with pytest.raises(DataError, match="no calibration images"):
         calibrate(detector_onnx, iter(()), "minmax")
     (tmp_path / "bad.onnx").write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"cannot prepare .*bad\.onnx"):
+    with pytest.raises(DataError, match=r"bad\.onnx"):
         calibrate(tmp_path / "bad.onnx", batches(scenes / "train"), "minmax")
 
 

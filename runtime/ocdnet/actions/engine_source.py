@@ -6,10 +6,12 @@ import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocdnet.backends.base import BatchSizes
+import numpy as np
+
+from ocdnet.backends.base import Batch, BatchSizes, filled
+from ocdnet.backends.maps import check_map
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.backends.open import check_fit
-from ocdnet.backends.sidecar import sha256
 from ocdnet.config.gen_trt_engine import GenTrtEngineConfig, TensorRT
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError, SpecError
@@ -26,7 +28,7 @@ class Source:
 
     Attributes:
         path: the file.
-        sha256: of the file.
+        sha256: of the file and of those beside it that hold its weights.
         predictor: the file in ONNX Runtime.
         preprocess: how images become its input, at the engine's size.
         batch: images in a batch of the engine.
@@ -47,27 +49,54 @@ class Source:
 
 
 def read_source(config: GenTrtEngineConfig) -> Source:
-    """Read the ONNX file of a section.
+    """Read the ONNX file of a section, and try it once.
 
     Raises:
-        DataError: it cannot be used, or is of another size, image mode or batch than the spec says.
+        DataError: it cannot be used, is of another size, image mode or batch than the spec says, or
+            does not answer with probabilities.
         SpecError: the spec gives both a fixed batch and a profile.
     """
     import onnx
+
+    from ocdnet.onnx_file import check_weights, model_sha256
 
     path = Path(config.onnx_file)
     wanted = Preprocess((config.width, config.height), config.img_mode)
     predictor = OnnxPredictor(path)
     preprocess = check_fit(predictor, wanted, path)
+    check_weights(path)
+    batch = batch_sizes(config, predictor.batch, path)
+    try_out(predictor, preprocess, batch.max)
     graph = onnx.load(path, load_external_data=False).graph
     return Source(
         path=path,
-        sha256=sha256(path),
+        sha256=model_sha256(path),
         predictor=predictor,
         preprocess=preprocess,
-        batch=batch_sizes(config, predictor.batch, path),
+        batch=batch,
         nodes={node.name or f"#{n}": node.op_type for n, node in enumerate(graph.node)},
     )
+
+
+def try_out(predictor: OnnxPredictor, preprocess: Preprocess, most: int = 1) -> None:
+    """Run a network once on noise: what it cannot do is known before anything is made of it.
+
+    Args:
+        predictor: the network.
+        preprocess: how images become its input.
+        most: images in a batch that it is to take; two tell whether it takes several.
+
+    Raises:
+        DataError: it cannot compute such a batch, or its answers are no probabilities.
+    """
+    for probability in predictor(filled(noise(preprocess), min(most, 2))):
+        check_map(probability, predictor, None)
+
+
+def noise(preprocess: Preprocess) -> Batch:
+    """A batch of one image of noise, always the same."""
+    pixels = np.random.default_rng(0).integers(0, 256, (736, 1280, 3), dtype=np.uint8)
+    return preprocess.to_tensor([preprocess.prepare(pixels).image])
 
 
 def batch_sizes(config: GenTrtEngineConfig, fixed: BatchSizes | None, path: Path) -> BatchSizes:

@@ -15,13 +15,12 @@ import torch
 from ocdnet import install
 from ocdnet.actions.session import session
 from ocdnet.backends.onnx import OnnxPredictor
-from ocdnet.backends.sidecar import sha256
 from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config.export import ExportConfig
 from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
-from ocdnet.files import replacing
+from ocdnet.files import replacing, sha256
 from ocdnet.models.quantized import to_float
 from ocdnet.runs.files import onnx_beside
 from ocdnet.runs.printed import ExportResult, Tensor
@@ -55,14 +54,15 @@ def run(loaded: Loaded) -> ExportResult:
         checkpoint = Path(config.checkpoint)
         target = Path(config.onnx_file or onnx_beside(config.checkpoint))
         _refuse_existing(target)
+        _refuse_unknown(config.opset_version)
         predictor = TorchPredictor(checkpoint, loaded.experiment.model, torch.device("cpu"))
         mode = predictor.img_mode or loaded.experiment.dataset.validate_dataset.args.img_mode
         preprocess = Preprocess((config.width, config.height), mode)
-        opset = _opset(config.opset_version)
         LOG.info("Exporting %s: about a minute.", checkpoint)
         with replacing(target) as temporary:
             with _quiet(config.verbose):
-                _write(predictor.model, temporary, config, opset)
+                _write(predictor.model, temporary, config)
+            opset = _fit_opset(temporary, config.opset_version)
             _describe(temporary, preprocess, checkpoint, loaded.experiment.model.backbone)
             LOG.info("Comparing the exported network with the checkpoint's.")
             difference = _parity(predictor, temporary, preprocess)
@@ -78,7 +78,7 @@ def run(loaded: Loaded) -> ExportResult:
         )
 
 
-def _write(model: torch.nn.Module, path: Path, config: ExportConfig, opset: int) -> None:
+def _write(model: torch.nn.Module, path: Path, config: ExportConfig) -> None:
     # Two images: the exporter would take a batch of one for a constant.
     example = torch.zeros(2, 3, config.height, config.width)
     model = model.to(memory_format=torch.contiguous_format)
@@ -89,7 +89,7 @@ def _write(model: torch.nn.Module, path: Path, config: ExportConfig, opset: int)
         (example,),
         input_names=["input"],
         output_names=["pred"],
-        opset_version=opset,
+        opset_version=max(config.opset_version, LEAST_OPSET),
         dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=config.verbose,
@@ -130,15 +130,44 @@ def _parity(predictor: TorchPredictor, path: Path, preprocess: Preprocess) -> fl
     return difference
 
 
-def _opset(wanted: int) -> int:
-    if wanted >= LEAST_OPSET:
-        return wanted
-    LOG.warning(
-        "export.opset_version is raised from %d to %d, the first with DeformConv.",
-        wanted,
-        LEAST_OPSET,
-    )
-    return LEAST_OPSET
+def _refuse_unknown(opset: int) -> None:
+    from onnx.defs import onnx_opset_version
+
+    newest = onnx_opset_version()
+    if opset > newest:
+        raise SpecError(
+            "unknown-opset",
+            "The ONNX package that is installed does not know 'export.opset_version'",
+            got=opset,
+            expected=f"{newest} at most",
+        )
+
+
+def _fit_opset(path: Path, wanted: int) -> int:
+    """Bring a file to the operator set that is wanted, or the first above that has its operators.
+
+    Its IR version becomes the one of that operator set: older runtimes refuse a newer one.
+
+    Returns:
+        The operator set.
+    """
+    import onnx
+
+    from ocdnet.actions.opsets import lowered, opset_of
+
+    model = lowered(onnx.load(path), wanted)
+    opset = opset_of(model)
+    if opset > wanted:
+        LOG.warning(
+            "export.opset_version is raised from %d to %d, the first that has all of the network's "
+            "operators%s.",
+            wanted,
+            opset,
+            " (DeformConv)" if opset == LEAST_OPSET else "",
+        )
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
+    onnx.save(model, path)
+    return opset
 
 
 def _refuse_existing(target: Path) -> None:

@@ -10,22 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from ocdnet.actions.agreement import check_agreement, images_with_text
 from ocdnet.actions.engine_backend import NOTES, build, choose, versions, without_effect
-from ocdnet.actions.engine_source import Source, kept_layers, read_source
+from ocdnet.actions.engine_source import Source, kept_layers, noise, read_source
 from ocdnet.actions.session import session
 from ocdnet.backends.base import Batch, Predictor
 from ocdnet.backends.open import engine_predictor
-from ocdnet.backends.sidecar import Engine, beside, sha256, write_engine
+from ocdnet.backends.sidecar import Engine, beside, write_engine
 from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
 from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import read_image
 from ocdnet.engines import Kind
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
-from ocdnet.files import replacing
+from ocdnet.files import replacing, sha256
 from ocdnet.runs.printed import BatchRange, EngineResult, Tensor
 from ocdnet.runs.status_line import Kpi
 
 LOG = logging.getLogger("ocdnet")
+_IMAGES = "gen_trt_engine.tensorrt.calibration.cal_image_dir"
 TOLERANCE = 5e-3
 """Largest difference of a probability between the ONNX file and its FP32 engine."""
 MEAN_TOLERANCE = 0.02
@@ -41,12 +43,14 @@ class Precise:
         path: the file.
         report: fields of the result that tell of it.
         calibration: digest of an INT8 engine's calibration.
-        image: one that it was calibrated on.
+        images: those of its calibration on which the ONNX file finds text.
+        image: the first of them, or another one that it was calibrated on.
     """
 
     path: Path
     report: dict[str, Any]
     calibration: str | None = None
+    images: tuple[Path, ...] = ()
     image: Path | None = None
 
 
@@ -79,7 +83,7 @@ def run(loaded: Loaded) -> EngineResult:
                 build(choice.kind, precise.path, file, config, source)
                 engine = _described(source, config, choice.kind, precise, file)
                 LOG.info("Comparing the engine with the ONNX file.")
-                differences = _compared(source, engine, file, precise.image, config.gpu_id)
+                differences = _compared(source, engine, file, precise, config.gpu_id)
                 write_engine(sidecar, engine)
         here.status.write("RUNNING", f"Built {target}.", Kpi(**differences))
         return EngineResult(
@@ -126,8 +130,14 @@ def _precise(
             "layers_quantized": len(report.quantized),
             "layers_left": tuple(report.left),
         }
-        image = calibration.images[0] if calibration.images else None
-        return Precise(path=path, report=fields, calibration=calibration.digest, image=image)
+        texts = images_with_text(source.predictor, source.preprocess, calibration.images, _IMAGES)
+        return Precise(
+            path=path,
+            report=fields,
+            calibration=calibration.digest,
+            images=tuple(texts),
+            image=next(iter([*texts, *calibration.images]), None),
+        )
     if wanted == "FP16" or kept:
         from ocdnet.backends.float16 import cast
 
@@ -155,18 +165,20 @@ def _described(
 
 
 def _compared(
-    source: Source, engine: Engine, file: Path, image: Path | None, gpu: int
+    source: Source, engine: Engine, file: Path, precise: Precise, gpu: int
 ) -> dict[str, Any]:
     """The largest and the mean difference of the engine's probabilities from the ONNX file's.
 
-    On an image of noise; an INT8 engine on a calibration image, as noise is beyond its ranges.
+    On an image of noise; an INT8 engine on a calibration image with text, as noise is beyond its
+    ranges. What it finds on several such images is compared, too.
 
     Raises:
         RunError: above TOLERANCE anywhere for FP32, above MEAN_TOLERANCE on average for others.
     """
-    images = _probe(source, image)
+    images = _probe(source, precise.image)
     predictor = engine_predictor(file, engine, gpu)
     differences = np.abs(predictor(images) - source.predictor(images))
+    check_agreement(source.predictor, predictor, source.preprocess, precise.images, _IMAGES)
     _close(predictor)
     most, mean = float(differences.max()), float(differences.mean())
     exact = engine.precision == "FP32"
@@ -189,10 +201,9 @@ def _compared(
 
 
 def _probe(source: Source, image: Path | None) -> Batch:
-    if image is not None:
-        pixels = read_image(image, source.preprocess.img_mode)
-    else:
-        pixels = np.random.default_rng(0).integers(0, 256, (736, 1280, 3), dtype=np.uint8)
+    if image is None:
+        return noise(source.preprocess)
+    pixels = read_image(image, source.preprocess.img_mode)
     return source.preprocess.to_tensor([source.preprocess.prepare(pixels).image])
 
 

@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from ocdnet import install
 from ocdnet.actions.scoring import kpi, side_by_side
 from ocdnet.actions.session import session
-from ocdnet.backends.sidecar import sha256
 from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config import spec
 from ocdnet.config.prune import PruneConfig
@@ -23,7 +22,7 @@ from ocdnet.config.spec import Loaded
 from ocdnet.data.steps import eval_preprocess
 from ocdnet.devices import torch_device
 from ocdnet.errors import DataError, SpecError
-from ocdnet.files import replacing
+from ocdnet.files import replacing, sha256
 from ocdnet.models.factory import build_model
 from ocdnet.runs.files import RESULTS
 from ocdnet.runs.records import Measured, PruneResult, ThinnedLayer, write_results

@@ -21,6 +21,7 @@ from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.steps import eval_preprocess
 from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.files import replacing
+from ocdnet.spec_keys import CALIBRATION_DATA
 
 LOG = logging.getLogger("ocdnet")
 
@@ -187,24 +188,37 @@ def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path)
         install.require(package, f"{_NEEDS} {package}", "export")
     if config.mode == "weight_only_ptq":
         LOG.warning("modelopt.onnx quantizes activations, too: quantize.mode is static_ptq.")
+    from ocdnet.actions.engine_source import try_out
     from ocdnet.backends.onnx import OnnxPredictor
+    from ocdnet.onnx_file import check_weights, weight_files
 
     before = OnnxPredictor(source)
     wanted = Preprocess(before.size or _SIZE, before.img_mode or "BGR")
     preprocess = check_fit(before, wanted, source)
+    check_weights(source)
+    try_out(before, preprocess)
     target = folder / f"quantized_{source.stem}.onnx"
     by, report = _with_qdq(config, (source, target), _calibration(experiment, preprocess))
     if not report.quantized:
         target.unlink()
         raise _nothing_left(config)
+    after = OnnxPredictor(target)
+    try:
+        _compare(before, after, preprocess, experiment)
+    except BaseException:
+        target.unlink()
+        raise
     return Quantized(
         path=target,
         before=before,
-        after=OnnxPredictor(target),
+        after=after,
         preprocess=preprocess,
         quantized=report.quantized,
         left=report.left,
-        megabytes=(source.stat().st_size / 1e6, target.stat().st_size / 1e6),
+        megabytes=(
+            sum(file.stat().st_size for file in (source, *weight_files(source))) / 1e6,
+            target.stat().st_size / 1e6,
+        ),
         mode="static_ptq",
         note=f"Q/DQ by {by}. {FASTEST}",
     )
@@ -230,11 +244,27 @@ def _with_qdq(
     return "ONNX Runtime's quantizer", report
 
 
-def _calibration(experiment: Experiment, preprocess: Preprocess) -> Iterator[NDArray[np.float32]]:
-    from ocdnet.quantization.calibration import calibration_batches, calibration_images
+def _compare(
+    before: Predictor, after: Predictor, preprocess: Preprocess, experiment: Experiment
+) -> None:
+    """Compare what a network finds in its calibration images; raises as `check_agreement`."""
+    from ocdnet.actions.agreement import check_agreement, images_with_text
+
+    texts = images_with_text(before, preprocess, _calibration_images(experiment), CALIBRATION_DATA)
+    check_agreement(before, after, preprocess, texts, CALIBRATION_DATA)
+
+
+def _calibration_images(experiment: Experiment) -> list[Path]:
+    from ocdnet.quantization.calibration import calibration_images
 
     folder = Path(experiment.dataset.quant_calibration_dataset.images_dir)
-    images = calibration_images([folder], _CALIBRATION_IMAGES)
+    return calibration_images([folder], _CALIBRATION_IMAGES)
+
+
+def _calibration(experiment: Experiment, preprocess: Preprocess) -> Iterator[NDArray[np.float32]]:
+    from ocdnet.quantization.calibration import calibration_batches
+
+    images = _calibration_images(experiment)
     LOG.info("Calibrating on %d images.", len(images))
     return calibration_batches(images, preprocess, 1)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +11,11 @@ from dataclasses import dataclass
 from multiprocessing import resource_sharer
 from pathlib import Path
 
+from ocdnet.backends.maps import REFUSED
 from ocdnet.catalogue import ACTIONS
 from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
-from ocdnet.errors import DataError, RunError, UserError
+from ocdnet.errors import DataError, RunError, UserError, out_of_memory
 from ocdnet.files import os_fault, write_text
 from ocdnet.findings import Finding, Findings, collected, collecting, say
 from ocdnet.ranks import is_rank_zero
@@ -25,12 +25,6 @@ from ocdnet.runs.typed import Warned
 from ocdnet.spec_keys import TRAIN_WORKERS
 
 LOG = logging.getLogger("ocdnet")
-
-_NO_MEMORY = re.compile(
-    r"(out of|allocate|enough|insufficient) memory|(unable|failed) to allocate|ALLOC_FAILED",
-    re.IGNORECASE,
-)
-"""How numpy, torch, cuDNN, OpenCV, ONNX Runtime and the system report that memory ran out."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +147,11 @@ def _message(failure: BaseException) -> str:
 def _explained(error: BaseException, action: str) -> BaseException:
     """A UserError where the user can remove the cause, else the error itself."""
     if isinstance(error, UserError):
+        if error.code == REFUSED and error.hint is None:
+            keys = ACTIONS[action].network_input
+            error.hint = f"Its file may fix size or batch: change {keys}, or export it again."
         return error
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+    if out_of_memory(error):
         return _out_of_memory(error, action)
     death = next(filter(_is_workers_death, _causes(error)), None)
     if death is not None:

@@ -18,7 +18,7 @@ from ocdnet.config.spec import Loaded
 from ocdnet.config.train import TrainConfig
 from ocdnet.data.datamodule import DetectionData
 from ocdnet.devices import training_devices
-from ocdnet.errors import RunError
+from ocdnet.errors import DataError, RunError
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
 from ocdnet.ranks import is_rank_zero
@@ -37,6 +37,7 @@ from ocdnet.training.stopping import stoppable
 from ocdnet.training.strategy import check_strategy
 from ocdnet.training.timing import StepTimes
 from ocdnet.training.trainer import build_trainer, seed_everything
+from ocdnet.tree import keys
 from ocdnet.weights import load_pretrained, load_pruned, read_checkpoint
 
 LOG = logging.getLogger("ocdnet")
@@ -122,7 +123,18 @@ def _seed(seed: int, resume: Path | None) -> int:
     """
     if seed >= 0 or resume is None or not resume.is_file():
         return seed
-    return int(read_checkpoint(resume).spec.get("train", {}).get("seed", seed))
+    checkpoint = read_checkpoint(resume)
+    if not checkpoint.full:
+        return seed
+    stored = keys.get(checkpoint.spec, "train.seed")
+    if isinstance(stored, bool) or not isinstance(stored, int) or not 0 <= stored < 2**32:
+        raise DataError(
+            "bad-checkpoint",
+            f"Cannot resume from {resume}: its train.seed makes no sense",
+            got=repr(stored)[:40],
+            expected="a model_epoch_<EEE>_step_<SSSSS>.pth as training wrote it",
+        )
+    return stored
 
 
 def _prepare(folder: Path, resume: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,6 +26,7 @@ class Predictor(Protocol):
     """A loaded network: normalised images in, probability maps out.
 
     Attributes:
+        path: its file.
         backend: what runs it, e.g. "torch".
         img_mode: image mode that it was made for, None where it does not say.
         size: (width, height) of the only input it takes, None where any multiple of 32 will do.
@@ -32,6 +34,11 @@ class Predictor(Protocol):
         batch: the batch sizes that it takes, None where any will do. The predictor itself fills a
             smaller batch up.
     """
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        ...
 
     @property
     def backend(self) -> str:
@@ -80,10 +87,3 @@ def filled(images: Batch, least: int) -> Batch:
     """The batch, filled up to the least number of images by repeating the last one."""
     lacking = least - len(images)
     return np.concatenate([images, *[images[-1:]] * lacking]) if lacking > 0 else images
-
-
-def probabilities(maps: Batch, logits: bool) -> Batch:
-    """[B, C, H, W] or [B, H, W] of a network -> its first channel as probability [B, H, W]."""
-    first = maps[:, 0] if maps.ndim == 4 else maps
-    # As sigmoid, without overflow for large negative numbers.
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * first)), np.float32) if logits else first

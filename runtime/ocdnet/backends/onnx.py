@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ocdnet import install
-from ocdnet.backends.base import Batch, BatchSizes, filled, probabilities
-from ocdnet.backends.sidecar import PAGE, Engine, Feeding, beside, read_foreign
-from ocdnet.data.preprocess import Normalisation, Preprocess
-from ocdnet.errors import DataError, EnvironmentFault
+from ocdnet.backends.base import Batch, BatchSizes, filled
+from ocdnet.backends.maps import probability_maps, refused
+from ocdnet.backends.sidecar import Engine, Feeding, beside, read_foreign
+from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
+from ocdnet.errors import DataError, EnvironmentFault, out_of_memory
 from ocdnet.ranks import cpus
 
 
@@ -32,15 +33,15 @@ class OnnxPredictor:
     def __init__(self, path: Path, engine: Engine | None = None) -> None:
         self.session = _session(path)
         given, self.outputs = self.session.get_inputs(), self.session.get_outputs()
-        if len(given) != 1 or len(given[0].shape) != 4 or given[0].type != "tensor(float)":
-            raise _no_detector(path, [(value.type, value.shape) for value in given])
-        self.input = str(given[0].name)
-        batch, channels, height, width = map(_fixed, given[0].shape)
-        if channels not in (None, 3):
-            raise _no_detector(path, [(given[0].type, given[0].shape)])
+        self.input, (batch, height, width) = _image_input(path, given)
+        if not self.outputs:
+            raise DataError(
+                "no-detector", f"{path} has no output", expected="an output of probabilities"
+            )
         self.size = (width, height) if width and height else None
         self.batch = BatchSizes(batch, batch, batch) if batch else None
         self.logits, self.output = False, str(self.outputs[0].name)
+        self.channel: int | None = None
         self.img_mode: Any = None
         self.normalisation: Normalisation | None = None
         self.path = path
@@ -53,16 +54,13 @@ class OnnxPredictor:
     def __call__(self, images: Batch) -> Batch:
         """float32[B, 3, H, W] -> probability float32[B, H, W]."""
         fed = filled(images, self.batch.min if self.batch else 1)
-        maps = self.session.run([self.output], {self.input: fed})[0]
-        if maps.ndim not in (3, 4) or maps.shape[-2:] != images.shape[-2:]:
-            raise DataError(
-                "no-probability-map",
-                f"{self.path} does not return a map of its input's size",
-                got=list(maps.shape),
-                expected=[len(fed), 1, *images.shape[-2:]],
-                hint=f"Name the right output in {beside(self.path)}; see {PAGE}.",
-            )
-        return probabilities(maps[: len(images)], self.logits)
+        try:
+            answer = self.session.run([self.output], {self.input: fed})[0]
+        except _errors() as error:
+            raise refused(self.path, fed, error) from error
+        logits, channel = self.logits, self.channel
+        maps = probability_maps(answer, fed, self.path, logits=logits, channel=channel)
+        return maps[: len(images)]
 
     def feeding(self) -> Feeding:
         """How its input is made and its output read, for the JSON file of an engine."""
@@ -74,10 +72,12 @@ class OnnxPredictor:
             divisor=divisor,
             output=self.output,
             logits=self.logits,
+            channel=self.channel,
         )
 
     def _feed_as(self, feeding: Feeding) -> None:
         self.img_mode, self.logits = feeding.img_mode, feeding.logits
+        self.channel = feeding.channel
         self.normalisation = Normalisation(feeding.mean, feeding.divisor)
         self.output = self._output(feeding.output)
 
@@ -87,6 +87,7 @@ class OnnxPredictor:
         foreign = None if Preprocess.is_in(metadata) else read_foreign(self.path)
         if foreign is not None:
             self.img_mode, self.logits = foreign.img_mode, foreign.logits
+            self.channel = foreign.channel
             self.normalisation = foreign.normalisation
             self.output = self._output(foreign.output)
             return
@@ -133,8 +134,9 @@ def optimise(source: Path, target: Path) -> None:
     import onnx
 
     from ocdnet.backends.rewriting import upsample_last
+    from ocdnet.onnx_file import load_whole
 
-    graph = onnx.load(source)
+    graph = load_whole(source)
     upsample_last(graph)
     ort = import_onnxruntime()
     options = ort.SessionOptions()
@@ -148,8 +150,6 @@ def optimise(source: Path, target: Path) -> None:
 
 def _session(path: Path, options: Any = None) -> Any:
     ort = import_onnxruntime()
-    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-
     if not path.is_file():
         raise DataError("no-model", f"There is no file {path}", got=str(path))
     options = options or ort.SessionOptions()
@@ -157,20 +157,49 @@ def _session(path: Path, options: Any = None) -> Any:
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(path, options, providers=_providers(ort))
-    except (
-        ort_errors.InvalidProtobuf,
-        ort_errors.InvalidGraph,
-        ort_errors.Fail,
-        ort_errors.NotImplemented,
-        ort_errors.NoSuchFile,
-        ort_errors.InvalidArgument,  # an empty file
-    ) as error:
+    except _errors() as error:
+        if out_of_memory(error):
+            raise
         raise DataError(
             "bad-onnx",
             f"ONNX Runtime cannot load {path}",
             got=str(error).splitlines()[0][:200],
             expected="a file written by `ocdnet export`",
         ) from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises: classes of its own, and Python's for what it cannot convert."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [kind for kind in vars(state).values() if isinstance(kind, type)]
+    errors = (kind for kind in own if issubclass(kind, Exception))
+    return (*errors, RuntimeError, TypeError, ValueError)
+
+
+def _image_input(path: Path, given: Any) -> tuple[str, tuple[int | None, ...]]:
+    """Name of the only input, and its batch, height and width where they are fixed.
+
+    Raises:
+        DataError: it takes something other than images.
+    """
+    shapes = [(str(value.type), list(value.shape or ())) for value in given]
+    if len(shapes) != 1 or shapes[0][0] != "tensor(float)" or len(shapes[0][1]) != 4:
+        raise _no_detector(path, shapes)
+    batch, channels, height, width = map(_fixed, shapes[0][1])
+    if channels != 3 and width == 3:
+        raise _no_detector(path, shapes, "Its images have the channels last: convert it to NCHW.")
+    if channels not in (None, 3):
+        raise _no_detector(path, shapes)
+    if any(side is not None and side % STRIDE for side in (height, width)):
+        raise DataError(
+            "no-multiple",
+            f"{path} takes images of one size only, which is no multiple of {STRIDE}",
+            got=f"width {width or 'any'}, height {height or 'any'}",
+            expected=f"sides that are multiples of {STRIDE}",
+            hint="Export it again, with such a size or a dynamic one.",
+        )
+    return str(given[0].name), (batch, height, width)
 
 
 def _providers(ort: Any) -> list[str]:
@@ -184,10 +213,11 @@ def _fixed(side: Any) -> int | None:
     return side if isinstance(side, int) and side > 0 else None
 
 
-def _no_detector(path: Path, got: Any) -> DataError:
+def _no_detector(path: Path, got: Any, hint: str | None = None) -> DataError:
     return DataError(
         "no-detector",
         f"{path} does not take a batch of images as its only input",
         got=[f"{kind} {list(shape)}" for kind, shape in got],
         expected="one input, float32[batch, 3, height, width]",
+        hint=hint,
     )

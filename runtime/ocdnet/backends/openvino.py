@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ocdnet import install
-from ocdnet.backends.base import Batch, filled, probabilities
+from ocdnet.backends.base import Batch, filled
+from ocdnet.backends.maps import probability_maps, refused
 from ocdnet.backends.sidecar import Engine
 from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.ranks import cpus
@@ -40,22 +41,21 @@ def build(source: Path, target: Path) -> None:
         DataError: OpenVINO cannot read the ONNX.
     """
     ov = import_openvino()
-    import onnx
-
     from ocdnet.backends.rewriting import quantize_once, upsample_last
+    from ocdnet.onnx_file import load_whole
 
     core = ov.Core()
     core.add_extension(_deform_conv())
-    graph = onnx.load(source)
+    graph = load_whole(source)
     upsample_last(graph)
     quantize_once(graph)
-    try:
-        model = core.read_model(graph.SerializeToString())
-    except RuntimeError as error:
-        raise _unreadable("bad-onnx", "OpenVINO cannot read the ONNX file", error) from error
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / _XML
-        ov.save_model(model, xml, compress_to_fp16=False)
+        try:
+            model = core.read_model(graph.SerializeToString())
+            ov.save_model(model, xml, compress_to_fp16=False)
+        except RuntimeError as error:
+            raise _unreadable("bad-onnx", "OpenVINO cannot read the ONNX file", error) from error
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             archive.write(xml, _XML)
             archive.write(xml.with_suffix(".bin"), _BIN)
@@ -78,6 +78,7 @@ class OpenVinoPredictor:
     def __init__(self, path: Path, engine: Engine) -> None:
         ov = import_openvino()
         core = ov.Core()
+        self.path = path
         # Left to itself OpenVINO computes in bfloat16 where the processor can.
         exact = {} if engine.precision == "FP16" else {"INFERENCE_PRECISION_HINT": "f32"}
         options = {"INFERENCE_NUM_THREADS": cpus(), **exact}
@@ -92,12 +93,18 @@ class OpenVinoPredictor:
         self.normalisation = engine.normalisation
         self.size = (engine.width, engine.height)
         self.batch = engine.sizes
-        self.logits = engine.preprocess.logits
+        self.feeding = engine.preprocess
 
     def __call__(self, images: Batch) -> Batch:
         """float32[B, 3, H, W] -> probability float32[B, H, W]."""
-        maps = self.model(filled(images, self.batch.min))[self.output]
-        return probabilities(maps[: len(images)], self.logits)
+        fed = filled(images, self.batch.min)
+        try:
+            answer = self.model(fed)[self.output]
+        except RuntimeError as error:
+            raise refused(self.path, fed, error) from error
+        logits, channel = self.feeding.logits, self.feeding.channel
+        maps = probability_maps(answer, fed, self.path, logits=logits, channel=channel)
+        return maps[: len(images)]
 
 
 def _read(path: Path) -> tuple[bytes, np.ndarray[Any, np.dtype[np.uint8]]]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet.backends.base import Batch, DevicePredictor, Predictor
+from ocdnet.backends.maps import check_map
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
 from ocdnet.errors import DataError
 from ocdnet.geometry import Frame
@@ -75,9 +76,14 @@ def predict(
         Each item with what `finish` returned for it, in the items' order.
 
     Raises:
-        DataError: an image that cannot be read.
+        DataError: an image that cannot be read, or a map that holds no probabilities.
     """
     reader = _Reader(predictor, preprocess, path_of, skipped)
+
+    def checked(item: T, prediction: Prediction) -> R:
+        check_map(prediction.probability, predictor, path_of(item))
+        return finish(item, prediction)
+
     threads = workers or min(_MOST_WORKERS, cpus())
     finishing: deque[tuple[T, Future[R]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -87,7 +93,7 @@ def predict(
             rows = zip(batch.items, batch.images, batch.prepared, maps, strict=True)
             for item, image, prepared, probability in rows:
                 prediction = Prediction(image, prepared.frame, prepared.frame.cut(probability))
-                finishing.append((item, pool.submit(finish, item, prediction)))
+                finishing.append((item, pool.submit(checked, item, prediction)))
             # Not more than that: results that wait hold their images in memory.
             while len(finishing) > max(threads, 2 * batch_size):
                 item, future = finishing.popleft()

@@ -94,6 +94,8 @@ def _step(node: onnx.NodeProto, weights: Weights) -> int:
     """Stride of a transposed convolution whose kernels do not overlap; of any other node 0."""
     if node.op_type != "ConvTranspose" or any(name not in weights for name in node.input[1:]):
         return 0
+    if weights[node.input[1]].ndim != 4:
+        return 0
     given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     high, wide = weights[node.input[1]].shape[2:]
     plain = (

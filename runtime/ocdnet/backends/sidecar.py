@@ -17,7 +17,7 @@ from ocdnet.config.base import STRICT
 from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
 from ocdnet.engines import Kind
 from ocdnet.errors import DataError, SpecError
-from ocdnet.files import write_text
+from ocdnet.files import sha256, write_json
 
 PAGE = "references/foreign-models.md"
 
@@ -36,6 +36,7 @@ class Feeding:
         divisor: what that is divided by, for each channel.
         output: name of the output that holds the probability map.
         logits: whether that output still needs a sigmoid.
+        channel: of that output's channels the one that is text; None: the first.
     """
 
     img_mode: Literal["BGR", "RGB", "GRAY"]
@@ -43,6 +44,7 @@ class Feeding:
     divisor: Channels
     output: str
     logits: bool = False
+    channel: Annotated[int, Field(ge=0)] | None = None
 
 
 @dataclass(config=STRICT, kw_only=True, frozen=True)
@@ -101,6 +103,7 @@ class Foreign:
         scale: of the pixels 0..255.
         output: name or number of the output that holds the probability map.
         logits: whether that output still needs a sigmoid.
+        channel: of that output's channels the one that is text; None: the first.
     """
 
     img_mode: Literal["BGR", "RGB", "GRAY"]
@@ -109,6 +112,7 @@ class Foreign:
     scale: FiniteFloat = 1 / 255
     output: str | int = 0
     logits: bool = False
+    channel: Annotated[int, Field(ge=0)] | None = None
 
     @property
     def normalisation(self) -> Normalisation:
@@ -165,8 +169,10 @@ def _check_digest(path: Path, engine: Engine) -> None:
 
 def write_engine(path: Path, engine: Engine) -> None:
     """Write the description of an engine to `path`, its JSON file."""
-    text = TypeAdapter(Engine).dump_json(engine, indent=2).decode()
-    write_text(path, text + "\n")
+    content = TypeAdapter(Engine).dump_python(engine, mode="json")
+    if engine.preprocess.channel is None:
+        del content["preprocess"]["channel"]  # so that earlier releases read the file
+    write_json(path, content)
 
 
 def read_foreign(path: Path) -> Foreign | None:
@@ -204,21 +210,6 @@ def _first(error: ValidationError) -> str:
     first: Mapping[str, Any] = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
     return f"{where}: {first['msg']}" if where else str(first["msg"])
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file.
-
-    Raises:
-        DataError: there is no such file, or it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(
-            "no-model", f"There is no file {path} to read", got=str(error.strerror or error)
-        ) from error
 
 
 def digest(value: Any) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ocdnet import install
-from ocdnet.backends.base import Batch, BatchSizes, filled, probabilities
+from ocdnet.backends.base import Batch, BatchSizes, filled
 from ocdnet.backends.cuda_memory import Buffers, select
+from ocdnet.backends.maps import probability_maps, refused
 from ocdnet.backends.sidecar import Engine, beside
 from ocdnet.data.preprocess import Normalisation
 from ocdnet.errors import DataError, EnvironmentFault, RunError
@@ -99,6 +100,8 @@ def build(source: Path, target: Path, plan: Plan, operators: Collection[str]) ->
         DataError: TensorRT cannot read the ONNX.
         RunError: the build failed.
     """
+    from ocdnet.onnx_file import load_whole
+
     trt = import_tensorrt(operators)
     select(plan.gpu)
     log = _log(trt, verbose=plan.verbose)
@@ -106,7 +109,7 @@ def build(source: Path, target: Path, plan: Plan, operators: Collection[str]) ->
     flag = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flag)
     parser = trt.OnnxParser(network, log)
-    if not parser.parse(source.read_bytes()):
+    if not parser.parse(load_whole(source).SerializeToString()):
         errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
         raise DataError("bad-onnx", "TensorRT cannot read the ONNX file", got=errors[:3])
     config = builder.create_builder_config()
@@ -153,8 +156,9 @@ class TensorRTPredictor:
 
     def __init__(self, path: Path, engine: Engine | None, gpu: int = 0) -> None:
         self.trt = import_tensorrt()
+        self.path = path
         select(gpu)
-        log = _log(self.trt, verbose=False)
+        log = self.log = _log(self.trt, verbose=False)
         self.runtime = self.trt.Runtime(log)  # an engine lives no longer than its runtime
         self.engine = self.runtime.deserialize_cuda_engine(path.read_bytes())
         if self.engine is None:
@@ -171,7 +175,7 @@ class TensorRTPredictor:
         self.size = (most[3], most[2])
         self.img_mode: str | None = None
         self.normalisation: Normalisation | None = None
-        self.logits = False
+        self.logits, self.channel = False, None if engine is None else engine.preprocess.channel
         if engine is None:
             LOG.warning(
                 "%s has no %s: its input is assumed to be made as TAO makes it.", path, beside(path)
@@ -194,9 +198,13 @@ class TensorRTPredictor:
             )
         self.buffers.write(0, fed)
         if not self.context.execute_async_v3(int(self.buffers.stream)):
-            raise RunError("engine-failed", "TensorRT could not run the engine")
+            said = self.log.errors[-1:] or ["TensorRT could not run the engine"]
+            raise refused(self.path, fed, RuntimeError(said[0]))
         shape = tuple(self.context.get_tensor_shape(self.output))
-        return probabilities(self.buffers.read(1, shape)[: len(images)], self.logits)
+        answer = self.buffers.read(1, shape)
+        logits, channel = self.logits, self.channel
+        maps = probability_maps(answer, fed, self.path, logits=logits, channel=channel)
+        return maps[: len(images)]
 
     def _buffers(self, most: tuple[int, ...]) -> Buffers:
         """Memory for the largest batch, also of outputs that are not read: TensorRT writes them."""

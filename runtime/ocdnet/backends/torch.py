@@ -34,6 +34,7 @@ class TorchPredictor:
     batch: BatchSizes | None = None
 
     def __init__(self, path: Path, config: ModelConfig, device: torch.device) -> None:
+        self.path = path
         checkpoint = read_checkpoint(path)
         model = build_model(config)
         load_exactly(model, checkpoint, config.backbone)

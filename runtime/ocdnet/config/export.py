@@ -28,7 +28,7 @@ class ExportConfig:
     """Height of the network input, in pixels."""
 
     opset_version: Annotated[Positive, popular] = 19
-    """ONNX operator set; raised to 19 where the graph needs it (DeformConv)."""
+    """ONNX operator set; raised where the graph needs it: to 19 by DeformConv, to 18 by FAN."""
 
     gpu_id: GpuId = 0
     """Index of the GPU."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import onnx
+import onnx.version_converter
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from ocdnet.errors import DataError
+from ocdnet.errors import DataError, UserError, out_of_memory
+from ocdnet.onnx_file import load_whole
 
 OPERATORS = ("Conv", "MatMul", "Gemm", "Add", "Mul", "Relu", "MaxPool", "Concat", "Resize")
 """Operators computed in int8. Transposed convolutions, the head's last layers, are not: they feed
 the sigmoid, and in int8 they double the maps' error."""
 WEIGHTED = ("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm")
 """Operators with weights."""
+LEAST_OPSET = 13
+"""The first opset that has a scale for each channel of a weight."""
+_ONNX = ("", "ai.onnx")
 _CLASSES = {
     "Conv": "Conv2d",
     "ConvTranspose": "ConvTranspose2d",
@@ -43,19 +49,21 @@ class Graph:
 def prepared(source: Path, folder: Path) -> Graph:
     """A copy with constants folded, batch norms fused and shapes known.
 
-    The same file gives the same names of tensors each time: ranges are found for these names.
+    It holds its weights itself and is of LEAST_OPSET or higher. The same file gives the same names
+    of tensors each time: ranges are found for these names.
 
     Raises:
-        DataError: the file is no usable ONNX, or takes several inputs.
+        DataError: the file is no usable ONNX, takes several inputs, or has nothing to quantize.
     """
     target = folder / "prepared.onnx"
     level = logging.getLogger().level
+    whole = folder / "whole.onnx"
+    onnx.save(_converted(load_whole(source), source), whole)
     try:
-        # Its own shape inference knows no DeformConv; ONNX's suffices.
-        quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
-        model = onnx.load(target)
-    except Exception as error:
-        raise _unusable(source, error) from error
+        with quantizing(source):
+            # Its own shape inference knows no DeformConv; ONNX's suffices.
+            quant_pre_process(str(whole), str(target), skip_symbolic_shape=True)
+            model = onnx.load(target)
     finally:
         logging.getLogger().setLevel(level)
     constants = {constant.name for constant in model.graph.initializer}
@@ -67,15 +75,61 @@ def prepared(source: Path, folder: Path) -> Graph:
             got=inputs,
             expected="one, the image",
         )
+    if not any(node.op_type in OPERATORS and node.op_type in WEIGHTED for node in model.graph.node):
+        raise nothing_to_quantize(source)
     return Graph(target, inputs[0])
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Version of ONNX's own operators in a model."""
+    return max((entry.version for entry in model.opset_import if entry.domain in _ONNX), default=1)
+
+
+def _converted(model: onnx.ModelProto, source: Path) -> onnx.ModelProto:
+    before = opset_of(model)
+    if before >= LEAST_OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, LEAST_OPSET)
+    except Exception as error:
+        raise DataError(
+            "old-opset",
+            f"{source} is of opset {before}, and cannot be converted for quantization",
+            got=(str(error).strip() or type(error).__name__).splitlines()[-1][:200],
+            expected=f"an ONNX file of opset {LEAST_OPSET} or higher",
+            hint=f"Export it again with opset {LEAST_OPSET} or higher, or build an engine of "
+            "gen_trt_engine.tensorrt.data_type=FP32 or FP16.",
+        ) from error
+
+
+def nothing_to_quantize(source: Path) -> DataError:
+    """The error for a network none of whose layers can be int8."""
+    return DataError(
+        "nothing-to-quantize",
+        f"{source} has no layer that can be computed in int8",
+        expected=f"at least one of {', '.join(kind for kind in WEIGHTED if kind in OPERATORS)}",
+        hint="Leave it as it is: gen_trt_engine.tensorrt.data_type=FP32 or FP16.",
+    )
+
+
+@contextmanager
+def quantizing(source: Path) -> Iterator[None]:
+    """What ONNX Runtime's quantizer raises within is a DataError of the file."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or out_of_memory(error):
+            raise
+        raise _unusable(source, error) from error
 
 
 def _unusable(source: Path, error: Exception) -> DataError:
     return DataError(
         "bad-onnx",
-        f"ONNX Runtime cannot prepare {source} for quantization",
+        f"ONNX Runtime cannot quantize {source}",
         got=(str(error).strip() or type(error).__name__).splitlines()[0][:200],
         expected="an ONNX file as `ocdnet export` writes it",
+        hint="Leave it in float: gen_trt_engine.tensorrt.data_type=FP32 or FP16.",
     )
 
 

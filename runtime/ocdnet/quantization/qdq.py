@@ -17,7 +17,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from ocdnet.errors import DataError
 from ocdnet.files import replacing
-from ocdnet.quantization.graphs import OPERATORS, layers_of, left_out, prepared
+from ocdnet.quantization.graphs import OPERATORS, layers_of, left_out, prepared, quantizing
 from ocdnet.quantization.ranges import Ranges
 from ocdnet.quantization.smoothing import smooth
 
@@ -63,7 +63,7 @@ def insert_qdq(
     Raises:
         DataError: the ranges are another network's, or the file is no usable ONNX.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quantizing(source):
         graph = prepared(source, Path(folder))
         model = onnx.load(graph.path)
         layers, excluded = layers_of(model), left_out(model, skip, only)

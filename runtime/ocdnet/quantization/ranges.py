@@ -14,11 +14,16 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod
+from onnxruntime.quantization.calibrate import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    HistogramCalibrater,
+)
 from onnxruntime.quantization.calibrate import create_calibrator as _calibrator
 
 from ocdnet.errors import DataError
-from ocdnet.quantization.graphs import OPERATORS, Graph, prepared
+from ocdnet.quantization.graphs import OPERATORS, Graph, prepared, quantizing
+from ocdnet.quantization.histograms import BoundedHistograms, finite
 from ocdnet.quantization.smoothing import Factors, smooth, smoothing_factors
 
 _SMOOTHED_ON = 8
@@ -110,10 +115,10 @@ def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: s
         algorithm: one of ALGORITHMS.
 
     Raises:
-        DataError: no batches, or a file that is no usable ONNX.
+        DataError: no batches, a file that is no usable ONNX, or values that are not finite.
     """
     method, options = ALGORITHMS[algorithm]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quantizing(source):
         graph = prepared(source, Path(folder))
         factors, every = smoothed(graph, batches)
         calibrator = _calibrator(
@@ -123,13 +128,15 @@ def calibrate(source: Path, batches: Iterable[NDArray[np.float32]], algorithm: s
             calibrate_method=method,
             extra_options=options,
         )
+        if isinstance(calibrator, HistogramCalibrater):
+            calibrator.collector = BoundedHistograms(calibrator)
         for batch in every:
             # One batch a call: the calibrator holds the activations of all that it is given.
             with redirect_stdout(StringIO()):  # it prints a line for each
                 calibrator.collect_data(Reader(graph.input, [batch]))
         with redirect_stdout(StringIO()):
             data = calibrator.compute_data().data
-    values = {name: _range(collected) for name, collected in sorted(data.items())}
+    values = {name: _range(name, collected) for name, collected in sorted(data.items())}
     return Ranges(algorithm, values, factors)
 
 
@@ -155,6 +162,6 @@ def smoothed(
     return factors, chain(first, waiting)
 
 
-def _range(collected: Any) -> tuple[float, float]:
-    low, high = collected.range_value
+def _range(name: str, collected: Any) -> tuple[float, float]:
+    low, high = (finite(name, end) for end in collected.range_value)
     return float(np.min(low)), float(np.max(high))

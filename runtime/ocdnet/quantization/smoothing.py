@@ -11,12 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import numpy_helper
+
+from ocdnet.quantization.graphs import opset_of
+
+_AXES_AS_INPUT = 18
+"""The first opset whose ReduceMax takes its axes as an input."""
 
 Array = NDArray[np.float32]
 Factors = Mapping[str, Sequence[float]]
@@ -216,13 +222,23 @@ def _maxima(
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     axes = numpy_helper.from_array(np.array([0, 2, 3], np.int64), "smoothing.axes")
-    watched.graph.initializer.append(axes)
+    given: dict[str, Any] = {}
+    if opset_of(model) < _AXES_AS_INPUT:
+        given = {"axes": [0, 2, 3]}
+    else:
+        watched.graph.initializer.append(axes)
     del watched.graph.output[:]
     for number, name in enumerate(names):
         top = f"smoothing.{number}"
         watched.graph.node.append(onnx.helper.make_node("Abs", [name], [f"{top}.abs"]))
         watched.graph.node.append(
-            onnx.helper.make_node("ReduceMax", [f"{top}.abs", axes.name], [top], keepdims=0)
+            onnx.helper.make_node(
+                "ReduceMax",
+                [f"{top}.abs", *([] if given else [axes.name])],
+                [top],
+                keepdims=0,
+                **given,
+            )
         )
         entry = onnx.helper.make_tensor_value_info(top, onnx.TensorProto.FLOAT, [None])
         watched.graph.output.append(entry)

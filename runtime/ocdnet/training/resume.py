@@ -15,7 +15,10 @@ from ocdnet.files import replacing
 from ocdnet.runs.files import BEST, EPOCHS, LATEST, RESULTS, STATUS
 from ocdnet.runs.status import last_state
 from ocdnet.training.optimizer import optimizer_arguments
-from ocdnet.weights import Checkpoint, load_exactly, read_checkpoint
+from ocdnet.training.resume_state import check_state
+from ocdnet.tree import keys
+from ocdnet.unpickle import read_pickle
+from ocdnet.weights import Checkpoint, checkpoint_of, load_exactly
 
 LOG = logging.getLogger("ocdnet")
 
@@ -77,9 +80,11 @@ def check_resumable(path: Path, experiment: Experiment, model: nn.Module) -> Non
     """Check that this spec and network can resume from a checkpoint.
 
     Raises:
-        DataError: it is missing, holds weights only, or has another network or optimiser.
+        DataError: it is missing, holds weights only, has another network or optimiser, or a state
+            that is not whole.
     """
-    checkpoint = read_checkpoint(path)
+    content = read_pickle(path)
+    checkpoint = checkpoint_of(path, content)
     if not checkpoint.full:
         raise DataError(
             "not-resumable",
@@ -98,25 +103,25 @@ def check_resumable(path: Path, experiment: Experiment, model: nn.Module) -> Non
         )
     load_exactly(model, checkpoint, backbone)
     _check_optimizer(checkpoint, experiment)
+    check_state(path, content, model, experiment.train.optimizer)
     LOG.info("Resuming training from checkpoint: %s", path)
 
 
 def _check_optimizer(checkpoint: Checkpoint, experiment: Experiment) -> None:
     """Only the optimiser's type and state must be the same; its numbers may change."""
     now = experiment.train.optimizer
-    then = checkpoint.spec["train"]["optimizer"]
     changed = {"type": now.type} | (
         {"args.amsgrad": now.args.amsgrad} if "amsgrad" in optimizer_arguments(now) else {}
     )
-    before = {"type": then["type"], "args.amsgrad": then["args"]["amsgrad"]}
     for name, value in changed.items():
-        if value != before[name]:
+        before = keys.get(checkpoint.spec, f"train.optimizer.{name}")
+        if value != before:
             raise DataError(
                 "checkpoint-mismatch",
                 f"{checkpoint.path} was trained with another train.optimizer.{name}",
                 got=value,
-                expected=before[name],
-                hint=f"Set train.optimizer.{name}={before[name]}, or start anew from its weights: "
+                expected=before,
+                hint=f"Set train.optimizer.{name}={before}, or start anew from its weights: "
                 f"model.pretrained_model_path={checkpoint.path}",
             )
 
