@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,20 @@ from ocdnet.errors import EnvironmentFault, RunError, UserError
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 """Suffixes of archives, in lower case."""
+
+Watch = Callable[[Path, Path], None]
+"""Is told of a whole temporary file, and of the path whose place it takes next; may refuse."""
+_watches: list[Watch] = []
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Have each file looked at that is written within, in this process, by any thread."""
+    _watches.append(watch)
+    try:
+        yield
+    finally:
+        _watches.remove(watch)
 
 
 @contextmanager
@@ -31,6 +45,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
+        for watch in _watches:
+            watch(temporary, path)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:

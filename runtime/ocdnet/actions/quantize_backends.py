@@ -65,6 +65,13 @@ class Quantized:
     note: str
 
 
+def target_name(config: QuantizeConfig) -> str:
+    """Name of the file that a backend writes."""
+    if config.backend == "modelopt.onnx":
+        return f"quantized_{Path(config.model_path).stem}.onnx"
+    return f"quantized_model_{config.backend.removesuffix('.pytorch')}.pth"
+
+
 def _torchao(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Quantized:
     """A checkpoint whose weights are int8."""
     source = _source(config, _CHECKPOINTS, "modelopt.onnx")
@@ -86,7 +93,7 @@ def _torchao(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Qu
     return _checkpoint(
         config,
         experiment,
-        (source, folder / "quantized_model_torchao.pth"),
+        (source, folder / target_name(config)),
         weights,
         "int8 weights save memory and disk, not time: each layer converts them to floats as it "
         f"computes. {FASTEST}",
@@ -114,7 +121,7 @@ def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Pa
     return _checkpoint(
         config,
         experiment,
-        (source, folder / "quantized_model_modelopt.pth"),
+        (source, folder / target_name(config)),
         weights,
         "int8 weights, and inputs rounded to int8: as accurate as an integer engine, but not as "
         f"fast. {FASTEST}"
@@ -192,7 +199,7 @@ def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path)
     before = OnnxPredictor(source)
     wanted = Preprocess(before.size or _SIZE, before.img_mode or "BGR")
     preprocess = check_fit(before, wanted, source)
-    target = folder / f"quantized_{source.stem}.onnx"
+    target = folder / target_name(config)
     by, report = _with_qdq(config, (source, target), _calibration(experiment, preprocess))
     if not report.quantized:
         target.unlink()

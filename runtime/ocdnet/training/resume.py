@@ -39,6 +39,8 @@ def refuse_used(folder: Path, start: Path | None) -> None:
     copied = start is not None and _same(start.parent / BEST, folder / BEST)
     if (folder / BEST).exists() and not copied:
         held.insert(0, BEST)
+    if (folder / LATEST).exists() and not (folder / LATEST).is_symlink():  # ours is a link
+        held.append(LATEST)
     if held:
         raise _in_use(folder, held[0])
 
