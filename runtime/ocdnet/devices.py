@@ -10,6 +10,7 @@ from functools import cache
 import torch
 
 from ocdnet.errors import EnvironmentFault
+from ocdnet.hardware import cpus
 from ocdnet.ranks import Launched, launched
 from ocdnet.spec_keys import NUM_GPUS, NUM_NODES
 
@@ -34,6 +35,7 @@ def gpu_indices(num_gpus: int, gpu_ids: Sequence[int]) -> list[int]:
         return wanted
     if wanted == [0]:
         _notice_cpu()
+        fit_threads()
         return []
     raise EnvironmentFault(
         "no-such-gpu",
@@ -42,6 +44,11 @@ def gpu_indices(num_gpus: int, gpu_ids: Sequence[int]) -> list[int]:
         expected=f"at most {present} CUDA device(s)",
         hint="Leave num_gpus at 1 and gpu_ids at [0] to use what is there.",
     )
+
+
+def fit_threads() -> None:
+    """Let torch compute with the threads that this process should have."""
+    torch.set_num_threads(min(_own_threads(), cpus()))
 
 
 def torch_device(num_gpus: int = 1, gpu_ids: Sequence[int] = (0,)) -> torch.device:
@@ -119,6 +126,12 @@ def _mismatch(run: Launched, key: str, asked: int, started: int) -> EnvironmentF
         expected="as many of one as of the other",
         hint=f"Set {key}={started}, or start as many as the spec says (docs/multi-node.md).",
     )
+
+
+@cache
+def _own_threads() -> int:
+    """Threads that torch chose by itself, which knows of no container's quota."""
+    return torch.get_num_threads()
 
 
 @cache

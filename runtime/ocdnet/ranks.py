@@ -1,4 +1,4 @@
-"""This process's place in its run, from the environment that launchers set, and its CPUs."""
+"""This process's place in its run, from the environment that launchers set."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-
-def cpus() -> int:
-    """How many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+from ocdnet.hardware import cpus  # noqa: F401 - where it was before
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import write_text
 from ocdnet.findings import collecting
+from ocdnet.hardware import limited
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress_bar import tracked
 from ocdnet.runs.jobs import same_folder
@@ -49,7 +50,7 @@ def run(loaded: Loaded) -> InferenceResult:
     config = loaded.experiment.inference
     _refuse_same_folder(loaded)
     writes = _result_names(Path(config.input_folder))
-    with session(loaded, writes=writes, renews=True) as here:
+    with limited(config.num_threads), session(loaded, writes=writes, renews=True) as here:
         preprocess = Preprocess((config.width, config.height), config.img_mode)
         images = _images(Path(config.input_folder))
         names = output_names(images)

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ocdnet.automl import child
 from ocdnet.automl.study import BASELINE, CONTINUES, Search, counted, epochs_of
 from ocdnet.errors import Exit, UserError
-from ocdnet.ranks import cpus
+from ocdnet.hardware import machine_cpus
 from ocdnet.runs.files import LATEST, trial_name
 from ocdnet.runs.history import Epoch
 from ocdnet.runs.names import KPIS
@@ -120,7 +120,7 @@ class TrialRun:
         if self.worker.gpu is not None:
             own["CUDA_VISIBLE_DEVICES"] = self.worker.gpu
         elif self.search.workers > 1:
-            own.setdefault("OMP_NUM_THREADS", str(max(1, cpus() // self.search.workers)))
+            own.setdefault("OMP_NUM_THREADS", str(max(1, machine_cpus() // self.search.workers)))
         return own
 
     def _reason_to_stop(self, epochs: list[Epoch]) -> str:

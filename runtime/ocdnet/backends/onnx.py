@@ -11,7 +11,7 @@ from ocdnet.backends.base import Batch, BatchSizes, filled, probabilities
 from ocdnet.backends.sidecar import PAGE, Engine, Feeding, beside, read_foreign
 from ocdnet.data.preprocess import Normalisation, Preprocess
 from ocdnet.errors import DataError, EnvironmentFault
-from ocdnet.ranks import cpus
+from ocdnet.hardware import cpus
 
 
 class OnnxPredictor:

@@ -16,7 +16,7 @@ from ocdnet import install
 from ocdnet.backends.base import Batch, filled, probabilities
 from ocdnet.backends.sidecar import Engine
 from ocdnet.errors import DataError, EnvironmentFault
-from ocdnet.ranks import cpus
+from ocdnet.hardware import cpus
 
 _XML, _BIN = "model.xml", "model.bin"
 

@@ -18,6 +18,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from ocdnet.hardware import cpus
+
 Array = NDArray[np.float32]
 Factors = Mapping[str, Sequence[float]]
 """By the name of the convolution that makes them: a factor for each of its output channels."""
@@ -227,6 +229,7 @@ def _maxima(
         entry = onnx.helper.make_tensor_value_info(top, onnx.TensorProto.FLOAT, [None])
         watched.graph.output.append(entry)
     options = ort.SessionOptions()
+    options.intra_op_num_threads = cpus()
     options.log_severity_level = 3
     session = ort.InferenceSession(
         watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
