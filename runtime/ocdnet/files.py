@@ -57,9 +57,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all; raises as `replacing`."""
+    """Write UTF-8 text, whole or not at all; raises as `replacing`.
+
+    Bytes of a file's name that are no UTF-8 are written as Python shows them.
+    """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, data: Any) -> None:

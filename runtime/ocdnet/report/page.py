@@ -43,7 +43,7 @@ def write_report(root: Path, out: Path, program: str) -> dict[str, Any]:
     return {
         "report": str(out),
         "jobs": [_row(part) for part in sections],
-        "bytes": len(page.encode()),
+        "bytes": out.stat().st_size,
     }
 
 
