@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ from ocdnet.errors import EnvironmentFault, RunError, UserError
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 """Suffixes of archives, in lower case."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SAYS_FULL = re.compile(r"No space left on device|Disk quota exceeded|database or disk is full")
+"""What libraries say that hide the system's error."""
 
 Watch = Callable[[Path, Path], None]
 """Is told of a whole temporary file, and of the path whose place it takes next; may refuse."""
@@ -81,19 +86,36 @@ def link(path: Path, target: Path) -> None:
         raise os_fault(error, path) from error
 
 
+def disk_full(error: BaseException) -> UserError | None:
+    """The UserError of an error that, or whose cause, says that a disk is full; else None."""
+    cause: BaseException | None = error
+    while cause is not None:
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number in _FULL or _SAYS_FULL.search(str(cause)):
+            name = getattr(cause, "filename", None)
+            return _full(Path(os.fsdecode(name)) if isinstance(name, str | bytes) else None)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def os_fault(error: OSError, path: Path) -> UserError:
     """The UserError for an operating-system error at a path that is written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(
-            "disk-full",
-            f"No space left while writing {path}",
-            hint="Free some space, or choose another results_dir; then resume.",
-        )
+    if error.errno in _FULL:
+        return _full(path)
     return EnvironmentFault(
         "cannot-write",
         f"Cannot write {path}: {error.strerror or error}",
         expected="a writable folder",
         hint="Choose another results_dir.",
+    )
+
+
+def _full(path: Path | None) -> RunError:
+    where = path or f"a file (temporary ones go to {tempfile.gettempdir()})"
+    return RunError(
+        "disk-full",
+        f"No space left while writing {where}",
+        hint="Free some space, or choose another results_dir; then resume.",
     )
 
 

@@ -28,7 +28,7 @@ from ocdnet.models.factory import build_model
 from ocdnet.runs.files import RESULTS
 from ocdnet.runs.outputs import refuse_input
 from ocdnet.runs.records import Measured, PruneResult, ThinnedLayer, write_results
-from ocdnet.weights import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_checkpoint
+from ocdnet.weights import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_checkpoint, save
 
 LOG = logging.getLogger("ocdnet")
 _IMAGE = (1, 3, 736, 1280)
@@ -71,7 +71,7 @@ def run(loaded: Loaded) -> PruneResult:
             PRUNED_KEY: {**how, "source": sha256(source.path), "before": before, "after": after},
         }
         with replacing(target) as temporary:
-            torch.save(content, temporary)
+            save(content, temporary)
             # While the file has its temporary name: bad validation data leave no file behind.
             old, new = _measured(loaded, {source.path: before, temporary: after})
         here.status.write("RUNNING", f"Pruned into {target}.", kpi(new))

@@ -152,7 +152,7 @@ def _checkpoint(
     from ocdnet.backends.torch import TorchPredictor
     from ocdnet.models.factory import build_model
     from ocdnet.models.quantized import layers
-    from ocdnet.weights import load_exactly, quantized_content, read_checkpoint
+    from ocdnet.weights import load_exactly, quantized_content, read_checkpoint, save
 
     source, target = files
     checkpoint = read_checkpoint(source)
@@ -172,7 +172,7 @@ def _checkpoint(
     how = {"backend": config.backend, "mode": config.mode, "layers": list(weights)}
     content = quantized_content(checkpoint, experiment.model.backbone, state, weights, how)
     with replacing(target) as temporary:
-        torch.save(content, temporary)
+        save(content, temporary)
     cpu = torch.device("cpu")
     return Quantized(
         path=target,

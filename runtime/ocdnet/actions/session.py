@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 import traceback
@@ -16,7 +15,7 @@ from ocdnet.catalogue import ACTIONS
 from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
 from ocdnet.errors import DataError, RunError, UserError
-from ocdnet.files import os_fault, write_text
+from ocdnet.files import disk_full, write_text
 from ocdnet.findings import Finding, Findings, collected, collecting, say
 from ocdnet.ranks import is_rank_zero
 from ocdnet.runs.files import EXPERIMENT, REPORT, STATUS
@@ -207,9 +206,7 @@ def _explained(error: BaseException, action: str) -> BaseException:
             f"This user may not read {error.filename}",
             expected="a file that may be read, in folders that may be entered",
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return os_fault(error, Path(error.filename or "a file"))
-    return error
+    return disk_full(error) or error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -167,7 +167,7 @@ class TrialRun:
 
     def _fail(self, error: UserError) -> None:
         self.trial.set_user_attr("error", str(error))
-        hopeless = self.baseline and error.exit_code in _HOPELESS
+        hopeless = (self.baseline and error.exit_code in _HOPELESS) or error.code == "disk-full"
         if hopeless:
             again(self.study, self.trial)  # when the user has corrected it
         self.study.tell(self.trial, state=TrialState.FAIL)

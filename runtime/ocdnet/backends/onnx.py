@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -143,7 +146,13 @@ def optimise(source: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         rewritten = Path(folder) / source.name
         onnx.save(graph, rewritten)
-        _session(rewritten, options)
+        try:
+            _session(rewritten, options)
+        except DataError as error:
+            # It does not say why it could not write.
+            if shutil.disk_usage(target.parent).free < rewritten.stat().st_size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
+            raise
 
 
 def _session(path: Path, options: Any = None) -> Any:
