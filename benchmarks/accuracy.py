@@ -37,8 +37,8 @@ import torch
 
 from altered import Images, rendered
 from ocdnet.data.annotations import index_dataset
+from ocdnet.hardware import cpus
 from ocdnet.metrics import Counts
-from ocdnet.ranks import cpus
 from ocdnet.runs.files import BEST, LATEST, RESULTS, STATUS
 from ocdnet.runs.progress import seconds_in
 from ocdnet.runs.status import VALIDATED, read_status

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ocdnet.data.annotations import Annotation
 from ocdnet.data.synthetic import Scene, SceneStyle, add_text, label_lines, render_scene
-from ocdnet.ranks import cpus
+from ocdnet.hardware import cpus
 
 # Words as ICDAR2015 has them: small, blurred, of little contrast, many not to be read.
 SCENES = SceneStyle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from functools import cache
 import torch
 
 from ocdnet.errors import EnvironmentFault
+from ocdnet.hardware import cpus
 from ocdnet.ranks import Launched, launched
 from ocdnet.spec_keys import NUM_GPUS, NUM_NODES
 
@@ -34,6 +36,7 @@ def gpu_indices(num_gpus: int, gpu_ids: Sequence[int]) -> list[int]:
         return wanted
     if wanted == [0]:
         _notice_cpu()
+        fit_threads()
         return []
     raise EnvironmentFault(
         "no-such-gpu",
@@ -42,6 +45,11 @@ def gpu_indices(num_gpus: int, gpu_ids: Sequence[int]) -> list[int]:
         expected=f"at most {present} CUDA device(s)",
         hint="Leave num_gpus at 1 and gpu_ids at [0] to use what is there.",
     )
+
+
+def fit_threads() -> None:
+    """Let torch compute with the threads that this process should have."""
+    torch.set_num_threads(min(_own_threads(), cpus()))
 
 
 def torch_device(num_gpus: int = 1, gpu_ids: Sequence[int] = (0,)) -> torch.device:
@@ -82,6 +90,8 @@ def training_devices(num_gpus: int, gpu_ids: Sequence[int], num_nodes: int) -> D
     run = launched()
     if run is None:
         gpus = gpu_indices(num_gpus, gpu_ids)
+        if num_nodes > 1 and not os.environ.get("MASTER_ADDR"):
+            raise _no_launcher(num_nodes, max(1, len(gpus)))
         return Devices(gpus, max(1, len(gpus)), num_nodes)
     here = _here(run)
     if num_gpus == 1 and here > 1:  # TAO's default: as many as there are processes
@@ -92,6 +102,21 @@ def training_devices(num_gpus: int, gpu_ids: Sequence[int], num_nodes: int) -> D
     if num_nodes not in (1, run.nodes):
         raise _mismatch(run, NUM_NODES, num_nodes, run.nodes)
     return Devices(gpus, here, run.nodes)
+
+
+def _no_launcher(nodes: int, processes: int) -> EnvironmentFault:
+    command = (
+        f"torchrun --nnodes={nodes} --node-rank=RANK --nproc-per-node={processes} "
+        "--master-addr=HOST0 --master-port=29500 -m ocdnet.cli.main train -e SPEC.yaml"
+    )
+    return EnvironmentFault(
+        "no-launcher",
+        f"'{NUM_NODES}' is {nodes}, but nothing has started the processes of the other machines",
+        got="neither torchrun nor srun, and no MASTER_ADDR",
+        expected=f"a launcher that starts {nodes} machines",
+        hint=f"On each machine, RANK from 0: `{command}` (docs/multi-node.md has Slurm and "
+        f"Kubernetes, too); for this machine alone set {NUM_NODES}=1.",
+    )
 
 
 def _here(run: Launched) -> int:
@@ -119,6 +144,12 @@ def _mismatch(run: Launched, key: str, asked: int, started: int) -> EnvironmentF
         expected="as many of one as of the other",
         hint=f"Set {key}={started}, or start as many as the spec says (docs/multi-node.md).",
     )
+
+
+@cache
+def _own_threads() -> int:
+    """Threads that torch chose by itself, which knows of no container's quota."""
+    return torch.get_num_threads()
 
 
 @cache

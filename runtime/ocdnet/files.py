@@ -6,8 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,24 @@ from ocdnet.errors import DataError, EnvironmentFault, RunError, UserError
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 """Suffixes of archives, in lower case."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SAYS_FULL = re.compile(r"No space left on device|Disk quota exceeded|database or disk is full")
+"""What libraries say that hide the system's error."""
+
+Watch = Callable[[Path, Path], None]
+"""Is told of a whole temporary file, and of the path whose place it takes next; may refuse."""
+_watches: list[Watch] = []
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Have each file looked at that is written within, in this process, by any thread."""
+    _watches.append(watch)
+    try:
+        yield
+    finally:
+        _watches.remove(watch)
 
 
 @contextmanager
@@ -32,6 +51,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
+        for watch in _watches:
+            watch(temporary, path)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
@@ -42,9 +63,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all; raises as `replacing`."""
+    """Write UTF-8 text, whole or not at all; raises as `replacing`.
+
+    Bytes of a file's name that are no UTF-8 are written as Python shows them.
+    """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -78,19 +102,36 @@ def link(path: Path, target: Path) -> None:
         raise os_fault(error, path) from error
 
 
+def disk_full(error: BaseException) -> UserError | None:
+    """The UserError of an error that, or whose cause, says that a disk is full; else None."""
+    cause: BaseException | None = error
+    while cause is not None:
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number in _FULL or _SAYS_FULL.search(str(cause)):
+            name = getattr(cause, "filename", None)
+            return _full(Path(os.fsdecode(name)) if isinstance(name, str | bytes) else None)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def os_fault(error: OSError, path: Path) -> UserError:
     """The UserError for an operating-system error at a path that is written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(
-            "disk-full",
-            f"No space left while writing {path}",
-            hint="Free some space, or choose another results_dir; then resume.",
-        )
+    if error.errno in _FULL:
+        return _full(path)
     return EnvironmentFault(
         "cannot-write",
         f"Cannot write {path}: {error.strerror or error}",
         expected="a writable folder",
         hint="Choose another results_dir.",
+    )
+
+
+def _full(path: Path | None) -> RunError:
+    where = path or f"a file (temporary ones go to {tempfile.gettempdir()})"
+    return RunError(
+        "disk-full",
+        f"No space left while writing {where}",
+        hint="Free some space, or choose another results_dir; then resume.",
     )
 
 

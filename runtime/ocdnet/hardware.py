@@ -2,18 +2,93 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc/driver/nvidia/gpus")
 _CPUINFO = Path("/proc/cpuinfo")
+_SELF = Path("/proc/self")
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of processors that compute in bfloat16: Intel's and AMD's, and Arm's."""
 _TIMEOUT = 5.0
+_limits: list[int] = []
+
+
+def cpus() -> int:
+    """Threads that this process should compute with: OMP_NUM_THREADS and `limited` lower it."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    asked = [int(first)] if first.isascii() and first.isdigit() and int(first) > 0 else []
+    return min([machine_cpus(), *asked, *_limits])
+
+
+def machine_cpus() -> int:
+    """CPUs that this process may use: those it may run on, within its container's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    quotas = (_quota(folder) for folder in _cgroups())
+    return min([allowed, *(max(1, math.ceil(quota)) for quota in quotas if quota is not None)])
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Let `cpus` be at most so many within; 0 sets no limit."""
+    _limits.extend([threads] if threads else [])
+    try:
+        yield
+    finally:
+        if threads:
+            _limits.remove(threads)
+
+
+def _cgroups() -> Iterator[Path]:
+    """Folders of the control groups (v1 and v2) that may limit this process's CPUs."""
+    try:
+        groups = (_SELF / "cgroup").read_text("utf-8", errors="replace").splitlines()
+        mounts = (_SELF / "mountinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        return
+    paths: dict[str, str] = {}  # of v2 by "", of v1 by "cpu"
+    for line in groups:
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if not controllers or "cpu" in controllers.split(","):
+            paths["cpu" if controllers else ""] = path
+    for line in mounts:
+        fields, _, kind = line.partition(" - ")
+        words, kinds = fields.split(), kind.split()
+        if len(words) < 5 or len(kinds) < 3 or not kinds[0].startswith("cgroup"):
+            continue
+        version = "" if kinds[0] == "cgroup2" else "cpu"
+        if version in paths and (not version or "cpu" in kinds[2].split(",")):
+            yield from _up(Path(words[4]), words[3], paths[version])
+
+
+def _up(mount: Path, root: str, path: str) -> Iterator[Path]:
+    """A group's folder and those above it, whose quotas hold, too; root is what mount shows."""
+    inside = os.path.relpath(path, root)  # in a container the path may be the host's
+    parts = [] if inside.startswith("..") else [part for part in inside.split("/") if part != "."]
+    for depth in range(len(parts), -1, -1):
+        yield mount.joinpath(*parts[:depth])
+
+
+def _quota(folder: Path) -> float | None:
+    """CPUs that a control group may use; None: as many as there are."""
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = (folder / "cpu.max").read_text("ascii").split()
+        return None if quota == "max" else float(quota) / float(period)
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota = (folder / "cpu.cfs_quota_us").read_text("ascii")
+        period = (folder / "cpu.cfs_period_us").read_text("ascii")
+        return float(quota) / float(period) if float(quota) > 0 else None
+    return None
 
 
 def gpus() -> int:

@@ -1,4 +1,4 @@
-"""This process's place in its run, from the environment that launchers set, and its CPUs."""
+"""This process's place in its run, from the environment that launchers set."""
 
 from __future__ import annotations
 
@@ -8,13 +8,6 @@ from dataclasses import dataclass
 
 SLURM_TASKS = "SLURM_NTASKS"
 """Variable that makes a process a task of a Slurm job, to Lightning as to `launched`."""
-
-
-def cpus() -> int:
-    """How many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

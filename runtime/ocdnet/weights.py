@@ -101,6 +101,22 @@ def _first(names: list[str], shown: int) -> str:
     return ", ".join(names[:shown]) + more
 
 
+def save(content: Mapping[str, Any], path: Path) -> None:
+    """Write tensors and plain values, as torch does.
+
+    Raises:
+        OSError: the disk is full, or the file can't be written.
+    """
+    with path.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # torch hides the disk's error, or the user's Ctrl-C, behind a RuntimeError of its own.
+            if isinstance(error.__context__, OSError | KeyboardInterrupt):
+                raise error.__context__ from None
+            raise
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read weights on the CPU, with `weights_only`.
 

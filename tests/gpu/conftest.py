@@ -10,7 +10,7 @@ import torch
 
 from gpu import device
 from gpu.device import DEVICE
-from ocdnet.ranks import cpus
+from ocdnet.hardware import cpus
 
 LONG = ("compiled", "ddp", "fsdp", "deepspeed", "memory_that", "evaluate")
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from ocdnet.config import schema, spec
+from ocdnet.errors import SpecError
 from ocdnet.files import write_text
 from ocdnet.runs.files import EXPERIMENT
 
@@ -17,5 +19,13 @@ def run(results_dir: Path) -> dict[str, Any]:
         `{"spec": path}` of the file.
     """
     path = results_dir / EXPERIMENT
-    write_text(path, spec.to_yaml(spec.without_extras(schema.defaults(), schema.experiment())))
+    text = spec.to_yaml(spec.without_extras(schema.defaults(), schema.experiment()))
+    if os.path.lexists(path) and not (path.is_file() and path.read_bytes() == text.encode()):
+        raise SpecError(
+            "file-exists",
+            f"{path} exists, and is not written over",
+            expected="a folder without one",
+            hint="Give another results_dir.",
+        )
+    write_text(path, text)
     return {"spec": str(path)}

@@ -13,7 +13,7 @@ from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.steps import eval_preprocess
 from ocdnet.metrics import Counts, ImageMatch
 from ocdnet.postprocess import DBPostprocessor
-from ocdnet.runs.files import RESULTS
+from ocdnet.runs.files import RESULTS, SAMPLES
 from ocdnet.runs.records import EvaluateResult, ImageScores, MatchCounts, Thresholds, write_results
 from ocdnet.runs.samples import Showcase
 from ocdnet.runs.status_line import Kpi
@@ -32,7 +32,7 @@ def run(loaded: Loaded) -> EvaluateResult:
         UserError: bad data or model, or a model made for other images than the spec's.
     """
     config, dataset = loaded.experiment.evaluate, loaded.experiment.dataset.validate_dataset
-    with session(loaded) as here:
+    with session(loaded, writes=(RESULTS, SAMPLES), renews=True) as here:
         preprocess = eval_preprocess(dataset.args)
         annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
         opened = open_model(config, loaded.experiment.model, preprocess)
@@ -51,6 +51,7 @@ def run(loaded: Loaded) -> EvaluateResult:
             images.append(_image_row(annotation, match))
             showcase.add(annotation, detections.polygons, match)
         here.status.write("RUNNING", "Test metrics generated.", Kpi(**scores(counts)))
+        showcase.write(here.folder, counts.hmean)  # first: the result tells what it replaces
         result = EvaluateResult(
             warnings=here.warnings,
             action="evaluate",
@@ -63,7 +64,6 @@ def run(loaded: Loaded) -> EvaluateResult:
             results=str(here.folder / RESULTS),
             per_image=tuple(images),
         )
-        showcase.write(here.folder, counts.hmean)
         write_results(here.folder, result)
         return replace(result, per_image=None)
 

@@ -14,18 +14,23 @@ from numpy.typing import NDArray
 from ocdnet.actions.detection import open_model
 from ocdnet.actions.session import session
 from ocdnet.backends.pipeline import Prediction, predict
-from ocdnet.config.spec import Loaded
+from ocdnet.config.spec import Loaded, results_dir
 from ocdnet.data.annotations import list_images
 from ocdnet.data.preprocess import Preprocess
-from ocdnet.errors import DataError
+from ocdnet.errors import DataError, SpecError
 from ocdnet.files import write_text
+from ocdnet.findings import collecting
+from ocdnet.hardware import limited
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress_bar import tracked
+from ocdnet.runs.jobs import same_folder
 from ocdnet.runs.printed import InferenceResult
 from ocdnet.visualize import RED, draw_polygons, probability_image, write_image
 
 LOG = logging.getLogger("ocdnet")
 _SHOWN = 10
+RESULT_SUFFIXES = (".txt", "_result.jpg", "_pred.jpg")
+"""Of the files of an image: boxes, boxes drawn, probabilities."""
 
 
 def run(loaded: Loaded) -> InferenceResult:
@@ -43,7 +48,9 @@ def run(loaded: Loaded) -> InferenceResult:
         UserError: no images, an unreadable one, or a model made for other images.
     """
     config = loaded.experiment.inference
-    with session(loaded) as here:
+    _refuse_same_folder(loaded)
+    writes = _result_names(Path(config.input_folder))
+    with limited(config.num_threads), session(loaded, writes=writes, renews=True) as here:
         preprocess = Preprocess((config.width, config.height), config.img_mode)
         images = _images(Path(config.input_folder))
         names = output_names(images)
@@ -108,6 +115,28 @@ def output_names(images: Sequence[Path]) -> dict[Path, str]:
     """Name of each image's results: its stem, or its whole name if others have the same stem."""
     stems = Counter(path.stem for path in images)
     return {path: path.stem if stems[path.stem] == 1 else path.name for path in images}
+
+
+def _refuse_same_folder(loaded: Loaded) -> None:
+    """The next run would take the results for images: also where no name is one that is there."""
+    given = Path(loaded.experiment.inference.input_folder)
+    folder = results_dir(loaded.experiment, loaded.action)
+    if same_folder(given, folder):
+        raise SpecError(
+            "results-in-input",
+            f"The results would lie among the images: {folder} is inference.input_folder, too",
+            got=str(folder),
+            expected="a folder of its own for the results",
+            hint="Set another inference.results_dir.",
+        )
+
+
+def _result_names(folder: Path) -> list[str]:
+    """Names of the files that the images of a folder get; none where the run can't begin."""
+    with collecting():  # what is to be said of the images is said when they are read
+        images = list_images(folder) if folder.is_dir() else []
+    names = output_names(images).values()
+    return [f"{name}{suffix}" for name in names for suffix in RESULT_SUFFIXES]
 
 
 def _images(folder: Path) -> list[Path]:

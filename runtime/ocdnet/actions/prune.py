@@ -25,8 +25,9 @@ from ocdnet.errors import DataError, SpecError
 from ocdnet.files import replacing, sha256
 from ocdnet.models.factory import build_model
 from ocdnet.runs.files import RESULTS
+from ocdnet.runs.outputs import refuse_input
 from ocdnet.runs.records import Measured, PruneResult, ThinnedLayer, write_results
-from ocdnet.weights import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_checkpoint
+from ocdnet.weights import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_checkpoint, save
 
 LOG = logging.getLogger("ocdnet")
 _IMAGE = (1, 3, 736, 1280)
@@ -49,8 +50,11 @@ def run(loaded: Loaded) -> PruneResult:
     experiment = loaded.experiment
     config, backbone = experiment.prune, experiment.model.backbone
     install.require("torch_pruning", "prune needs torch-pruning", "prune")
-    with session(loaded) as here:
+    name = f"pruned_{config.ch_sparsity}.pth"
+    with session(loaded, writes=(name, RESULTS)) as here:
         source = _source(config)
+        target = here.folder / name
+        refuse_input(target, source.path, "prune.results_dir")
         model = build_model(experiment.model)
         load_exactly(model, source, backbone)
         before = _cost(model)
@@ -59,7 +63,6 @@ def run(loaded: Loaded) -> PruneResult:
         )
         cuts = _pruned(model, config)
         after = _cost(model)
-        target = here.folder / f"pruned_{config.ch_sparsity}.pth"
         how = {"ch_sparsity": config.ch_sparsity, "round_to": config.round_to, "p": config.p}
         content = {
             "state_dict": model.state_dict(),
@@ -67,7 +70,7 @@ def run(loaded: Loaded) -> PruneResult:
             PRUNED_KEY: {**how, "source": sha256(source.path), "before": before, "after": after},
         }
         with replacing(target) as temporary:
-            torch.save(content, temporary)
+            save(content, temporary)
             # While the file has its temporary name: bad validation data leave no file behind.
             old, new = _measured(loaded, {source.path: before, temporary: after})
         here.status.write("RUNNING", f"Pruned into {target}.", kpi(new))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ocdnet.actions.quantize_backends import BACKENDS, Quantized
+from ocdnet.actions.quantize_backends import BACKENDS, Quantized, target_name
 from ocdnet.actions.scoring import kpi, side_by_side
 from ocdnet.actions.session import session
 from ocdnet.config.experiment import Experiment
@@ -33,7 +33,7 @@ def run(loaded: Loaded) -> QuantizeResult:
     """
     experiment = loaded.experiment
     config = experiment.quantize
-    with session(loaded) as here:
+    with session(loaded, writes=(target_name(config), RESULTS)) as here:
         _refuse_fp8(config)
         made = BACKENDS[config.backend](config, experiment, here.folder)
         try:

@@ -66,6 +66,13 @@ class Quantized:
     note: str
 
 
+def target_name(config: QuantizeConfig) -> str:
+    """Name of the file that a backend writes."""
+    if config.backend == "modelopt.onnx":
+        return f"quantized_{Path(config.model_path).stem}.onnx"
+    return f"quantized_model_{config.backend.removesuffix('.pytorch')}.pth"
+
+
 def _torchao(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Quantized:
     """A checkpoint whose weights are int8."""
     source = _source(config, _CHECKPOINTS, "modelopt.onnx")
@@ -87,7 +94,7 @@ def _torchao(config: QuantizeConfig, experiment: Experiment, folder: Path) -> Qu
     return _checkpoint(
         config,
         experiment,
-        (source, folder / "quantized_model_torchao.pth"),
+        (source, folder / target_name(config)),
         weights,
         "int8 weights save memory and disk, not time: each layer converts them to floats as it "
         f"computes. {FASTEST}",
@@ -115,7 +122,7 @@ def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Pa
     return _checkpoint(
         config,
         experiment,
-        (source, folder / "quantized_model_modelopt.pth"),
+        (source, folder / target_name(config)),
         weights,
         "int8 weights, and inputs rounded to int8: as accurate as an integer engine, but not as "
         f"fast. {FASTEST}"
@@ -146,7 +153,7 @@ def _checkpoint(
     from ocdnet.backends.torch import TorchPredictor
     from ocdnet.models.factory import build_model
     from ocdnet.models.quantized import layers
-    from ocdnet.weights import load_exactly, quantized_content, read_checkpoint
+    from ocdnet.weights import load_exactly, quantized_content, read_checkpoint, save
 
     source, target = files
     checkpoint = read_checkpoint(source)
@@ -166,7 +173,7 @@ def _checkpoint(
     how = {"backend": config.backend, "mode": config.mode, "layers": list(weights)}
     content = quantized_content(checkpoint, experiment.model.backbone, state, weights, how)
     with replacing(target) as temporary:
-        torch.save(content, temporary)
+        save(content, temporary)
     cpu = torch.device("cpu")
     return Quantized(
         path=target,
@@ -197,7 +204,7 @@ def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path)
     preprocess = check_fit(before, wanted, source)
     check_weights(source)
     try_out(before, preprocess)
-    target = folder / f"quantized_{source.stem}.onnx"
+    target = folder / target_name(config)
     by, report = _with_qdq(config, (source, target), _calibration(experiment, preprocess))
     if not report.quantized:
         target.unlink()

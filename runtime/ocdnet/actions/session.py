@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_sharer
 from pathlib import Path
@@ -16,13 +15,15 @@ from ocdnet.catalogue import ACTIONS
 from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
 from ocdnet.errors import DataError, RunError, UserError, out_of_memory
-from ocdnet.files import os_fault, write_text
+from ocdnet.files import disk_full, write_text
 from ocdnet.findings import Finding, Findings, collected, collecting, say
 from ocdnet.ranks import is_rank_zero
-from ocdnet.runs.files import EXPERIMENT, STATUS
+from ocdnet.runs.files import EXPERIMENT, REPORT, STATUS
+from ocdnet.runs.outputs import Outputs
 from ocdnet.runs.status import STARTING, StatusWriter, WarningLines, last_state
 from ocdnet.runs.typed import Warned
 from ocdnet.spec_keys import TRAIN_WORKERS
+from ocdnet.training.folder_lock import locked_folder
 
 LOG = logging.getLogger("ocdnet")
 
@@ -55,31 +56,65 @@ def _own_error(error: BaseException, _: StatusWriter) -> BaseException:
 
 
 @contextmanager
-def session(loaded: Loaded, first_error: FirstError = _own_error) -> Iterator[Session]:
+def session(
+    loaded: Loaded,
+    first_error: FirstError = _own_error,
+    *,
+    writes: Iterable[str] = (),
+    renews: bool = False,
+) -> Iterator[Session]:
     """Run an action's body; rank 0 writes STARTED before it, SUCCESS or FAILURE after it.
 
     Args:
         loaded: the action's spec.
         first_error: from the error of this process to the one that ends the run: another process
             may have failed before, and have written its FAILURE.
+        writes: names of the files that the action writes into its folder, as far as they are known.
+        renews: whether it replaces an earlier run of the same action in that folder, whose files go
+            as the first new one comes.
 
     Raises:
+        SpecError: a file is there that no run of this action made; nothing is written then.
         UserError: what the body raised, or what its error means: out of memory, disk full.
     """
     folder = spec.results_dir(loaded.experiment, loaded.action)
-    if is_rank_zero():
-        write_text(folder / EXPERIMENT, spec.to_yaml(spec.dump(loaded)))
     status = StatusWriter(folder / STATUS, enabled=is_rank_zero())
-    status.write("STARTED", f"{STARTING} {loaded.action}.")
+    with ExitStack() as stack:
+        if is_rank_zero():
+            outputs = outputs_of(loaded, renews)
+            if outputs.checks:
+                outputs.refuse_others([*own_files(loaded.action), *writes])
+            if renews:
+                stack.enter_context(locked_folder(folder / STATUS))
+                status.clear()
+            stack.enter_context(outputs.recorded())
+            write_text(folder / EXPERIMENT, spec.to_yaml(spec.dump(loaded)))
+        status.write("STARTED", f"{STARTING} {loaded.action}.")
+        yield from _watched(loaded, status, first_error)
+        status.write("SUCCESS", f"{loaded.action} finished successfully.")
+
+
+def outputs_of(loaded: Loaded, renews: bool = False) -> Outputs:
+    """What an action may write into its folder."""
+    folder, entry = spec.results_dir(loaded.experiment, loaded.action), ACTIONS[loaded.action]
+    return Outputs(folder, entry.section, renews=renews, checks=not entry.trains)
+
+
+def own_files(action: str) -> list[str]:
+    """Names of what every run of an action writes."""
+    return [EXPERIMENT, STATUS, *([REPORT] if ACTIONS[action].page else [])]
+
+
+def _watched(loaded: Loaded, status: StatusWriter, first_error: FirstError) -> Iterator[Session]:
+    """The session itself; what it saw stands in its status when it ends."""
     with _findings() as findings, _warning_lines(status):
         for notice in loaded.notices:
             LOG.warning(notice)
         with _ended(loaded, status, first_error):
             try:
-                yield Session(folder, status, findings)
+                yield Session(status.path.parent, status, findings)
             finally:
                 _write(findings, status)
-    status.write("SUCCESS", f"{loaded.action} finished successfully.")
 
 
 @contextmanager
@@ -168,9 +203,7 @@ def _explained(error: BaseException, action: str) -> BaseException:
             f"This user may not read {error.filename}",
             expected="a file that may be read, in folders that may be entered",
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return os_fault(error, Path(error.filename or "a file"))
-    return error
+    return disk_full(error) or error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from ocdnet.actions.session import session
+from ocdnet.actions.session import outputs_of, own_files, session
 from ocdnet.config import spec
 from ocdnet.config.model import ModelConfig
 from ocdnet.config.spec import Loaded
@@ -22,7 +22,8 @@ from ocdnet.errors import DataError, RunError
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
 from ocdnet.ranks import is_rank_zero
-from ocdnet.runs.files import BEST, EPOCHS, STATUS
+from ocdnet.runs.files import BEST, EPOCHS, SAMPLES, STATUS
+from ocdnet.runs.jobs import same_folder
 from ocdnet.runs.names import KPIS
 from ocdnet.runs.printed import DryRunResult, Timing
 from ocdnet.runs.records import BestMetric, TrainAction, TrainResult, write_results
@@ -66,7 +67,7 @@ def run(loaded: Loaded) -> TrainResult | DryRunResult:
     check_strategy(train, devices)
     with stoppable() as stop, connected(devices), ExitStack() as stack:
         # Before the session, which writes into the folder and stores the seed with the spec.
-        by_rank_zero(lambda: _hold(folder, resume, stack))
+        by_rank_zero(lambda: _hold(loaded, folder, resume, stack))
         train.seed = seed_everything(_seed(train.seed, resume))
         here = stack.enter_context(session(loaded, first_error))
         model = build_model(experiment.model)
@@ -107,9 +108,11 @@ def run(loaded: Loaded) -> TrainResult | DryRunResult:
         return result
 
 
-def _hold(folder: Path, resume: Path | None, stack: ExitStack) -> None:
-    """Lock the folder while the run lasts; raises SpecError if it holds another run."""
+def _hold(loaded: Loaded, folder: Path, resume: Path | None, stack: ExitStack) -> None:
+    """Lock the folder while the run lasts; raises SpecError if it holds anything else."""
     refuse_used(folder, resume)
+    if resume is None or not same_folder(folder, resume.resolve().parent):
+        outputs_of(loaded).refuse_others([*own_files(loaded.action), SAMPLES])
     held = stack.enter_context(locked_folder(folder / STATUS))
     if resume is None and not held:
         refuse_running(folder)

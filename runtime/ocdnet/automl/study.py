@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from ocdnet.automl.sampler import SeededSampler
 from ocdnet.automl.space import Parameter
 from ocdnet.errors import EnvironmentFault, SpecError, UserError
-from ocdnet.files import os_fault
+from ocdnet.files import disk_full, os_fault
 from ocdnet.runs.files import EXPERIMENT
 from ocdnet.runs.names import (
     DIRECTIONS,
@@ -231,6 +231,9 @@ def _database(url: str) -> RDBStorage:
 
 def storage_fault(error: BaseException, search: Search) -> UserError | None:
     """The user's view of a database that cannot be used; None where the error is another."""
+    full = disk_full(error)
+    if full is not None:
+        return full
     url = search.storage
     if url is None or not type(error).__module__.startswith(("sqlalchemy", "optuna")):
         return None

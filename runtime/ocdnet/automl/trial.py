@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ocdnet.automl import child
 from ocdnet.automl.study import BASELINE, CONTINUES, Search, counted, epochs_of
 from ocdnet.errors import Exit, UserError
-from ocdnet.ranks import SLURM_TASKS, cpus
+from ocdnet.hardware import machine_cpus
+from ocdnet.ranks import SLURM_TASKS
 from ocdnet.runs.files import LATEST, trial_name
 from ocdnet.runs.history import Epoch
 from ocdnet.runs.names import KPIS
@@ -121,7 +122,7 @@ class TrialRun:
         if self.worker.gpu is not None:
             own["CUDA_VISIBLE_DEVICES"] = self.worker.gpu
         elif self.search.workers > 1:
-            own.setdefault("OMP_NUM_THREADS", str(max(1, cpus() // self.search.workers)))
+            own.setdefault("OMP_NUM_THREADS", str(max(1, machine_cpus() // self.search.workers)))
         return own
 
     def _reason_to_stop(self, epochs: list[Epoch]) -> str:
@@ -168,7 +169,7 @@ class TrialRun:
 
     def _fail(self, error: UserError) -> None:
         self.trial.set_user_attr("error", str(error))
-        hopeless = self.baseline and error.exit_code in _HOPELESS
+        hopeless = (self.baseline and error.exit_code in _HOPELESS) or error.code == "disk-full"
         if hopeless:
             again(self.study, self.trial)  # when the user has corrected it
         self.study.tell(self.trial, state=TrialState.FAIL)

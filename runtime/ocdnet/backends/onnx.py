@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from ocdnet.backends.maps import probability_maps, refused
 from ocdnet.backends.sidecar import Engine, Feeding, beside, read_foreign
 from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
 from ocdnet.errors import DataError, EnvironmentFault, out_of_memory
-from ocdnet.ranks import cpus
+from ocdnet.hardware import cpus
 
 
 class OnnxPredictor:
@@ -145,7 +148,13 @@ def optimise(source: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         rewritten = Path(folder) / source.name
         onnx.save(graph, rewritten)
-        _session(rewritten, options)
+        try:
+            _session(rewritten, options)
+        except DataError as error:
+            # It does not say why it could not write.
+            if shutil.disk_usage(target.parent).free < rewritten.stat().st_size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
+            raise
 
 
 def _session(path: Path, options: Any = None) -> Any:

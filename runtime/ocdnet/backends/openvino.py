@@ -17,7 +17,7 @@ from ocdnet.backends.base import Batch, filled
 from ocdnet.backends.maps import probability_maps, refused
 from ocdnet.backends.sidecar import Engine
 from ocdnet.errors import DataError, EnvironmentFault
-from ocdnet.ranks import cpus
+from ocdnet.hardware import cpus
 
 _XML, _BIN = "model.xml", "model.bin"
 

@@ -19,7 +19,7 @@ from ocdnet.backends.maps import check_map
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
 from ocdnet.errors import DataError
 from ocdnet.geometry import Frame
-from ocdnet.ranks import cpus
+from ocdnet.hardware import cpus
 
 T = TypeVar("T")
 R = TypeVar("R")

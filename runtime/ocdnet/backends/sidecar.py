@@ -9,6 +9,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from ocdnet.files import sha256, write_json
 PAGE = "references/foreign-models.md"
 
 T = TypeVar("T")
+_SIDE = Annotated[int, Field(ge=1, le=65_535)]
+_BATCH = Annotated[int, Field(ge=1, le=65_535)]
 Channels = Annotated[tuple[FiniteFloat, ...], Field(min_length=3, max_length=3)]
 """A number for each of an image's three channels."""
 
@@ -69,9 +72,9 @@ class Engine:
     kind: Kind
     precision: Literal["FP32", "FP16", "INT8"]
     input: str
-    width: int
-    height: int
-    batch: dict[Literal["min", "opt", "max"], int]
+    width: _SIDE
+    height: _SIDE
+    batch: dict[Literal["min", "opt", "max"], _BATCH]
     preprocess: Feeding
     source: dict[Literal["file", "sha256"], str]
     engine_sha256: str
@@ -143,12 +146,13 @@ def read_engine(path: Path) -> Engine | None:
         good = 1 <= engine.sizes.min <= engine.sizes.opt <= engine.sizes.max
     except (SpecError, KeyError):
         good = False
-    if not (good and all(engine.preprocess.divisor)):
+    if not (good and _computes(engine.normalisation)):
         raise DataError(
             "bad-sidecar",
             f"{beside(path)} holds values that cannot be",
             got={"width": engine.width, "height": engine.height, "batch": engine.batch},
-            expected=f"sides that are multiples of {STRIDE}, min <= opt <= max, no divisor of 0",
+            expected=f"sides that are multiples of {STRIDE}, min <= opt <= max, no divisor of 0, "
+            "numbers that 32 bits hold",
             hint="Build the engine again with `ocdnet gen_trt_engine`.",
         )
     _check_digest(path, engine)
@@ -189,7 +193,22 @@ def read_foreign(path: Path) -> Foreign | None:
             got={"scale": foreign.scale, "std": foreign.std},
             expected="a scale and a std other than 0",
         )
+    if foreign is not None and not _computes(foreign.normalisation):
+        raise DataError(
+            "bad-sidecar",
+            f"The numbers of {beside(path)} overflow",
+            got={"mean": foreign.mean, "std": foreign.std, "scale": foreign.scale},
+            expected="a mean and a std that 32 bits hold when divided by the scale",
+        )
     return foreign
+
+
+def _computes(normalisation: Normalisation) -> bool:
+    """Whether mean and divisor are usable in the network's 32 bits."""
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        mean = np.asarray(normalisation.mean, np.float32)
+        factor = np.float32(1) / np.asarray(normalisation.divisor, np.float32)
+        return bool(np.isfinite(mean).all() and np.isfinite(factor).all() and np.all(factor))
 
 
 def _read(path: Path, kind: type[T], expected: str) -> T | None:

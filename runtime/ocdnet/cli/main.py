@@ -21,6 +21,7 @@ from ocdnet.cli.results import next_, status
 from ocdnet.cli.shared import print_json, program, spec_file_option
 from ocdnet.cli.spec import spec
 from ocdnet.errors import Exit, Interrupted, UsageError, UserError
+from ocdnet.files import disk_full
 from ocdnet.install import missing_package
 from ocdnet.runs.typed import to_json
 from ocdnet.version import VERSION
@@ -127,6 +128,7 @@ def _guarded(command: Callable[[], Any]) -> int:
         fault: UserError | None = None
         if isinstance(error, ModuleNotFoundError):
             fault = missing_package(error, "This command")
+        fault = fault or disk_full(error)
         if fault is None:
             traceback.print_exc()
             fault = UserError("bug", f"{type(error).__name__}: {error}", hint="Please report this.")

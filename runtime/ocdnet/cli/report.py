@@ -30,9 +30,13 @@ def report(results_dir: Path, out: Path | None) -> None:
     found in them, warnings, settings, commands and files. It opens offline, in any browser. Prints
     one JSON object: report (the file), jobs (action, folder, state, hmean), bytes.
 
-    Exit codes: 0 written; 4 no such folder, or no job in it; 5 the file can't be written.
+    Exit codes: 0 written; 3 the file is there and no report of ours; 4 no such folder, or no job in
+    it; 5 the file can't be written.
     """
-    from ocdnet.report.page import REPORT, write_report
+    from ocdnet.report.page import write_report
+    from ocdnet.runs.files import REPORT
+    from ocdnet.runs.outputs import refuse_page
 
+    refuse_page(out or results_dir / REPORT)
     written = write_report(results_dir, out or results_dir / REPORT, program())
     click.echo(json.dumps(written, indent=2))

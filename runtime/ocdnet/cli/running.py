@@ -74,9 +74,12 @@ def _report(action: Action, loaded: Loaded, after: str) -> None:
 
 def write_page(folder: Path) -> None:
     """Write a folder's page; a run whose page can't be written has not failed for that."""
-    from ocdnet.report.page import REPORT, write_report
+    from ocdnet.report.page import write_report
+    from ocdnet.runs.files import REPORT
+    from ocdnet.runs.outputs import refuse_page
 
     try:
+        refuse_page(folder / REPORT)
         written = write_report(folder, folder / REPORT, program())
     except UserError as error:
         LOG.warning("No report: %s", error)

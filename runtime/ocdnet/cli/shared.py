@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,16 @@ def spec_file_option(help_text: str) -> Callable[[Any], Any]:
 def print_json(document: Any) -> None:
     """The command's one document on stdout, of rank 0 alone."""
     if is_rank_zero():
-        click.echo(laid_out(document))
+        click.echo(laid_out(_strict(document)))
+
+
+def _strict(value: Any) -> Any:
+    """A document in what JSON has: of numbers that it lacks, the name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    return [_strict(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def laid_out(value: Any, indent: str = "") -> str:

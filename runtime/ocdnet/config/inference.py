@@ -51,6 +51,9 @@ class InferenceConfig:
     skip_unreadable: Annotated[bool, extra] = False
     """Leave out images that cannot be read, and count them, instead of stopping at the first."""
 
+    num_threads: Annotated[int, Field(ge=0, le=1024), extra] = 0
+    """Threads that compute, and that read images; 0: one for each CPU that may be used."""
+
     num_gpus: Annotated[Positive, popular] = 1
     """GPUs on each node."""
 

@@ -158,7 +158,7 @@ class TrainConfig:
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     """Number format of the computation."""
 
-    seed: Annotated[int, Field(ge=-1)] = 1234
+    seed: Annotated[int, Field(ge=-1, le=2**32 - 1)] = 1234
     """Seed of everything random; -1: a new one each run."""
 
     num_gpus: Annotated[int, Field(ge=-1), popular] = 1

@@ -7,6 +7,7 @@ are read, equal names collide on disk, permissions are not carried over, and the
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -90,10 +91,7 @@ def extract(
                 writer.add(member)
             if not writer.files:
                 raise DataError("empty-archive", f"{archive} holds no file", expected="images")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                target.rmdir()
-            _below_common_folders(writer.root).rename(target)
+            _take_place(_below_common_folders(writer.root), target, out)
     data_path = str(out) if is_split(target) else None
     return {
         "out": str(out),
@@ -102,6 +100,24 @@ def extract(
         "data_path": data_path,
         "images": count_images(target / "img" if data_path else target),
     }
+
+
+def _take_place(folder: Path, target: Path, out: Path) -> None:
+    """Rename a folder to the target, unless another process has filled that meanwhile."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if target.exists():
+            target.rmdir()
+        folder.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise _not_free(out) from error
+
+
+def _not_free(out: Path) -> UsageError:
+    message = f"{out} exists and is not an empty folder"
+    return UsageError("output-exists", message, hint="Name a new folder, or remove this one.")
 
 
 def _checked_target(out: Path) -> Path:
@@ -115,8 +131,7 @@ def _checked_target(out: Path) -> Path:
     if free and target == Path.cwd():  # it is replaced: the user's shell would stay in the old one
         raise UsageError("output-exists", "--out is the current folder", hint="Name a new folder.")
     if not free:
-        message = f"{out} exists and is not an empty folder"
-        raise UsageError("output-exists", message, hint="Name a new folder, or remove this one.")
+        raise _not_free(out)
     return target
 
 

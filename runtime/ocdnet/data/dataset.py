@@ -23,7 +23,8 @@ from ocdnet.data.targets import text_and_background
 from ocdnet.data.transforms import CropResult, TrainSample, TrainTransform
 from ocdnet.errors import UserError
 from ocdnet.geometry import Frame
-from ocdnet.ranks import cpus, launched
+from ocdnet.hardware import machine_cpus
+from ocdnet.ranks import launched
 
 MAX_AUTO_WORKERS = 15
 """At 4 to 10 ms a sample they make 1,500 to 3,700 a second; what a GPU takes is not measured."""
@@ -221,7 +222,7 @@ def worker_count(requested: int, local_world_size: int = 1) -> int:
     run = launched()
     if run is not None and run.cpus is not None:
         return max(1, min(MAX_AUTO_WORKERS, run.cpus - 1))
-    return max(1, min(MAX_AUTO_WORKERS, cpus() // local_world_size - 1))
+    return max(1, min(MAX_AUTO_WORKERS, machine_cpus() // local_world_size - 1))
 
 
 class _Flag:

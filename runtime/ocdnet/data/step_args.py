@@ -9,6 +9,9 @@ from typing import Any, NoReturn
 from ocdnet.errors import SpecError
 from ocdnet.tree.keys import nearest
 
+_LARGEST = 2**63 - 1
+_LONGEST_SIDE = 65_535
+
 
 def unknown(kind: str, where: str, name: str, known: Iterable[str]) -> SpecError:
     """The error for a name that is none of `known`, with a did-you-mean."""
@@ -63,8 +66,8 @@ class StepArgs:
     def whole(self, key: str, default: int, low: int) -> int:
         """A whole number of at least `low`."""
         value = self._get(key, default)
-        if not _is_number(value) or int(value) != value or value < low:
-            self._fail(key, value, f"a whole number of at least {low}")
+        if not _is_number(value) or int(value) != value or not low <= value <= _LARGEST:
+            self._fail(key, value, f"a whole number of at least {low}, within 64 bits")
         return int(value)
 
     def flag(self, key: str, default: bool) -> bool:
@@ -90,10 +93,10 @@ class StepArgs:
     def size(self, key: str, default: tuple[int, int], multiple: int) -> tuple[int, int]:
         """[width, height], positive multiples of `multiple`."""
         value = self._get(key, default)
-        expected = f"[width, height], positive multiples of {multiple}"
+        expected = f"[width, height], positive multiples of {multiple} up to {_LONGEST_SIDE}"
         if not _is_pair(value) or not all(map(_is_number, value)):
             self._fail(key, value, expected)
-        if any(side < 1 or side % multiple for side in value):
+        if any(not 1 <= side <= _LONGEST_SIDE or side % multiple for side in value):
             self._fail(key, value, expected)
         return int(value[0]), int(value[1])
 

@@ -13,7 +13,7 @@ from typing import Any
 from ocdnet import engines, hardware, install
 from ocdnet.doctor.check import Answer, Check
 from ocdnet.doctor.packages import cuda_of_torch, version_of
-from ocdnet.ranks import cpus
+from ocdnet.hardware import machine_cpus
 
 TOOLS = {
     "gpu": ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"),
@@ -168,7 +168,7 @@ def _free(path: Path) -> float:
 
 def check_memory() -> list[Check]:
     """Processors and memory, and the shared memory that data workers pass batches through."""
-    size = f"{cpus()} processors"
+    size = f"{machine_cpus()} processors"
     if hasattr(os, "sysconf"):
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GB
         size += f", {total:.1f} GB of memory"

@@ -6,10 +6,10 @@ import math
 from typing import Any, NamedTuple
 
 from ocdnet import hardware
+from ocdnet.hardware import cpus
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
 from ocdnet.policy.draft import Draft
-from ocdnet.ranks import cpus
 from ocdnet.spec_keys import (
     BATCH,
     NUM_EPOCHS,

@@ -19,6 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from ocdnet.hardware import cpus
 from ocdnet.quantization.graphs import opset_of
 
 _AXES_AS_INPUT = 18
@@ -243,6 +244,7 @@ def _maxima(
         entry = onnx.helper.make_tensor_value_info(top, onnx.TensorProto.FLOAT, [None])
         watched.graph.output.append(entry)
     options = ort.SessionOptions()
+    options.intra_op_num_threads = cpus()
     options.log_severity_level = 3
     session = ort.InferenceSession(
         watched.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -15,8 +15,6 @@ from ocdnet.report.sections import Section, section
 from ocdnet.runs.jobs import run_folders
 from ocdnet.version import VERSION
 
-REPORT = "report.html"
-"""Name of the page in a results folder."""
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _PICTURE_BYTES = 2_400_000
 _MOST_JOBS = 20
@@ -45,7 +43,7 @@ def write_report(root: Path, out: Path, program: str) -> dict[str, Any]:
     return {
         "report": str(out),
         "jobs": [_row(part) for part in sections],
-        "bytes": len(page.encode()),
+        "bytes": out.stat().st_size,
     }
 
 

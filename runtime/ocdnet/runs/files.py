@@ -12,7 +12,7 @@ from pathlib import Path
 from ocdnet.catalogue_entry import Model
 
 STATUS, EXPERIMENT, RESULTS = "status.json", "experiment.yaml", "results.json"
-SAMPLES = "samples.json"
+SAMPLES, REPORT = "samples.json", "report.html"
 BEST, LATEST = "model_best.pth", "ocd_model_latest.pth"
 EPOCHS = "model_epoch_*_step_*.pth"
 """Glob pattern of the epochs' checkpoints."""

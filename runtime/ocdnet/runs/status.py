@@ -89,6 +89,14 @@ class StatusWriter:
     def __init__(self, path: Path, enabled: bool = True) -> None:
         self.path, self.enabled = path, enabled
 
+    def clear(self) -> None:
+        """Begin an empty file, which keeps its lock."""
+        try:
+            with self.path.open("w", encoding="utf-8"):
+                pass
+        except OSError as error:
+            raise os_fault(error, self.path) from error
+
     def write(
         self,
         status: State,

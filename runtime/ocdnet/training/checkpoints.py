@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -17,6 +16,7 @@ from ocdnet.files import link, replacing
 from ocdnet.runs.files import BEST, EPOCHS, LATEST, epoch_name
 from ocdnet.runs.names import Metric, rank
 from ocdnet.training.stopping import StopRequest
+from ocdnet.weights import save
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -51,14 +51,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
     # Lightning writes to memory and the system's temporary folder first: slower, and one more disk
     # that may be full.
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        try:
-            torch.save(checkpoint, file)
-        except RuntimeError as error:
-            # torch hides the disk's error, or the user's Ctrl-C, behind a RuntimeError of its own.
-            if isinstance(error.__context__, OSError | KeyboardInterrupt):
-                raise error.__context__ from None
-            raise
+    with replacing(path) as temporary:
+        save(checkpoint, temporary)
 
 
 class EpochCheckpoints(Checkpoint):

@@ -9,10 +9,11 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
-from lightning_fabric.utilities.distributed import _set_num_threads_if_needed
+import torch
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from ocdnet.errors import Exit
+from ocdnet.hardware import machine_cpus
 from ocdnet.runs.status import StatusWriter, last_state
 
 GRACE_SECONDS = 20.0
@@ -38,7 +39,8 @@ class _Launcher(_SubprocessScriptLauncher):
         if not self.cluster_environment.creates_processes_externally:
             self._call_children_scripts()
             threading.Thread(target=_watch, args=(self.procs, self.status), daemon=True).start()
-        _set_num_threads_if_needed(num_processes=self.num_processes)
+        if "OMP_NUM_THREADS" not in os.environ:  # else each process has what was asked for
+            torch.set_num_threads(max(1, machine_cpus() // self.num_processes))
         return function(*args, **kwargs)
 
 

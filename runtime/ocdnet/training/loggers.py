@@ -51,6 +51,7 @@ def log_picture(
     loggers: Sequence[Logger], name: str, picture: NDArray[np.uint8], step: int
 ) -> None:
     """Log a picture uint8[H, W, 3], BGR; pictures of one name form a series over the steps."""
+    name = name.encode("utf-8", "backslashreplace").decode()  # of a file, whose bytes may be any
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             _add_jpeg(logger, name, picture, step)

@@ -20,6 +20,7 @@ from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.runs.names import SCORES
+from ocdnet.training import epoch_means
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
 from ocdnet.training.schedule import steps_per_epoch, warmup_poly_factor
 from ocdnet.training.strategy import FSDP, shard, share_buffers
@@ -64,6 +65,7 @@ class DetectionModule(pl.LightningModule):
         self.metric = DetectionMetric()
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self._last: _Computed | None = None
+        self._before: dict[str, list[float]] = {}
 
     def setup(self, stage: str) -> None:
         """Take rank 0's seed: where none is given each process has drawn its own."""
@@ -151,6 +153,9 @@ class DetectionModule(pl.LightningModule):
             batch_size=len(batch.paths),
             sync_dist=True,
         )
+        if self._before and batch_idx:  # the run was resumed within this epoch
+            epoch_means.go_on(self.trainer, self._before)
+        self._before = {}
         return terms.total
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -227,9 +232,11 @@ class DetectionModule(pl.LightningModule):
         """Store the spec in the checkpoint; raise RunError rather than save broken weights."""
         self.on_train_batch_end()  # a checkpoint within an epoch is written before it is called
         checkpoint[SPEC_KEY] = self.spec
+        checkpoint[epoch_means.KEY] = epoch_means.so_far(self.trainer, self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse, as a SpecError, a checkpoint that has seen more epochs than the spec asks for."""
+        self._before = epoch_means.read(checkpoint)
         done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         if done > self.config.num_epochs:
             raise SpecError(

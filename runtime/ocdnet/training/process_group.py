@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +28,7 @@ from ocdnet.runs.status import StatusWriter, last_state
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for another one before it gives up."""
+_STEP_SECONDS = 0.5
 _FAILURE = "ocdnet/failure"
 _LOST = ("gloo", "nccl", "connection", "timed out", "timeout", "store")
 """Words, in lower case, of torch's errors about a process that is gone or silent."""
@@ -55,17 +60,37 @@ def connected(devices: Devices) -> Iterator[None]:
         backend = "nccl"
         torch.cuda.set_device(devices.gpus[run.local_rank])
     try:
-        distributed.init_process_group(
-            backend,
-            f"tcp://{place.main_address}:{place.main_port}",
-            timeout=TIMEOUT,
-            rank=run.rank,
-            world_size=devices.world,
+        _heard(
+            partial(
+                distributed.init_process_group,
+                backend,
+                f"tcp://{place.main_address}:{place.main_port}",
+                timeout=TIMEOUT,
+                rank=run.rank,
+                world_size=devices.world,
+            )
         )
     except distributed.DistError as error:
         raise _lost(error) from error
     yield
     distributed.destroy_process_group()
+
+
+def _heard(wait: Callable[[], None]) -> None:
+    """Call what waits for others in a thread: in the main one no signal would be heard."""
+    outcome: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(wait())  # type: ignore[func-returns-value]
+        except BaseException as error:  # noqa: BLE001 - the caller raises it
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    while not outcome.done():
+        with contextlib.suppress(FutureTimeout):
+            outcome.exception(timeout=_STEP_SECONDS)
+    outcome.result()
 
 
 def by_rank_zero(act: Callable[[], None]) -> None:

@@ -42,6 +42,8 @@ def refuse_used(folder: Path, start: Path | None) -> None:
     copied = start is not None and _same(start.parent / BEST, folder / BEST)
     if (folder / BEST).exists() and not copied:
         held.insert(0, BEST)
+    if (folder / LATEST).exists() and not (folder / LATEST).is_symlink():  # ours is a link
+        held.append(LATEST)
     if held:
         raise _in_use(folder, held[0])
 
@@ -58,15 +60,15 @@ def refuse_running(folder: Path) -> None:
 
 
 def _in_use(folder: Path, got: str) -> SpecError:
-    latest = folder / LATEST
+    start = next((folder / name for name in (LATEST, BEST) if (folder / name).exists()), None)
     return SpecError(
         "results-dir-in-use",
         f"{folder} already holds a run",
         got=got,
         expected="a folder without one",
         hint=(
-            f"Set another results_dir, or go on: train.resume_training_checkpoint_path={latest}"
-            if latest.exists()
+            f"Set another results_dir, or go on: train.resume_training_checkpoint_path={start}"
+            if start is not None
             else "Set another results_dir."
         ),
     )
