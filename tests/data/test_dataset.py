@@ -166,7 +166,7 @@ def test_augmentation_differs_by_epoch_and_seed(annotations):
 
 
 def image(dataset, epoch):
-    sample, _ = dataset[epoch, 0]
+    sample, *_ = dataset[epoch, 0]
     return sample.image
 
 

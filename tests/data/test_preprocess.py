@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocdnet.data.preprocess import (
-    IMG_MODES,
-    MEAN,
-    Normalisation,
-    Preprocess,
-    read_image,
-    resize2d,
-)
+from ocdnet.data.preprocess import MEAN, Normalisation, Preprocess, resize2d
+from ocdnet.data.reading import IMG_MODES, read_image
 from ocdnet.errors import DataError, SpecError
 
 # The reference's Resize2D, packed by golden/pack.py.

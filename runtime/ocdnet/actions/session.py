@@ -15,6 +15,7 @@ from pathlib import Path
 from ocdnet.catalogue import ACTIONS
 from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
+from ocdnet.data.reading import pixel_limit
 from ocdnet.errors import DataError, RunError, UserError
 from ocdnet.files import os_fault, write_text
 from ocdnet.findings import Finding, Findings, collected, collecting, say
@@ -77,7 +78,8 @@ def session(loaded: Loaded, first_error: FirstError = _own_error) -> Iterator[Se
         write_text(folder / EXPERIMENT, spec.to_yaml(spec.dump(loaded)))
     status = StatusWriter(folder / STATUS, enabled=is_rank_zero())
     status.write("STARTED", f"{STARTING} {loaded.action}.")
-    with _findings() as findings, _warning_lines(status):
+    megapixels = pixel_limit(loaded.experiment.max_megapixels)
+    with megapixels, _findings() as findings, _warning_lines(status):
         for notice in loaded.notices:
             LOG.warning(notice)
         with _ended(loaded, status, first_error):

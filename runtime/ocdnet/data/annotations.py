@@ -15,26 +15,21 @@ from typing import TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ocdnet.data.folders import note_folders, scan
 from ocdnet.data.labels import has_area, instances, read_text
-from ocdnet.data.layout import (
-    HEAD_BYTES,
-    IMAGE_SUFFIXES,
-    LABEL_NAMES,
-    file_names,
-    is_archive,
-    is_image,
-)
+from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, LABEL_NAMES, file_names, is_archive
 from ocdnet.errors import DataError
+from ocdnet.files import is_folder, open_regular
 from ocdnet.geometry import Polygon
 
 _SPLIT_AFTER_IMAGE = re.compile(
     r"^(.*?(?:" + "|".join(re.escape(s) for s in sorted(IMAGE_SUFFIXES)) + r"))\s+(\S.*)$",
     re.IGNORECASE,
 )
-_DIGITS = re.compile(r"(\d+)")
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 _LOG = logging.getLogger("ocdnet")
+_DATALIST_BYTES = 1 << 28
 _LAYOUT = "a split folder with img/ and gt/, or a UTF-8 datalist file"
 
 
@@ -215,9 +210,9 @@ def _list_pairs(entry: str | Path) -> Iterable[tuple[str, str]]:
     path = Path(entry)
     if not str(entry).strip():
         raise DataError("no-data-path", "A data path is empty", got=str(entry), expected=_LAYOUT)
-    if path.is_dir():
+    if is_folder(path):
         return _list_folder(path)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
         raise DataError(
             "missing-data-path", f"The data path {path} does not exist", expected=_LAYOUT
         )
@@ -227,7 +222,7 @@ def _list_pairs(entry: str | Path) -> Iterable[tuple[str, str]]:
 
 def _refuse_archive(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
         raise DataError(
@@ -248,7 +243,7 @@ def _refuse_archive(path: Path) -> None:
 def _list_folder(root: Path) -> Iterator[tuple[str, str]]:
     image_folder, label_folder = root / "img", root / "gt"
     for folder in (image_folder, label_folder):
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise DataError(
                 "bad-split-folder",
                 f"{root} has no folder {folder.name}/",
@@ -256,7 +251,18 @@ def _list_folder(root: Path) -> Iterator[tuple[str, str]]:
                 expected=_LAYOUT,
             )
     labels = {name for name in file_names(label_folder) if name.lower().endswith(".txt")}
-    images = _image_names(image_folder)
+    found = scan(image_folder)
+    note_folders(image_folder, found.folders)
+    if found.no_files:
+        raise DataError(
+            "not-a-file",
+            f"{len(found.no_files)} images of {image_folder} are no files: links to nothing, pipes "
+            "or devices",
+            got=found.no_files[:10],
+            expected="image files, or links to some",
+            hint="Remove them and their labels, or put the images there.",
+        )
+    images = found.images
 
     def label_of(name: str) -> str:
         stem = name.rpartition(".")[0]
@@ -281,22 +287,8 @@ def _list_folder(root: Path) -> Iterator[tuple[str, str]]:
     return ((before_image + image, before_label + label) for image, label in pairs)
 
 
-def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, not of its subfolders, in natural order."""
-    return [folder / name for name in _image_names(folder)]
-
-
-def _image_names(folder: Path) -> list[str]:
-    return sorted(filter(is_image, file_names(folder)), key=_natural_key)
-
-
-def _natural_key(name: str) -> list[str | int]:
-    """`img_10` after `img_9`: every second part of the split is a run of digits."""
-    return [int(part) if i % 2 else part for i, part in enumerate(_DIGITS.split(name))]
-
-
 def _list_datalist(path: Path) -> list[tuple[str, str]]:
-    lines = enumerate(read_text(path, "datalist").split("\n"), start=1)
+    lines = enumerate(read_text(path, "datalist", _DATALIST_BYTES).split("\n"), start=1)
 
     def pair(numbered: tuple[int, str]) -> tuple[str, str]:
         number, line = numbered
@@ -313,10 +305,11 @@ def _list_datalist(path: Path) -> list[tuple[str, str]]:
             )
         files = {"image": path.parent / image.strip(), "label": path.parent / label.strip()}
         for kind, file in files.items():
-            if not file.is_file():
+            if not os.path.isfile(file):  # noqa: PTH113 (Path's raises for names that are too long)
+                what = "is no file" if os.path.exists(file) else "does not exist"  # noqa: PTH110
                 raise DataError(
                     f"missing-{kind}",
-                    f"{path}:{number}: the {kind} {file} does not exist",
+                    f"{path}:{number}: the {kind} {file} {what}",
                     expected="an existing file, relative to the list's folder",
                 )
         return str(files["image"]), str(files["label"])

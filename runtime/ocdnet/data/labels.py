@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from ocdnet.errors import DataError
+from ocdnet.files import read_regular
 
 _COORDINATE_LIMIT = 1e7
 """Sum of absolute coordinates that no image reaches: beyond it float32 loses pixels."""
+
+_MOST_BYTES = 1 << 24
+"""Of a label file: that of a page has a thousandth of it."""
 
 _TOTAL_TEXT = re.compile(
     r"x:\s*\[\[([^][]*)\]\],\s*y:\s*\[\[([^][]*)\]\].*?transcriptions:\s*\[u?(['\"])(.*)\3\]", re.S
@@ -167,19 +171,19 @@ def _refuse(line: str, path: str | Path, number: int) -> NoReturn:
     )
 
 
-def read_text(path: str | Path, kind: str) -> str:
+def read_text(path: str | Path, kind: str, most: int = _MOST_BYTES) -> str:
     """A file's text without byte order mark, every line end a single line feed.
 
     Args:
         path: the file.
         kind: what it is, in errors: `label file`.
+        most: bytes that it may have.
 
     Raises:
         DataError: it cannot be read or is not UTF-8.
     """
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (half of Path's time)
-            raw = file.readall()
+        raw = read_regular(path, most)
     except OSError as error:
         raise DataError(
             "unreadable-file",
