@@ -181,7 +181,7 @@ def test_samples_do_not_depend_on_ranks(annotations):
 def _samples(dataset, rank, world_size):
     sampler = EpochSampler(len(dataset), 0, True, rank, world_size)
     sampler.set_epoch(5)
-    return [(path, sample.image) for sample, path in map(dataset.__getitem__, sampler)]
+    return [(path, sample.image) for sample, path, _ in map(dataset.__getitem__, sampler)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
