@@ -27,6 +27,11 @@ class Exit(IntEnum):
     INTERRUPTED = 130, "interrupted, resumable"
 
 
+def printable(name: object) -> str:
+    """A file's name or path as UTF-8 can hold it: bytes that it cannot hold are escaped."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
+
+
 class UserError(Exception):
     """A problem that the user can fix: what was found, what was expected, what to do.
 

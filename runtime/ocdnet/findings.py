@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ocdnet.errors import printable
+
 LOG = logging.getLogger("ocdnet")
 SHOWN = 10
 """Files of a finding that are named."""
@@ -62,7 +64,7 @@ class Findings:
         once: bool,
     ) -> None:
         """Count something that was seen; arguments as of `note`."""
-        name = None if file is None else str(file)
+        name = None if file is None else printable(file)
         with self._lock:
             if once and (code, name) in self._once:
                 return
@@ -131,4 +133,4 @@ def note(
     if _open:
         _open[-1].add(code, message, key, file, count, said, once)
     elif not said:
-        LOG.warning(Finding(code, message, key, [str(file)] if file else [], count).text)
+        LOG.warning(Finding(code, message, key, [printable(file)] if file else [], count).text)

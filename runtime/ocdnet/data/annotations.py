@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ocdnet.data.folders import note_folders, scan
 from ocdnet.data.labels import has_area, instances, read_text
 from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, LABEL_NAMES, file_names, is_archive
-from ocdnet.errors import DataError
+from ocdnet.errors import DataError, printable
 from ocdnet.files import is_folder, open_regular
 from ocdnet.geometry import Polygon
 
@@ -30,6 +30,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 _LOG = logging.getLogger("ocdnet")
 _DATALIST_BYTES = 1 << 28
+_SHOWN = 10
 _LAYOUT = "a split folder with img/ and gt/, or a UTF-8 datalist file"
 
 
@@ -116,8 +117,7 @@ class Annotations(Sequence[Annotation]):
         self.census.regions += len(regions)
 
     def _add_string(self, text: str) -> None:
-        # Surrogates stand for the bytes of a file name that is not UTF-8.
-        self._strings += text.encode("utf-8", "surrogateescape")
+        self._strings += text.encode()
         self._string_ends.append(len(self._strings))
 
     def __len__(self) -> int:
@@ -135,10 +135,7 @@ class Annotations(Sequence[Annotation]):
     def _one(self, index: int) -> Annotation:
         first, last = self._region_ends[index : index + 2]
         ends = self._string_ends[first + 2 * index : last + 2 * index + 3]
-        image, label, *texts = (
-            self._strings[start:end].decode("utf-8", "surrogateescape")
-            for start, end in pairwise(ends)
-        )
+        image, label, *texts = (self._strings[start:end].decode() for start, end in pairwise(ends))
         ends = self._point_ends[first : last + 1]
         points = np.array(self._points[ends[0] : ends[-1]], np.float32).reshape(-1, 2)
         cuts = np.array(ends[1:-1], np.int64) // 2 - ends[0] // 2
@@ -210,6 +207,7 @@ def _list_pairs(entry: str | Path) -> Iterable[tuple[str, str]]:
     path = Path(entry)
     if not str(entry).strip():
         raise DataError("no-data-path", "A data path is empty", got=str(entry), expected=_LAYOUT)
+    _refuse_names(path.parent, [path.name])
     if is_folder(path):
         return _list_folder(path)
     if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
@@ -240,6 +238,20 @@ def _refuse_archive(path: Path) -> None:
         )
 
 
+def _refuse_names(folder: Path, names: Iterable[str]) -> None:
+    """Raise DataError for names that are not UTF-8: no record of a run could hold them."""
+    # Surrogates stand for the bytes of such names.
+    odd = [name for name in names if not name.isascii() and printable(name) != name]
+    if odd:
+        raise DataError(
+            "not-utf8-name",
+            f"{len(odd)} names in {printable(folder)} are not UTF-8",
+            got=[printable(name) for name in sorted(odd)[:_SHOWN]],
+            expected="names of UTF-8",
+            hint="Rename images and labels alike, e.g. convmv -f latin1 -t utf8 --notest -r DATA.",
+        )
+
+
 def _list_folder(root: Path) -> Iterator[tuple[str, str]]:
     image_folder, label_folder = root / "img", root / "gt"
     for folder in (image_folder, label_folder):
@@ -252,13 +264,15 @@ def _list_folder(root: Path) -> Iterator[tuple[str, str]]:
             )
     labels = {name for name in file_names(label_folder) if name.lower().endswith(".txt")}
     found = scan(image_folder)
+    _refuse_names(image_folder, found.images)
+    _refuse_names(label_folder, labels)
     note_folders(image_folder, found.folders)
     if found.no_files:
         raise DataError(
             "not-a-file",
             f"{len(found.no_files)} images of {image_folder} are no files: links to nothing, pipes "
             "or devices",
-            got=found.no_files[:10],
+            got=found.no_files[:_SHOWN],
             expected="image files, or links to some",
             hint="Remove them and their labels, or put the images there.",
         )

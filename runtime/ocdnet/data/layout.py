@@ -102,9 +102,16 @@ def is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def count_images(folder: Path, limit: int | None = None) -> int:
-    """Number of images in a folder, not in its subfolders, among its first `limit` files."""
-    return sum(map(is_image, islice(file_names(folder), limit)))
+def count_images(folder: Path, limit: int | None = None, documents: bool = False) -> int:
+    """Number of images in a folder, not in its subfolders, among its first `limit` files.
+
+    Args:
+        folder: it.
+        limit: as above.
+        documents: PDF files count, too.
+    """
+    names = islice(file_names(folder), limit)
+    return sum(is_image(name) or (documents and name.lower().endswith(PDF)) for name in names)
 
 
 TRAIN_PARTS = ("train", "training")
