@@ -91,7 +91,7 @@ def _heic(data: bytes, check_size: Callable[[int, int], None]) -> tuple[NDArray[
         file = pillow_heif.open_heif(data, bgr_mode=True)
         check_size(*file.size)
         picture = np.asarray(file)
-    except (ValueError, RuntimeError, SyntaxError, EOFError, OSError) as error:
+    except (LookupError, ValueError, RuntimeError, SyntaxError, EOFError, OSError) as error:
         raise UnreadableError(str(error)) from error
     if picture.dtype != np.uint8:
         picture = (picture >> 8).astype(np.uint8)

@@ -101,6 +101,8 @@ def _png(data: Data, _: int) -> Header:
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     header = Header("png", width, height, alpha=colour >= 4)
     for name, start, size in _chunks(data, 8, ">"):
+        if start + size > len(data):  # OpenCV makes room for what a chunk promises
+            raise ValueError("cut off")
         if name == b"acTL":
             header = replace(header, pages=struct.unpack_from(">I", data, start)[0])
         elif name == b"tRNS":
@@ -110,9 +112,9 @@ def _png(data: Data, _: int) -> Header:
                 header = replace(header, clear=grey * (255 // (2 ** min(depth, 8) - 1)))
         elif name == b"eXIf":
             header = replace(header, orientation=orientation_of(data[start : start + size]))
-        elif name == b"IEND" or (name == b"IDAT" and not header.alpha):
-            break
-    return header
+        elif name == b"IEND":
+            return header
+    raise ValueError("no end")
 
 
 def _gif(data: Data, _: int) -> Header:
