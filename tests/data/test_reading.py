@@ -317,6 +317,16 @@ def test_damaged_files_are_errors(tmp_path):
                 pass
 
 
+def test_a_chunk_that_promises_gigabytes_gets_no_room(tmp_path):
+    """OpenCV would take four of them for it."""
+    path = tmp_path / "a.png"
+    whole = encoded(drawn(DARK), "PNG")
+    path.write_bytes(whole[:33] + b"\xff\xff\xff\xffabcd" + whole[33:])
+    assert header_of(path.read_bytes()) is None
+    with pytest.raises(DataError):
+        read_image(path)
+
+
 def test_endless_directories_of_a_tiff_end():
     """A directory that names itself as the next one."""
     tags = struct.pack("<H", 2) + struct.pack("<HHIHHHHIHH", 256, 3, 1, 9, 0, 257, 3, 1, 9, 0)
