@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ocdnet.tree import keys
 
-ROOT_KEYS = ("results_dir", "encryption_key", "model_name")
+ROOT_KEYS = ("results_dir", "encryption_key", "model_name", "max_megapixels")
 """Keys outside every section, which all actions read."""
 
 Model = Literal["checkpoint", "full checkpoint", "pruned", "quantized", "engine", "onnx"]

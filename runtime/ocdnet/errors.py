@@ -40,6 +40,11 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
+def printable(name: object) -> str:
+    """A file's name or path as UTF-8 can hold it: bytes that it cannot hold are escaped."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
+
+
 class UserError(Exception):
     """A problem that the user can fix: what was found, what was expected, what to do.
 

@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,43 @@ def watching(watch: Watch) -> Iterator[None]:
         yield
     finally:
         _watches.remove(watch)
+
+
+_OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: str | Path) -> FileIO:
+    """Open a file for reading, without a buffer; never a folder, a pipe or a device.
+
+    Raises:
+        OSError: it cannot be opened, or is something else than a file.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a third of Path's time)
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        # Without waiting: the path may have become a pipe since.
+        handle = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "its name is none of a file", str(path)) from error
+    return FileIO(handle, "rb")
+
+
+def read_regular(path: str | Path, most: int) -> bytes:
+    """A file's content.
+
+    Raises:
+        OSError: as `open_regular`, or it has more than `most` bytes.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"{size:,} bytes are more than {most:,}", str(path))
+        return file.readall()
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether it is a folder; of a path that no file system could have: no."""
+    return os.path.isdir(path)  # noqa: PTH112 (Path's raises for names that are too long)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ocdnet.errors import printable
+
 LOG = logging.getLogger("ocdnet")
 SHOWN = 10
 """Files of a finding that are named."""
@@ -48,17 +50,29 @@ class Findings:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str, str], Finding] = {}
+        self._once: set[tuple[str, str | None]] = set()
         self._lock = threading.Lock()
 
     def add(
-        self, code: str, message: str, key: str, file: Path | str | None, count: int, said: bool
+        self,
+        code: str,
+        message: str,
+        key: str,
+        file: Path | str | None,
+        count: int,
+        said: bool,
+        once: bool,
     ) -> None:
         """Count something that was seen; arguments as of `note`."""
+        name = None if file is None else printable(file)
         with self._lock:
+            if once and (code, name) in self._once:
+                return
+            if once:
+                self._once.add((code, name))
             new = Finding(code, message, key, said=said)
             row = self._rows.setdefault((code, message, key), new)
             row.count += count
-            name = None if file is None else str(file)
             if name is not None and name not in row.files and len(row.files) < SHOWN:
                 row.files.append(name)
 
@@ -103,6 +117,7 @@ def note(
     file: Path | str | None = None,
     count: int = 1,
     said: bool = False,
+    once: bool = False,
 ) -> None:
     """Note something that a result must not hide; where nothing collects, it is logged at once.
 
@@ -113,8 +128,9 @@ def note(
         file: where it was seen.
         count: how often.
         said: whether it was logged by the caller.
+        once: the same file is counted once, however often it is read.
     """
     if _open:
-        _open[-1].add(code, message, key, file, count, said)
+        _open[-1].add(code, message, key, file, count, said, once)
     elif not said:
-        LOG.warning(Finding(code, message, key, [str(file)] if file else [], count).text)
+        LOG.warning(Finding(code, message, key, [printable(file)] if file else [], count).text)

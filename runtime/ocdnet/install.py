@@ -37,6 +37,8 @@ _EXTRA = {
     "torch_pruning": "prune",
     "deepspeed": "deepspeed",
     "matplotlib": "data",
+    "pillow_heif": "heic",
+    "pypdfium2": "pdf",
 }
 _TOGETHER = ("train", "export", "automl")
 """Extras that are installed together: AutoML is the default route of a train request."""

@@ -45,7 +45,9 @@ RESNETS = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
 CHOICES = {"model.backbone": [*RESNETS, "mobilenet_v2", "mobilenet_v3_large"]}
 OURS = {
     "gen_trt_engine.backend",
+    "inference.recursive",
     "inference.skip_unreadable",
+    "max_megapixels",
     "train.accumulate_grad_batches",
     "train.compile",
     "train.keep_checkpoints",
@@ -87,7 +89,7 @@ def test_actions_name_keys_and_sections_that_exist():
         assert set(action.sections) <= set(schema.experiment()["properties"])
 
 
-# Sections that each action reads, beside results_dir, encryption_key and model_name.
+# Sections that each action reads, beside the root keys.
 READS = {
     "train": {"dataset", "model", "train", "wandb"},
     "retrain": {"dataset", "model", "train", "wandb"},

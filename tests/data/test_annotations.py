@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import logging
 import os
 import pickle
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocdnet import findings
 from ocdnet.data.annotations import index_dataset
 from ocdnet.errors import DataError, Exit
 
@@ -116,14 +118,54 @@ def test_annotations_come_out_as_they_went_in(tmp_path_factory, files):
         found[len(files)]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
-def test_a_file_name_that_is_not_utf8(tmp_path):
-    root = make_split(tmp_path, {})
+@pytest.mark.parametrize("odd", [("img",), ("gt",), ("img", "gt")])
+def test_a_file_name_that_is_not_utf8_is_refused(tmp_path, odd):
+    """Records, reports and TensorBoard hold UTF-8 alone: a run must not end there."""
+    root = make_split(tmp_path, {"a": f"{QUAD},x"})
     for folder, name in (("img", b"caf\xe9.jpg"), ("gt", b"gt_caf\xe9.txt")):
-        Path(os.fsdecode(os.fsencode(root / folder) + b"/" + name)).write_text(f"{QUAD},x")
-    (annotation,) = index_dataset([root], TAGS)
-    assert annotation.image.exists()
-    assert os.fsencode(annotation.image.name) == b"caf\xe9.jpg"
+        if folder in odd:
+            Path(os.fsdecode(os.fsencode(root / folder) + b"/" + name)).write_text(f"{QUAD},x")
+    error = refused(lambda: index_dataset([root], TAGS))
+    assert error.code == "not-utf8-name"
+    assert "caf" in error.got[0]
+    json.dumps(error.to_dict(), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("what", ["image", "label", "list", "listed"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop"])
+def test_only_files_are_read(tmp_path, what, kind):
+    root = make_split(tmp_path / "s", {"a": f"{QUAD},x"})
+    listing = tmp_path / "list.txt"
+    listing.write_text("s/img/a.jpg\ts/gt/gt_a.txt\n")
+    path = {"image": root / "img/a.jpg", "label": root / "gt/gt_a.txt", "list": listing}.get(
+        what, root / "gt/gt_a.txt"
+    )
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    refused(lambda: index_dataset([listing if what.startswith("list") else root], TAGS))
+
+
+def test_a_label_file_of_gigabytes_is_not_read(tmp_path):
+    root = make_split(tmp_path, {"a": ""})
+    with (root / "gt" / "gt_a.txt").open("wb") as file:
+        file.truncate(1 << 36)
+    assert "more than" in refused(lambda: index_dataset([root], TAGS)).message
+
+
+def test_what_a_set_leaves_out_is_counted(tmp_path):
+    root = make_split(tmp_path, {"a": f"{QUAD},x"})
+    (root / "img" / "b.psd").touch()
+    (root / "img" / "a.txt").touch()
+    (root / "img" / "more").mkdir()
+    with findings.collecting() as seen:
+        index_dataset([root], TAGS)
+    assert {row.code: row.files for row in seen.rows()} == {
+        "other-suffix": [str(root / "img" / "b.psd")],
+        "sub-folders": [str(root / "img" / "more")],
+    }
 
 
 def test_a_dataset_without_a_cared_region_is_told_of(tmp_path, caplog):

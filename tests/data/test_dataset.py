@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocdnet import findings
+from ocdnet.data import reading
 from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.sampler import EpochSampler, ShardBatches
@@ -118,7 +121,7 @@ def train_batches(annotations, workers, epoch=0):
             sampler=sampler,
             num_workers=workers,
             collate_fn=data.collate_train,
-            worker_init_fn=data.init_worker,
+            worker_init_fn=partial(data.init_worker, megapixels=reading.limit()),
         )
     )
 
@@ -166,7 +169,7 @@ def test_augmentation_differs_by_epoch_and_seed(annotations):
 
 
 def image(dataset, epoch):
-    sample, _ = dataset[epoch, 0]
+    sample, *_ = dataset[epoch, 0]
     return sample.image
 
 
@@ -181,7 +184,7 @@ def test_samples_do_not_depend_on_ranks(annotations):
 def _samples(dataset, rank, world_size):
     sampler = EpochSampler(len(dataset), 0, True, rank, world_size)
     sampler.set_epoch(5)
-    return [(path, sample.image) for sample, path in map(dataset.__getitem__, sampler)]
+    return [(path, sample.image) for sample, path, _ in map(dataset.__getitem__, sampler)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -227,6 +230,27 @@ def test_evaluation_batches_map_back(annotations):
     annotations[1].image.unlink()
     with pytest.raises(DataError, match=r"1\.png"):
         data.check_batch(next(iter(loader)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_workers_see_is_counted_once(annotations, workers):
+    image = np.zeros((80, 100, 4), np.uint8)
+    for annotation in annotations[:2]:
+        cv2.imwrite(str(annotation.image), image)
+    with findings.collecting() as seen:
+        for epoch in (0, 1):
+            for batch in train_batches(annotations, workers, epoch):
+                data.check_batch(batch)
+    (row,) = seen.rows()
+    assert (row.code, row.count) == ("transparency", 2)
+    assert sorted(row.files) == [str(annotation.image) for annotation in annotations[:2]]
+
+
+def test_workers_know_the_limit_of_this_process(annotations):
+    with reading.pixel_limit(1):
+        cv2.imwrite(str(annotations[0].image), np.zeros((1001, 1000, 3), np.uint8))
+        batches = train_batches(annotations, 1)
+    assert any(isinstance(batch, DataError) for batch in batches)
 
 
 def test_worker_counts(monkeypatch):

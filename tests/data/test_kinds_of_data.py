@@ -11,7 +11,7 @@ import pytest
 
 import support
 from ocdnet.data.annotations import index_dataset
-from ocdnet.data.preprocess import IMG_MODES
+from ocdnet.data.reading import IMG_MODES
 from ocdnet.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("small_network")

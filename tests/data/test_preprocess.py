@@ -9,14 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden.arrays import golden_set
-from ocdnet.data.preprocess import (
-    IMG_MODES,
-    MEAN,
-    Normalisation,
-    Preprocess,
-    read_image,
-    resize2d,
-)
+from ocdnet.data.preprocess import MEAN, Normalisation, Preprocess, resize2d
+from ocdnet.data.reading import IMG_MODES, read_image
 from ocdnet.errors import DataError, SpecError
 
 GOLDEN = golden_set("resize")  # the reference's Resize2D

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ocdnet.data.augment import Affine, Fliplr, Resize, View
 from ocdnet.data.crop import choose_window, free_bands
-from ocdnet.data.preprocess import read_image
+from ocdnet.data.reading import read_image
 from ocdnet.data.steps import compile_eval, compile_train
 from ocdnet.errors import SpecError
 

@@ -293,6 +293,20 @@ def test_a_folder_without_images(tmp_path, data):
         assert caught.value.code == code
 
 
+def test_sub_folders_and_pdf_files_are_inputs_of_inference(tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    for name in ("in/a.pdf", "in/deep/b.jpg", "in/deep/c.png"):
+        (tmp_path / name).touch()
+    inner = {"inference_dataset": str(tmp_path / "in")}
+    assert plan("inference", inner)[0].images == {INPUT: 1}
+    outer = {"inference_dataset": str(tmp_path)}
+    with pytest.raises(DataError) as caught:
+        plan("inference", outer)
+    assert "inference.recursive" in caught.value.hint
+    found, _ = plan("inference", outer, {"inference.recursive": True})
+    assert (found.overrides, found.images) == ({INPUT: str(tmp_path)}, {INPUT: 3})
+
+
 def test_a_datalist_whose_first_kilobyte_ends_within_a_letter(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("x" + "é" * 600 + ".jpg\tgt.txt")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ocdnet.backends.base import Predictor
 from ocdnet.backends.maps import check_map
-from ocdnet.data.preprocess import Preprocess, read_image
+from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.reading import read_image
 from ocdnet.errors import RunError
 from ocdnet.findings import note
 from ocdnet.metrics import Counts, match_image

@@ -19,7 +19,7 @@ from ocdnet.backends.open import engine_predictor
 from ocdnet.backends.sidecar import Engine, beside, write_engine
 from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
 from ocdnet.config.spec import Loaded
-from ocdnet.data.preprocess import read_image
+from ocdnet.data.reading import read_image
 from ocdnet.engines import Kind
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing, sha256

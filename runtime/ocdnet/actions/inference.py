@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,32 +10,41 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ocdnet import findings
 from ocdnet.actions.detection import open_model
+from ocdnet.actions.result_names import result_names
 from ocdnet.actions.session import session
 from ocdnet.backends.pipeline import Prediction, predict
+from ocdnet.config.inference import InferenceConfig
 from ocdnet.config.spec import Loaded, results_dir
-from ocdnet.data.annotations import list_images
+from ocdnet.data.folders import list_images
+from ocdnet.data.layout import IMAGE_SUFFIXES, PDF
 from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.reading import Page, pages_of
 from ocdnet.errors import DataError, SpecError
-from ocdnet.files import write_text
+from ocdnet.files import is_folder, write_text
 from ocdnet.findings import collecting
 from ocdnet.hardware import limited
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress_bar import tracked
+from ocdnet.runs.files import EXPERIMENT, STATUS
 from ocdnet.runs.jobs import same_folder
 from ocdnet.runs.printed import InferenceResult
+from ocdnet.spec_keys import INFERENCE_RECURSIVE, SKIP_UNREADABLE
 from ocdnet.visualize import RED, draw_polygons, probability_image, write_image
 
 LOG = logging.getLogger("ocdnet")
 _SHOWN = 10
 RESULT_SUFFIXES = (".txt", "_result.jpg", "_pred.jpg")
 """Of the files of an image: boxes, boxes drawn, probabilities."""
+_LEFT_OUT = "Images that cannot be read were left out"
 
 
 def run(loaded: Loaded) -> InferenceResult:
     """Write `<stem>.txt`, `<stem>_result.jpg` and `<stem>_pred.jpg` for every image of a folder.
 
-    A line of the text file is `x1,y1,...,score`, in pixels of the original image.
+    A line of the text file is `x1,y1,...,score`, in pixels of the original image. Of TIFF and PDF
+    files every page is an image (`<stem>_p1.txt`); `result_names` says what else may be in a name.
 
     Args:
         loaded: a spec checked for `inference`.
@@ -49,27 +57,28 @@ def run(loaded: Loaded) -> InferenceResult:
     """
     config = loaded.experiment.inference
     _refuse_same_folder(loaded)
-    writes = _result_names(Path(config.input_folder))
+    writes = _result_files(config)
     with limited(config.num_threads), session(loaded, writes=writes, renews=True) as here:
         preprocess = Preprocess((config.width, config.height), config.img_mode)
-        images = _images(Path(config.input_folder))
-        names = output_names(images)
+        images = _images(Path(config.input_folder), config.recursive)
+        names = result_names(images, Path(config.input_folder))
         opened = open_model(config, loaded.experiment.model, preprocess)
         postprocess = DBPostprocessor.from_spec(config.post_processing, config.polygon)
         skipped: list[Path] = []
 
-        def skip(image: Path, error: DataError) -> None:
-            skipped.append(image)
-            LOG.warning("%s: left out", error.message)
+        def skip(image: Page, error: DataError) -> None:
+            skipped.append(image.path)
+            LOG.info("%s: left out", error.message)
+            findings.note("left-out", _LEFT_OUT, key=SKIP_UNREADABLE, file=image.path)
 
-        def finish(image: Path, prediction: Prediction) -> int:
+        def finish(image: Page, prediction: Prediction) -> int:
             return _write(here.folder / names[image], prediction, postprocess, config.img_mode)
 
         written = predict(
             opened.predictor,
             opened.preprocess,
             images,
-            Path,
+            lambda page: page,
             finish,
             batch_size=opened.batch_size,
             skipped=skip if config.skip_unreadable else None,
@@ -87,7 +96,7 @@ def run(loaded: Loaded) -> InferenceResult:
             checkpoint=str(opened.path),
             backend=opened.predictor.backend,
             results_dir=str(here.folder),
-            overlays=str(here.folder / "*_result.jpg"),
+            overlays=str(here.folder / ("**/" * config.recursive + "*_result.jpg")),
         )
 
 
@@ -111,12 +120,6 @@ def text_lines(detections: Detections) -> str:
     return "".join(lines)
 
 
-def output_names(images: Sequence[Path]) -> dict[Path, str]:
-    """Name of each image's results: its stem, or its whole name if others have the same stem."""
-    stems = Counter(path.stem for path in images)
-    return {path: path.stem if stems[path.stem] == 1 else path.name for path in images}
-
-
 def _refuse_same_folder(loaded: Loaded) -> None:
     """The next run would take the results for images: also where no name is one that is there."""
     given = Path(loaded.experiment.inference.input_folder)
@@ -131,39 +134,55 @@ def _refuse_same_folder(loaded: Loaded) -> None:
         )
 
 
-def _result_names(folder: Path) -> list[str]:
-    """Names of the files that the images of a folder get; none where the run can't begin."""
+def _result_files(config: InferenceConfig) -> list[str]:
+    """Files below the results folder that the images get; none where the run can't begin."""
+    folder = Path(config.input_folder)
     with collecting():  # what is to be said of the images is said when they are read
-        images = list_images(folder) if folder.is_dir() else []
-    names = output_names(images).values()
+        try:
+            names = result_names(_images(folder, config.recursive), folder).values()
+        except DataError:
+            return []
     return [f"{name}{suffix}" for name in names for suffix in RESULT_SUFFIXES]
 
 
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+def _images(folder: Path, recursive: bool) -> list[Page]:
+    if not is_folder(folder):
         raise DataError(
             "no-such-folder",
             "inference.input_folder is not a folder",
             got=str(folder),
             expected="a folder of images",
         )
-    images = list_images(folder)
-    if not images:
+    files = list_images(
+        folder, recursive, key=INFERENCE_RECURSIVE, documents=True, is_own=_is_results
+    )
+    if not files:
         raise DataError(
             "no-images",
             f"There are no images in {folder}",
-            expected=".jpg, .jpeg, .png, .bmp, .webp, .tif or .tiff files",
-            hint="Subfolders are not searched: give the folder that holds the images.",
+            expected=f"images ({' '.join(sorted(IMAGE_SUFFIXES))})",
+            hint=f"Give the folder that holds the images; {INFERENCE_RECURSIVE}=true searches "
+            "sub-folders.",
         )
-    return images
+    return [page for file in files for page in pages_of_file(file)]
 
 
-def _none_readable(images: Sequence[Path]) -> DataError:
+def pages_of_file(file: Path) -> list[Page]:
+    """The pages of a file, without opening it where its format has none."""
+    return pages_of(file) if file.suffix.lower() in (".tif", ".tiff", PDF) else [Page(file)]
+
+
+def _is_results(folder: Path) -> bool:
+    """Whether a run of ours wrote to a folder: its pictures are no input."""
+    return (folder / EXPERIMENT).is_file() and (folder / STATUS).is_file()
+
+
+def _none_readable(images: Sequence[Page]) -> DataError:
     return DataError(
         "unreadable-image",
         "None of the images can be read",
-        got=[str(image) for image in images[:_SHOWN]],
-        expected="undamaged image files (JPEG, PNG, BMP, WebP or TIFF)",
+        got=[str(image.path) for image in images[:_SHOWN]],
+        expected="undamaged image files",
     )
 
 

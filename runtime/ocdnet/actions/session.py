@@ -14,6 +14,7 @@ from ocdnet.backends.maps import REFUSED
 from ocdnet.catalogue import ACTIONS
 from ocdnet.config import spec
 from ocdnet.config.spec import Loaded
+from ocdnet.data.reading import pixel_limit
 from ocdnet.errors import DataError, RunError, UserError, out_of_memory
 from ocdnet.files import disk_full, write_text
 from ocdnet.findings import Finding, Findings, collected, collecting, say
@@ -107,7 +108,8 @@ def own_files(action: str) -> list[str]:
 
 def _watched(loaded: Loaded, status: StatusWriter, first_error: FirstError) -> Iterator[Session]:
     """The session itself; what it saw stands in its status when it ends."""
-    with _findings() as findings, _warning_lines(status):
+    megapixels = pixel_limit(loaded.experiment.max_megapixels)
+    with megapixels, _findings() as findings, _warning_lines(status):
         for notice in loaded.notices:
             LOG.warning(notice)
         with _ended(loaded, status, first_error):

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.data.preprocess import Image, Normalisation
+from ocdnet.data.preprocess import Normalisation
+from ocdnet.data.reading import Image
 
 Batch = NDArray[np.float32]
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ocdnet.backends.base import Batch, DevicePredictor, Predictor
 from ocdnet.backends.maps import check_map
-from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
+from ocdnet.data.preprocess import Prepared, Preprocess, pad_to
+from ocdnet.data.reading import Page, read_image
 from ocdnet.errors import DataError
 from ocdnet.geometry import Frame
 from ocdnet.hardware import cpus
@@ -52,7 +53,7 @@ def predict(
     predictor: Predictor,
     preprocess: Preprocess,
     items: Iterable[T],
-    path_of: Callable[[T], Path],
+    path_of: Callable[[T], Path | Page],
     finish: Callable[[T, Prediction], R],
     *,
     batch_size: int = 1,
@@ -65,7 +66,7 @@ def predict(
         predictor: the network; it runs in the caller's thread.
         preprocess: how an image becomes its input.
         items: one for each image; a few batches are held at a time, however many there are.
-        path_of: the image file of an item.
+        path_of: the image file of an item, or its page of one.
         finish: makes the result of an item's prediction; called in threads.
         batch_size: images through the network at once.
         skipped: called for an image that cannot be read, which is then left out; not given: its
@@ -81,7 +82,10 @@ def predict(
     reader = _Reader(predictor, preprocess, path_of, skipped)
 
     def checked(item: T, prediction: Prediction) -> R:
-        check_map(prediction.probability, predictor, path_of(item))
+        source = path_of(item)
+        check_map(
+            prediction.probability, predictor, source.path if isinstance(source, Page) else source
+        )
         return finish(item, prediction)
 
     threads = workers or min(_MOST_WORKERS, cpus())
@@ -109,7 +113,7 @@ class _Reader(Generic[T]):
 
     predictor: Predictor
     preprocess: Preprocess
-    path_of: Callable[[T], Path]
+    path_of: Callable[[T], Path | Page]
     skipped: Callable[[T, DataError], None] | None
 
     def submit(self, pool: ThreadPoolExecutor, batch: list[T]) -> Future[_Ready[T]]:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ocdnet.backends.base import Batch, BatchSizes
 from ocdnet.config.model import ModelConfig
-from ocdnet.data.preprocess import Image, Normalisation
+from ocdnet.data.preprocess import Normalisation
+from ocdnet.data.reading import Image
 from ocdnet.devices import fit_threads
 from ocdnet.models.factory import build_model
 from ocdnet.models.folding import fold_batch_norms

@@ -3,10 +3,11 @@
 from dataclasses import field
 from typing import Annotated
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from ocdnet.config import dataset, evaluate, gen_trt_engine, inference, model, quantize, train
-from ocdnet.config.base import STRICT, popular
+from ocdnet.config.base import STRICT, extra, popular
 from ocdnet.config.dataset import DatasetConfig
 from ocdnet.config.evaluate import EvaluateConfig
 from ocdnet.config.export import ExportConfig
@@ -36,6 +37,9 @@ class Experiment:
 
     model_name: str = ""
     """Name of the model, for records only."""
+
+    max_megapixels: Annotated[int, Field(ge=1, le=1073), extra] = 200
+    """Refuse larger images, before they are decoded: one takes three bytes a pixel and more."""
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
 

@@ -27,6 +27,9 @@ class InferenceConfig:
     input_folder: str = MISSING
     """Folder of images."""
 
+    recursive: Annotated[bool, extra] = False
+    """Search sub-folders, too; results are written to folders of the same names."""
+
     results_dir: str = ""
     """Folder of this action's results, instead of <results_dir>/inference."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -18,16 +17,18 @@ from numpy.typing import NDArray
 from ocdnet.data.datalist import list_datalist
 from ocdnet.data.doubts import Doubts, note_shared
 from ocdnet.data.faults import as_one, collect
+from ocdnet.data.folders import note_folders, scan
 from ocdnet.data.label_files import LabelFiles
 from ocdnet.data.label_reader import LabelReader, Region, read_set
-from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, file_names, is_archive, is_image
+from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, is_archive
 from ocdnet.data.readings import Reading
-from ocdnet.errors import DataError
+from ocdnet.errors import DataError, printable
+from ocdnet.files import is_folder, open_regular
 from ocdnet.geometry import Polygon, is_valid
 from ocdnet.spec_keys import VALIDATE_DATA
 
-_DIGITS = re.compile(r"(\d+)")
 _LOG = logging.getLogger("ocdnet")
+_SHOWN = 10
 _LAYOUT = "a split folder with img/ and gt/, or a UTF-8 datalist file"
 
 
@@ -124,8 +125,7 @@ class Annotations(Sequence[Annotation]):
             setattr(self.census, count.name, total)
 
     def _add_string(self, text: str) -> None:
-        # Surrogates stand for the bytes of a file name that is not UTF-8.
-        self._strings += text.encode("utf-8", "surrogateescape")
+        self._strings += text.encode()
         self._string_ends.append(len(self._strings))
 
     def __len__(self) -> int:
@@ -143,10 +143,7 @@ class Annotations(Sequence[Annotation]):
     def _one(self, index: int) -> Annotation:
         first, last = self._region_ends[index : index + 2]
         ends = self._string_ends[first + 2 * index : last + 2 * index + 3]
-        image, label, *texts = (
-            self._strings[start:end].decode("utf-8", "surrogateescape")
-            for start, end in pairwise(ends)
-        )
+        image, label, *texts = (self._strings[start:end].decode() for start, end in pairwise(ends))
         ends = self._point_ends[first : last + 1]
         points = np.array(self._points[ends[0] : ends[-1]], np.float32).reshape(-1, 2)
         cuts = np.array(ends[1:-1], np.int64) // 2 - ends[0] // 2
@@ -236,9 +233,10 @@ def _list_pairs(entry: str | Path, key: str) -> Iterable[tuple[str, str]]:
     path = Path(entry)
     if not str(entry).strip():
         raise DataError("no-data-path", "A data path is empty", got=str(entry), expected=_LAYOUT)
-    if path.is_dir():
+    _refuse_names(path.parent, [path.name])
+    if is_folder(path):
         return _Folder(path, key)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
         raise DataError(
             "missing-data-path", f"The data path {path} does not exist", expected=_LAYOUT
         )
@@ -248,7 +246,7 @@ def _list_pairs(entry: str | Path, key: str) -> Iterable[tuple[str, str]]:
 
 def _refuse_archive(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
         raise DataError(
@@ -266,6 +264,20 @@ def _refuse_archive(path: Path) -> None:
         )
 
 
+def _refuse_names(folder: Path, names: Iterable[str]) -> None:
+    """Raise DataError for names that are not UTF-8: no record of a run could hold them."""
+    # Surrogates stand for the bytes of such names.
+    odd = [name for name in names if not name.isascii() and printable(name) != name]
+    if odd:
+        raise DataError(
+            "not-utf8-name",
+            f"{len(odd)} names in {printable(folder)} are not UTF-8",
+            got=[printable(name) for name in sorted(odd)[:_SHOWN]],
+            expected="names of UTF-8",
+            hint="Rename images and labels alike, e.g. convmv -f latin1 -t utf8 --notest -r DATA.",
+        )
+
+
 class _Folder:
     """Image and label paths of a split folder; notes labels without image, or with several.
 
@@ -275,15 +287,27 @@ class _Folder:
     def __init__(self, root: Path, key: str) -> None:
         self._root = root
         for name in ("img", "gt"):
-            if not (root / name).is_dir():
+            if not is_folder(root / name):
                 raise DataError(
                     "bad-split-folder",
                     f"{root} has no folder {name}/",
                     got=sorted(item.name for item in root.iterdir())[:8],
                     expected=_LAYOUT,
                 )
-        files = LabelFiles(root)
-        self._images = _image_names(root / "img")
+        files, found = LabelFiles(root), scan(root / "img")
+        _refuse_names(root / "img", found.images)
+        _refuse_names(root / "gt", files.labels)
+        note_folders(root / "img", found.folders)
+        if found.no_files:
+            raise DataError(
+                "not-a-file",
+                f"{len(found.no_files)} images of {root / 'img'} are no files: links to nothing, "
+                "pipes or devices",
+                got=found.no_files[:_SHOWN],
+                expected="image files, or links to some",
+                hint="Remove them and their labels, or put the images there.",
+            )
+        self._images = found.images
         self._labels = collect(files.of, self._images)
         doubts = Doubts()
         for label in sorted(files.labels.difference(self._labels)):
@@ -296,17 +320,3 @@ class _Folder:
         image, label = f"{self._root / 'img'}{os.sep}", f"{self._root / 'gt'}{os.sep}"
         pairs = zip(self._images, self._labels, strict=True)
         return ((image + name, label + other) for name, other in pairs)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, not of its subfolders, in natural order."""
-    return [folder / name for name in _image_names(folder)]
-
-
-def _image_names(folder: Path) -> list[str]:
-    return sorted(filter(is_image, file_names(folder)), key=_natural_key)
-
-
-def _natural_key(name: str) -> list[str | int]:
-    """`img_10` after `img_9`: every second part of the split is a run of digits."""
-    return [int(part) if i % 2 else part for i, part in enumerate(_DIGITS.split(name))]

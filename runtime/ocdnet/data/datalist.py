@@ -17,6 +17,7 @@ _SPLIT_AFTER_IMAGE = re.compile(
     r"^(.*?(?:" + "|".join(re.escape(s) for s in sorted(IMAGE_SUFFIXES)) + r"))\s+(\S.*)$",
     re.IGNORECASE,
 )
+_MOST_BYTES = 1 << 28
 _NUMBERS = re.compile(r"\s*(?:-?[0-9.]+[,\s]+){7}-?[0-9.]+")
 _EXPECTED = "<image path><tab><label path>, relative to the list"
 
@@ -41,7 +42,7 @@ def check_form(path: Path, most: int = 200) -> None:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    lines = enumerate(read_text(path, "datalist").split("\n"), start=1)
+    lines = enumerate(read_text(path, "datalist", _MOST_BYTES).split("\n"), start=1)
     return ((number, line) for number, line in lines if line.strip())
 
 
@@ -70,9 +71,10 @@ def _pair(path: Path, number: int, line: str) -> tuple[str, str]:
     for kind, name in names.items():
         file = path.parent / name
         if not os.path.isfile(file):  # noqa: PTH113 (Path's raises for names that are too long)
+            what = "is no file" if os.path.exists(file) else "does not exist"  # noqa: PTH110
             raise DataError(
                 f"missing-{kind}",
-                f"{path}:{number}: the {kind} {str(file)[:400]} does not exist",
+                f"{path}:{number}: the {kind} {str(file)[:400]} {what}",
                 got=line[:120],
                 expected="an existing file, relative to the list's folder",
                 hint=_missing_hint(name),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -23,6 +24,7 @@ from ocdnet.data.dataset import (
     worker_context,
     worker_count,
 )
+from ocdnet.data.reading import limit
 from ocdnet.data.sampler import EpochSampler, ShardBatches
 from ocdnet.data.steps import eval_preprocess, train_transform
 from ocdnet.errors import DataError
@@ -114,7 +116,7 @@ class DetectionData(pl.LightningDataModule):
             # Whatever config.pin_memory, TAO's switch, says: it costs nothing.
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            worker_init_fn=init_worker,
+            worker_init_fn=partial(init_worker, megapixels=limit()),
             multiprocessing_context=worker_context() if workers else None,
         )
 

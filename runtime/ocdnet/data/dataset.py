@@ -17,11 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ocdnet import findings
 from ocdnet.data.annotations import Annotation
-from ocdnet.data.preprocess import Prepared, Preprocess, pad_to, read_image
+from ocdnet.data.preprocess import Prepared, Preprocess, pad_to
+from ocdnet.data.reading import MEGAPIXELS, Image, read_image, set_limit
 from ocdnet.data.targets import text_and_background
 from ocdnet.data.transforms import CropResult, TrainSample, TrainTransform
 from ocdnet.errors import UserError
+from ocdnet.findings import Finding
 from ocdnet.geometry import Frame
 from ocdnet.hardware import machine_cpus
 from ocdnet.ranks import launched
@@ -30,12 +33,14 @@ MAX_AUTO_WORKERS = 15
 """At 4 to 10 ms a sample they make 1,500 to 3,700 a second; what a GPU takes is not measured."""
 
 _T = TypeVar("_T")
-TrainItem = tuple[TrainSample, Path]
-EvalItem = tuple[Prepared, Annotation]
+TrainItem = tuple[TrainSample, Path, list[Finding]]
+EvalItem = tuple[Prepared, Annotation, list[Finding]]
 
 
 class TrainDataset(torch.utils.data.Dataset):
     """Training samples with their image files by (epoch, index), as EpochSampler yields them.
+
+    Beside them stands what was noted while the image was read, which may be in another process.
 
     An item may be the UserError that reading it raised (see `check_batch`).
     """
@@ -58,11 +63,12 @@ class TrainDataset(torch.utils.data.Dataset):
         epoch, index = key
         annotation = self.annotations[index]
         try:
-            image = read_image(annotation.image, self.img_mode)
+            image, seen = _read(annotation, self.img_mode)
         except UserError as error:
             return error
         rng = np.random.default_rng([self.seed, epoch, index])
-        return self.transform(image, annotation.polygons, annotation.ignore, rng), annotation.image
+        sample = self.transform(image, annotation.polygons, annotation.ignore, rng)
+        return sample, annotation.image, seen
 
 
 class EvalDataset(torch.utils.data.Dataset):
@@ -78,10 +84,15 @@ class EvalDataset(torch.utils.data.Dataset):
         """The image at the network's size and its annotation."""
         annotation = self.annotations[index]
         try:
-            image = read_image(annotation.image, self.preprocess.img_mode)
+            image, seen = _read(annotation, self.preprocess.img_mode)
         except UserError as error:
             return error
-        return self.preprocess.prepare(image), annotation
+        return self.preprocess.prepare(image), annotation, seen
+
+
+def _read(annotation: Annotation, img_mode: str) -> tuple[Image, list[Finding]]:
+    with findings.collecting() as seen:
+        return read_image(annotation.image, img_mode), seen.rows()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,7 @@ class _Batch:
     """
 
     images: Tensor
+    seen: list[Finding]
 
     def pin_memory(self) -> Self:
         """The batch in page-locked memory."""
@@ -119,6 +131,7 @@ class TrainBatch(_Batch):
 
     Attributes:
         images: torch uint8[B, h, w, 3], not normalised: that is done on the device.
+        seen: what was noted while they were read.
         shrink_maps: uint8[B, h, w]; the four maps are `Targets`', stacked.
         shrink_masks: uint8[B, h, w].
         threshold_maps: float32[B, h, w].
@@ -144,6 +157,7 @@ class EvalBatch(_Batch):
     Attributes:
         images: torch uint8[B, h, w, 3], padded right and below to the batch's largest. Only as
             many count as there are annotations.
+        seen: what was noted while they were read.
         frames: of each image: its part of the batch's pixels, and the way to the original image.
         annotations: of each image.
     """
@@ -159,7 +173,7 @@ def collate_train(items: Sequence[TrainItem | UserError]) -> TrainBatch | UserEr
         if isinstance(item, UserError):
             return item
         pairs.append(item)
-    samples = [sample for sample, _ in pairs]
+    samples = [sample for sample, _, _ in pairs]
     maps = _stacked([sample.targets.shrink_map for sample in samples])
     masks = _stacked([sample.targets.shrink_mask for sample in samples])
     return TrainBatch(
@@ -169,7 +183,8 @@ def collate_train(items: Sequence[TrainItem | UserError]) -> TrainBatch | UserEr
         threshold_maps=_stacked([sample.targets.threshold_map for sample in samples]),
         threshold_masks=_stacked([sample.targets.threshold_mask for sample in samples]),
         pixels=text_and_background(maps, masks),
-        paths=[str(path) for _, path in pairs],
+        seen=[finding for *_, seen in pairs for finding in seen],
+        paths=[str(path) for _, path, _ in pairs],
         crops=[sample.crop for sample in samples],
     )
 
@@ -181,13 +196,14 @@ def collate_eval(items: Sequence[EvalItem | UserError]) -> EvalBatch | UserError
         if isinstance(item, UserError):
             return item
         pairs.append(item)
-    images = [prepared.image for prepared, _ in pairs] or [np.zeros((64, 64, 3), np.uint8)]
+    images = [prepared.image for prepared, _, _ in pairs] or [np.zeros((64, 64, 3), np.uint8)]
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
     return EvalBatch(
         images=_stacked([pad_to(image, height, width) for image in images]),
-        frames=[prepared.frame for prepared, _ in pairs],
-        annotations=[annotation for _, annotation in pairs],
+        seen=[finding for *_, seen in pairs for finding in seen],
+        frames=[prepared.frame for prepared, _, _ in pairs],
+        annotations=[annotation for _, annotation, _ in pairs],
     )
 
 
@@ -196,13 +212,18 @@ def _stacked(arrays: Sequence[NDArray[Any]]) -> Tensor:
 
 
 def check_batch(batch: _T | UserError) -> _T:
-    """The batch; raises the UserError that a worker met in its place.
+    """The batch; raises the UserError that a worker met in its place, notes what it has noted.
 
     torch rebuilds an exception raised in a worker from one string, which would lose the error's
     fields and its exit code; so workers return the error as their batch.
     """
     if isinstance(batch, UserError):
         raise batch
+    for seen in batch.seen if isinstance(batch, _Batch) else ():
+        for file in seen.files:
+            findings.note(
+                seen.code, seen.message, key=seen.key, file=file, count=seen.count, once=True
+            )
     return batch
 
 
@@ -252,12 +273,15 @@ def worker_context() -> BaseContext:
     return context
 
 
-def init_worker(worker_id: int) -> None:
+def init_worker(worker_id: int, megapixels: int = MEGAPIXELS) -> None:
     """The DataLoader's `worker_init_fn`: OpenCV keeps to the worker's own thread.
+
+    The limit of `pixel_limit` is this process's, so a worker is told.
 
     A worker whose main process ends prints no traceback: the main process has said why it ended.
     """
     cv2.setNumThreads(0)
+    set_limit(megapixels)
     sys.excepthook = _unless_hung_up  # also of the thread that sends samples
 
 

@@ -9,8 +9,34 @@ from pathlib import Path
 
 from ocdnet.files import ARCHIVES
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-"""Suffixes of the images that are read, in lower case."""
+IMAGE_SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".apng",
+        ".bmp",
+        ".dib",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".avif",
+        ".heic",
+        ".heif",
+    ]
+)
+"""Suffixes of the images that are read, in lower case; `HEIC` with a package of its own."""
+
+HEIC = frozenset({".heic", ".heif"})
+PDF = ".pdf"
 
 LABEL_NAMES = ("gt_{}.txt", "{}.txt", "truth_{}.txt", "poly_gt_{}.txt")
 """Names of an image's label file, by its stem: ICDAR2015's, the plain one, Uber-Text's,
@@ -58,16 +84,34 @@ def archive_stem(name: str) -> str:
 
 
 def file_names(folder: Path) -> Iterator[str]:
-    """Names of the files in a folder, not in its subfolders, in the file system's order."""
+    """Names of the files in a folder, not in its subfolders, in the file system's order.
+
+    Also of what only looks like one, as pipes and links to nothing: opening it will tell.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_file():
+            if not is_directory(entry):
                 yield entry.name
 
 
-def count_images(folder: Path, limit: int | None = None) -> int:
-    """Number of images in a folder, not in its subfolders, among its first `limit` files."""
-    return sum(map(is_image, islice(file_names(folder), limit)))
+def is_directory(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder; links that lead round in a circle are none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def count_images(folder: Path, limit: int | None = None, documents: bool = False) -> int:
+    """Number of images in a folder, not in its subfolders, among its first `limit` files.
+
+    Args:
+        folder: it.
+        limit: as above.
+        documents: PDF files count, too.
+    """
+    names = islice(file_names(folder), limit)
+    return sum(is_image(name) or (documents and name.lower().endswith(PDF)) for name in names)
 
 
 TRAIN_PARTS = ("train", "training")

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ocdnet.data.reading import Image, check_img_mode
 from ocdnet.errors import DataError, SpecError
 from ocdnet.geometry import Frame
 
 MEAN = (122.67891434, 116.66876762, 104.00698793)
 """Subtracted in channel order, whatever the image mode (as TAO OCDNet does)."""
 
-IMG_MODES = ("BGR", "RGB", "GRAY")
 STRIDE = 32
 """The network halves its input five times: sides must be multiples of this."""
 
@@ -25,53 +24,7 @@ _PREFIX = "ocdnet.preprocess."
 _DIVISOR = 255.0
 _CHANNELS = 3
 
-Image = NDArray[np.uint8]
 Size = tuple[int, int] | int
-
-
-def read_image(path: str | Path, img_mode: str = "BGR") -> Image:
-    """Decode an image file to uint8[H, W, 3]; GRAY repeats the grey value in three channels.
-
-    A picture is turned upright as its EXIF orientation says: people label what a viewer shows them,
-    and cv2.imread, which TAO uses, does the same.
-
-    Raises:
-        DataError: the file is absent, empty or not a whole image.
-        SpecError: an unknown `img_mode`.
-    """
-    check_img_mode(img_mode)
-    colour = cv2.IMREAD_GRAYSCALE if img_mode == "GRAY" else cv2.IMREAD_COLOR
-    try:
-        # Not cv2.imread: on Windows it cannot open non-ASCII paths.
-        data = np.fromfile(path, dtype=np.uint8)
-        image = cv2.imdecode(data, colour)
-        reason = "not a whole image of a known format"
-    except OSError as error:
-        image, reason = None, str(error.strerror)
-    except cv2.error as error:  # an empty file, or more pixels than OpenCV allows
-        if error.code == cv2.Error.StsNoMem:
-            raise MemoryError(error.err) from error
-        image, reason = None, error.err
-    if image is None:
-        raise DataError(
-            "unreadable-image",
-            f"Cannot read the image {path}: {reason}",
-            expected="a whole image file (JPEG, PNG, BMP, WebP or TIFF)",
-            hint="Replace the file, or remove it and its label.",
-        )
-    if img_mode == "GRAY":
-        return np.asarray(cv2.merge([image] * 3), dtype=np.uint8)
-    if img_mode == "RGB":
-        cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-    return np.asarray(image, dtype=np.uint8)
-
-
-def check_img_mode(img_mode: str) -> None:
-    """Raise SpecError unless the mode is one of IMG_MODES."""
-    if img_mode not in IMG_MODES:
-        raise SpecError(
-            "bad-img-mode", "Unknown img_mode", got=img_mode, expected=" | ".join(IMG_MODES)
-        )
 
 
 @dataclass(frozen=True, slots=True)

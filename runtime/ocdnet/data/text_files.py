@@ -6,6 +6,10 @@ import shlex
 from pathlib import Path
 
 from ocdnet.errors import DataError
+from ocdnet.files import read_regular
+
+MOST_BYTES = 1 << 24
+"""Of a label file: that of a page has a thousandth of it."""
 
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"RIFF", b"BM")
 _MARKS = (
@@ -17,20 +21,20 @@ _MARKS = (
 """Byte order marks, and the encodings that they stand for; the longer ones first."""
 
 
-def read_text(path: str | Path, kind: str) -> str:
+def read_text(path: str | Path, kind: str, most: int = MOST_BYTES) -> str:
     """A file's text without byte order mark, every line end a single line feed.
 
     Args:
         path: the file.
         kind: what it is, in errors: `label file`.
+        most: bytes that it may have.
 
     Raises:
         DataError: it cannot be read or is not UTF-8; the hint names the encoding where the bytes
             show it.
     """
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (half of Path's time)
-            raw = file.readall()
+        raw = read_regular(path, most)
     except OSError as error:
         raise DataError(
             "unreadable-file",

@@ -28,6 +28,7 @@ from ocdnet.errors import DataError
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.notes import Notes
 from ocdnet.policy.plan_record import Extraction
+from ocdnet.spec_keys import INFERENCE_RECURSIVE
 
 _MOST = 200_000
 """Files of a folder, and lines of a list, that are looked at."""
@@ -56,12 +57,14 @@ class Finder:
         program: how our command line is called, quoted for a shell.
         notes: told what is chosen.
         extract: archives to unpack first.
+        recursive: inference searches sub-folders, too.
     """
 
     platform: str
     program: str
     notes: Notes
     extract: list[Extraction] = field(default_factory=list)
+    recursive: bool = False
 
     @property
     def _elsewhere(self) -> bool:
@@ -87,6 +90,10 @@ class Finder:
     def images(self, text: str) -> Found:
         """A folder of images: the one that is named, else the img/ in it."""
         return self._find(text, _images, "")
+
+    def inputs(self, text: str) -> Found:
+        """What inference reads: a folder of images or PDF files, or the img/ in it."""
+        return self._find(text, _tree if self.recursive else _images_or_pdf, "")
 
     def doubts(self, found: Found) -> list[str]:
         """What a fast look at a split folder's labels finds; nothing where none can be seen."""
@@ -181,7 +188,7 @@ class Finder:
         )
 
     def _planned(self, folder: Path, check: Callable[[Path], Found], below: str) -> Found:
-        if check is _images and not below:
+        if check is not _labelled and not below:
             self.notes.warn(
                 f"The archive for {folder} is taken to hold images alone; where it holds img/ and"
                 f" gt/, the images will be in {folder / 'img'}."
@@ -206,14 +213,31 @@ def _passes(check: Callable[[Path], Found], path: Path) -> bool:
     return True
 
 
-def _images(path: Path) -> Found:
+def _images(path: Path, documents: bool = False) -> Found:
     if not path.is_dir():
         raise _problem("not-a-folder", f"{path} is not a folder", _IMAGES)
     for folder in (path, path / "img"):
-        if folder.is_dir() and (count := count_images(folder, _MOST)):
+        if folder.is_dir() and (count := count_images(folder, _MOST, documents)):
             return Found(str(folder), count)
     hint = "Subfolders are not searched: give the folder that holds the images."
+    if documents:
+        hint += f" Or set {INFERENCE_RECURSIVE}=true."
     raise _problem("no-images", f"There are no images in {path}", _IMAGES, hint)
+
+
+def _images_or_pdf(path: Path) -> Found:
+    return _images(path, documents=True)
+
+
+def _tree(path: Path) -> Found:
+    """A folder with images in it or below."""
+    if not path.is_dir():
+        raise _problem("not-a-folder", f"{path} is not a folder", _IMAGES)
+    folders = islice((Path(folder) for folder, _, _ in os.walk(path)), _FEW)
+    count = sum(count_images(folder, _MOST, documents=True) for folder in folders)
+    if not count:
+        raise _problem("no-images", f"There are no images in {path} and below", _IMAGES)
+    return Found(str(path), count)
 
 
 def _labelled(path: Path) -> Found:

@@ -22,7 +22,7 @@ from ocdnet.policy.case import Case
 from ocdnet.policy.datapaths import Finder, Found
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.plan_record import Extraction
-from ocdnet.spec_keys import TRAIN_DATA, VALIDATE_DATA
+from ocdnet.spec_keys import INFERENCE_DATA, INFERENCE_RECURSIVE, TRAIN_DATA, VALIDATE_DATA
 from ocdnet.tree.nodes import MISSING
 
 _LABELLED = "a folder with img/ and gt/, or a UTF-8 datalist file, or an archive of one"
@@ -62,6 +62,7 @@ def find_datasets(case: Case, draft: Draft) -> Datasets:
     request, notes = case.request, case.notes
     named = {source: _texts(getattr(request, source.request)) for source in SOURCES}
     finder = Finder(request.platform, case.program, notes)
+    finder.recursive = draft.known(INFERENCE_RECURSIVE) is True
     result = Datasets(extract=finder.extract)
     read = set()
     held_out: tuple[str, ...] = ()
@@ -162,6 +163,8 @@ def _add(result: Datasets, choice: _Choice, finder: Finder) -> None:
         notes.ask(flag, which, key=key)
         return
     find = finder.images if choice.item.images else finder.labelled
+    if choice.item.key == INFERENCE_DATA:
+        find = finder.inputs
     if choice.source != choice.own:
         find = finder.images_of_split
         notes.because(f"{key} is the images of {choice.source.flag}, for want of {flag}.", key)

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.data.annotations import list_images
-from ocdnet.data.layout import is_archive
-from ocdnet.data.preprocess import Preprocess, read_image
+from ocdnet.data.folders import list_images
+from ocdnet.data.layout import IMAGE_SUFFIXES, is_archive
+from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.reading import read_image
 from ocdnet.errors import DataError
+from ocdnet.files import is_folder
 from ocdnet.progress_bar import tracked
 
 
@@ -26,11 +28,11 @@ def calibration_images(folders: Sequence[Path], at_most: int) -> list[Path]:
     """
     images: list[Path] = []
     for folder in folders:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise DataError(
                 "no-such-folder",
                 f"The calibration images are to be in {folder}, which is no folder",
-                got="an archive" if folder.is_file() and is_archive(folder.name) else str(folder),
+                got="an archive" if is_archive(folder.name) else str(folder),
                 expected="a folder of images",
                 hint="Unpack an archive with `ocdnet data extract`, and give the folder.",
             )
@@ -39,7 +41,7 @@ def calibration_images(folders: Sequence[Path], at_most: int) -> list[Path]:
             raise DataError(
                 "no-images",
                 f"There are no calibration images in {folder}",
-                expected=".jpg, .jpeg, .png, .bmp, .webp, .tif or .tiff files",
+                expected=f"images ({' '.join(sorted(IMAGE_SUFFIXES))})",
                 hint="Subfolders are not searched: give the folder that holds the images.",
             )
         images += of_folder

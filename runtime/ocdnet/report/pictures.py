@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ocdnet.data.preprocess import read_image
+from ocdnet.data.reading import read_image
 from ocdnet.errors import UserError
 from ocdnet.runs.samples import Sample
 from ocdnet.visualize import draw_roles, encoded, fitted
