@@ -37,7 +37,7 @@ def run(loaded: Loaded) -> EvaluateResult:
         annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
         opened = open_model(config, loaded.experiment.model, preprocess)
         polygon = config.metric.args.is_output_polygon
-        postprocess = DBPostprocessor.from_spec(config.post_processing, polygon)
+        postprocess = DBPostprocessor.from_spec(config.post_processing, polygon, "evaluate")
         counts, showcase, images = Counts(), Showcase(), []
         rows = scored(
             opened.predictor,

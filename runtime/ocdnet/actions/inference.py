@@ -48,7 +48,7 @@ def run(loaded: Loaded) -> InferenceResult:
         images = _images(Path(config.input_folder))
         names = output_names(images)
         opened = open_model(config, loaded.experiment.model, preprocess)
-        postprocess = DBPostprocessor.from_spec(config.post_processing, config.polygon)
+        postprocess = DBPostprocessor.from_spec(config.post_processing, config.polygon, "inference")
         skipped: list[Path] = []
 
         def skip(image: Path, error: DataError) -> None:
@@ -56,7 +56,9 @@ def run(loaded: Loaded) -> InferenceResult:
             LOG.warning("%s: left out", error.message)
 
         def finish(image: Path, prediction: Prediction) -> int:
-            return _write(here.folder / names[image], prediction, postprocess, config.img_mode)
+            detections = postprocess(prediction.probability, prediction.frame, image)
+            _write(here.folder / names[image], prediction, detections, config.img_mode)
+            return len(detections.polygons)
 
         written = predict(
             opened.predictor,
@@ -84,15 +86,13 @@ def run(loaded: Loaded) -> InferenceResult:
         )
 
 
-def _write(stem: Path, prediction: Prediction, postprocess: DBPostprocessor, img_mode: str) -> int:
-    """Write the three files of an image; the number of boxes in it."""
-    detections = postprocess(prediction.probability, prediction.frame)
+def _write(stem: Path, prediction: Prediction, detections: Detections, img_mode: str) -> None:
+    """Write the three files of an image."""
     picture = draw_polygons(_as_bgr(prediction.image, img_mode), detections.polygons, RED)
     write_text(stem.with_name(f"{stem.name}.txt"), text_lines(detections))
     write_image(stem.with_name(f"{stem.name}_result.jpg"), picture)
     grey = probability_image(prediction.probability)
     write_image(stem.with_name(f"{stem.name}_pred.jpg"), grey)
-    return len(detections.polygons)
 
 
 def text_lines(detections: Detections) -> str:

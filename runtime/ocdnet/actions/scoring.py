@@ -42,7 +42,7 @@ def scored(
     """
 
     def finish(annotation: Annotation, prediction: Prediction) -> tuple[Detections, ImageMatch]:
-        detections = postprocess(prediction.probability, prediction.frame)
+        detections = postprocess(prediction.probability, prediction.frame, annotation.image)
         match = match_image(detections.polygons, annotation.polygons, annotation.ignore)
         return detections, match
 

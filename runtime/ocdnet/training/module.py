@@ -60,7 +60,7 @@ class DetectionModule(pl.LightningModule):
         loss = config.loss
         self.loss = DBLoss(loss.alpha, loss.beta, loss.ohem_ratio, loss.eps)
         polygon = config.metric.args.is_output_polygon
-        self.postprocess = DBPostprocessor.from_spec(config.post_processing, polygon)
+        self.postprocess = DBPostprocessor.from_spec(config.post_processing, polygon, "train")
         self.metric = DetectionMetric()
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self._last: _Computed | None = None
@@ -191,7 +191,7 @@ class DetectionModule(pl.LightningModule):
         for probability, frame, annotation in zip(
             maps, batch.frames, batch.annotations, strict=True
         ):
-            detections = self.postprocess(probability, frame)
+            detections = self.postprocess(probability, frame, annotation.image)
             match = self.metric.update(detections.polygons, annotation.polygons, annotation.ignore)
             scored["found"].append(detections.polygons)
             scored["matches"].append(match)
