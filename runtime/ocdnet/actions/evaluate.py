@@ -59,6 +59,7 @@ def run(loaded: Loaded) -> EvaluateResult:
             images=len(images),
             checkpoint=str(opened.path),
             backend=opened.predictor.backend,
+            resize=preprocess.resize,
             thresholds=Thresholds(thresh=postprocess.thresh, box_thresh=postprocess.box_thresh),
             results=str(here.folder / RESULTS),
             per_image=tuple(images),

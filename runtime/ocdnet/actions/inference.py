@@ -17,11 +17,13 @@ from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import list_images
 from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.resizing import note_stretch
 from ocdnet.errors import DataError
 from ocdnet.files import write_text
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress_bar import tracked
 from ocdnet.runs.printed import InferenceResult
+from ocdnet.spec_keys import INFERENCE_RESIZE
 from ocdnet.visualize import RED, draw_polygons, probability_image, write_image
 
 LOG = logging.getLogger("ocdnet")
@@ -44,7 +46,8 @@ def run(loaded: Loaded) -> InferenceResult:
     """
     config = loaded.experiment.inference
     with session(loaded) as here:
-        preprocess = Preprocess((config.width, config.height), config.img_mode)
+        size = config.width, config.height
+        preprocess = Preprocess(size, config.img_mode, resize=config.resize)
         images = _images(Path(config.input_folder))
         names = output_names(images)
         opened = open_model(config, loaded.experiment.model, preprocess)
@@ -56,6 +59,8 @@ def run(loaded: Loaded) -> InferenceResult:
             LOG.warning("%s: left out", error.message)
 
         def finish(image: Path, prediction: Prediction) -> int:
+            if config.resize == "stretch":
+                note_stretch(prediction.frame.scale, image, INFERENCE_RESIZE)
             detections = postprocess(prediction.probability, prediction.frame, image)
             _write(here.folder / names[image], prediction, detections, config.img_mode)
             return len(detections.polygons)
@@ -81,6 +86,7 @@ def run(loaded: Loaded) -> InferenceResult:
             skipped_images=len(skipped),
             checkpoint=str(opened.path),
             backend=opened.predictor.backend,
+            resize=config.resize,
             results_dir=str(here.folder),
             overlays=str(here.folder / "*_result.jpg"),
         )

@@ -10,6 +10,7 @@ from ocdnet.backends.base import Predictor
 from ocdnet.backends.sidecar import Engine, beside, read_engine
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.resizing import Room
 from ocdnet.errors import DataError, EnvironmentFault
 
 
@@ -116,7 +117,7 @@ def check_fit(
         batch_size: images a batch.
 
     Returns:
-        The spec's preprocessing with the network's own normalisation.
+        The spec's preprocessing with the network's own normalisation, and the sizes it takes.
 
     Raises:
         DataError: the spec's image mode, size or batch is not the artifact's; both are named.
@@ -147,6 +148,6 @@ def check_fit(
             hint="Lower batch_size, or build an engine with a higher "
             "gen_trt_engine.tensorrt.max_batch_size.",
         )
-    if predictor.normalisation is None:
-        return preprocess
-    return replace(preprocess, normalisation=predictor.normalisation)
+    room = None if predictor.size is None else Room(predictor.size, predictor.size)
+    how = predictor.normalisation or preprocess.normalisation
+    return replace(preprocess, normalisation=how, room=room)

@@ -14,7 +14,8 @@ from pydantic.dataclasses import dataclass
 
 from ocdnet.backends.base import BatchSizes
 from ocdnet.config.base import STRICT
-from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
+from ocdnet.data.preprocess import Normalisation, Preprocess
+from ocdnet.data.resizing import STRIDE
 from ocdnet.engines import Kind
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import write_text

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from ocdnet.errors import SpecError
 from ocdnet.tree.keys import nearest
 from ocdnet.tree.nodes import declared
+
+_T = TypeVar("_T", bound=str)
 
 
 def unknown(kind: str, where: str, name: str, known: Iterable[str]) -> SpecError:
@@ -97,6 +99,13 @@ class StepArgs:
         if any(side < 1 or side % multiple for side in value):
             self._fail(key, value, expected)
         return int(value[0]), int(value[1])
+
+    def choice(self, key: str, default: _T, choices: Sequence[_T]) -> _T:
+        """One of several names, in upper or lower case."""
+        value = declared(self._get(key, default), choices)
+        if value not in choices:
+            self._fail(key, value, " | ".join(choices))
+        return next(choice for choice in choices if choice == value)
 
     def only(self, key: str, value: str) -> None:
         """Accept one value: another choice of TAO's is not built."""

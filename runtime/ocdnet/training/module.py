@@ -13,6 +13,7 @@ from torch import Tensor
 from ocdnet.config.train import TrainConfig
 from ocdnet.data.dataset import EvalBatch, TrainBatch
 from ocdnet.data.preprocess import MEAN
+from ocdnet.data.resizing import note_stretch
 from ocdnet.errors import RunError, SpecError
 from ocdnet.metrics import Counts, DetectionMetric
 from ocdnet.models.dbnet import DBNet
@@ -20,6 +21,7 @@ from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.runs.names import SCORES
+from ocdnet.spec_keys import VALIDATE_STEPS
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
 from ocdnet.training.schedule import steps_per_epoch, warmup_poly_factor
 from ocdnet.training.strategy import FSDP, shard, share_buffers
@@ -64,6 +66,7 @@ class DetectionModule(pl.LightningModule):
         self.metric = DetectionMetric()
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self._last: _Computed | None = None
+        self._validated = False
 
     def setup(self, stage: str) -> None:
         """Take rank 0's seed: where none is given each process has drawn its own."""
@@ -191,6 +194,8 @@ class DetectionModule(pl.LightningModule):
         for probability, frame, annotation in zip(
             maps, batch.frames, batch.annotations, strict=True
         ):
+            if not self._validated:
+                note_stretch(frame.scale, annotation.image, VALIDATE_STEPS)
             detections = self.postprocess(probability, frame, annotation.image)
             match = self.metric.update(detections.polygons, annotation.polygons, annotation.ignore)
             scored["found"].append(detections.polygons)
@@ -199,6 +204,7 @@ class DetectionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log hmean, precision and recall of the counts pooled over all ranks."""
+        self._validated = True
         counts = self.metric.counts
         pooled = self.trainer.strategy.reduce(
             torch.tensor(
