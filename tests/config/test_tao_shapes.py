@@ -127,7 +127,10 @@ def test_steps_are_taken_in_any_case():
         ]
     )
     assert lower == declared
-    assert compile_eval([{"type": "resize2d", "args": {"short_size": [64, 64]}}]) == ((64, 64), "stretch")
+    assert compile_eval([{"type": "resize2d", "args": {"short_size": [64, 64]}}]) == (
+        (64, 64),
+        "stretch",
+    )
 
 
 class TestTakingAway:

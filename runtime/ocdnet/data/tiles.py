@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,10 +78,13 @@ class Tiled:
 
     @property
     def places(self) -> list[tuple[int, int]]:
-        """Row and column of each tile."""
-        return [
-            (y, x) for y in range(len(self.rows.starts)) for x in range(len(self.columns.starts))
-        ]
+        """Row and column of each tile but those of one colour.
+
+        They hold no text, and networks that look at their whole input may find some there.
+        """
+        grid = product(range(len(self.rows.starts)), range(len(self.columns.starts)))
+        drawn = self.frame.cut(self.image)
+        return [place for place in grid if _is_drawn(drawn[self._part(place)])]
 
     def tiles(self, number: int) -> Iterator[tuple[list[tuple[int, int]], list[Image]]]:
         """The tiles, so many at a time, with their places; all are of one size."""
@@ -93,13 +97,15 @@ class Tiled:
         """Take in the map of the tile at a place."""
         row, column = place
         shares = self.rows.shares[row][:, None] * self.columns.shares[column]
-        self.probability[self._part(place)] += (
-            shares * probability[: len(shares), : shares.shape[1]]
-        )
+        self.probability[self._part(place)] += shares * probability
 
     def _part(self, place: tuple[int, int]) -> tuple[slice, slice]:
         y, x = self.rows.starts[place[0]], self.columns.starts[place[1]]
         return slice(y, y + self.rows.side), slice(x, x + self.columns.side)
+
+
+def _is_drawn(part: Image) -> bool:
+    return part.size > 0 and bool((part != part[0, 0]).any())
 
 
 def tiled(preprocess: Preprocess, image: Image) -> Tiled:
