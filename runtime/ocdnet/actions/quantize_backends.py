@@ -190,7 +190,9 @@ def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path)
     from ocdnet.backends.onnx import OnnxPredictor
 
     before = OnnxPredictor(source)
-    wanted = Preprocess(before.size or _SIZE, before.img_mode or "BGR")
+    wanted = Preprocess(
+        before.size if isinstance(before.size, tuple) else _SIZE, before.img_mode or "BGR"
+    )
     preprocess = check_fit(before, wanted, source)
     target = folder / f"quantized_{source.stem}.onnx"
     by, report = _with_qdq(config, (source, target), _calibration(experiment, preprocess))

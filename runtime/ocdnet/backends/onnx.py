@@ -10,6 +10,7 @@ from ocdnet import install
 from ocdnet.backends.base import Batch, BatchSizes, filled, probabilities
 from ocdnet.backends.sidecar import PAGE, Engine, Feeding, beside, read_foreign
 from ocdnet.data.preprocess import Normalisation, Preprocess
+from ocdnet.data.resizing import Room
 from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.ranks import cpus
 
@@ -38,14 +39,14 @@ class OnnxPredictor:
         batch, channels, height, width = map(_fixed, given[0].shape)
         if channels not in (None, 3):
             raise _no_detector(path, [(given[0].type, given[0].shape)])
-        self.size = (width, height) if width and height else None
+        self.size: tuple[int, int] | Room | None = (width, height) if width and height else None
         self.batch = BatchSizes(batch, batch, batch) if batch else None
         self.logits, self.output = False, str(self.outputs[0].name)
         self.img_mode: Any = None
         self.normalisation: Normalisation | None = None
         self.path = path
         if engine is not None:
-            self.batch, self.size = engine.sizes, (engine.width, engine.height)
+            self.batch, self.size = engine.sizes, engine.size
             self._feed_as(engine.preprocess)
         else:
             self._feed_as_declared()
@@ -92,7 +93,6 @@ class OnnxPredictor:
             return
         preprocess = Preprocess.from_metadata(metadata)
         self.img_mode, self.normalisation = preprocess.img_mode, preprocess.normalisation
-        self.size = preprocess.size if isinstance(preprocess.size, tuple) else self.size
 
     def _output(self, wanted: str | int) -> str:
         names = [str(output.name) for output in self.outputs]

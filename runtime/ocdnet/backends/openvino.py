@@ -90,7 +90,7 @@ class OpenVinoPredictor:
             raise _unreadable("bad-engine", f"OpenVINO cannot use {path}", error) from error
         self.img_mode: str | None = engine.preprocess.img_mode
         self.normalisation = engine.normalisation
-        self.size = (engine.width, engine.height)
+        self.size = engine.size
         self.batch = engine.sizes
         self.logits = engine.preprocess.logits
 

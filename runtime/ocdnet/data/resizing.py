@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, get_args
+from typing import TypeAlias, get_args
 
 from ocdnet.config.base import Resize
 from ocdnet.findings import note
@@ -27,8 +28,9 @@ Pair = tuple[int, int]
 """Width and height in pixels."""
 
 
-class Room(NamedTuple):
-    """Sizes that a network takes; of most networks any."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Least and largest width and height that a network takes; most networks take any."""
 
     least: Pair
     most: Pair
