@@ -110,6 +110,16 @@ def test_order_quad_names_the_corners_of_level_text():
         np.testing.assert_array_equal(geometry.order_quad(np.roll(quad, 3, axis=0)), quad)
 
 
+@pytest.mark.parametrize("height", [2, 10, 49, 50, 100, 1000])
+def test_the_first_corner_jumps_at_45_degrees_only(height):
+    """The first edge points from -45 up to 45 degrees, of bars, squares and columns alike."""
+    for tenth in range(-1800, 1800):
+        quad = rectangle(degrees=tenth / 10, width=50, height=height)
+        ordered = geometry.order_quad(np.roll(quad, tenth, axis=0)[:: tenth % 2 or -1])
+        first = -((tenth + 450) // 900)  # the edge of that corner points tilt + 90 * first degrees
+        np.testing.assert_array_equal(ordered, np.roll(quad, -first, axis=0))
+
+
 def test_order_quad_of_a_diamond_keeps_every_corner():
     diamond = np.float32([[10, 0], [20, 10], [10, 20], [0, 10]])
     assert len({tuple(corner) for corner in geometry.order_quad(diamond)}) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,36 +12,54 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden.arrays import golden_case, golden_set
+from ocdnet import findings
 from ocdnet.config.shared import PostProcessing, PostProcessingArgs
 from ocdnet.geometry import Frame
 from ocdnet.postprocess import DBPostprocessor
 from overlap import iou
 
+REFERENCE_CUTS = 3
+"""The case of more regions than max_candidates: the reference looks at those found first, we at the
+largest. So it is compared without a limit, whose first regions are the reference's."""
+
 
 def golden(case):
     assert int(golden_set("postprocess")["n"]) == 5
     found = golden_case("postprocess", case)
-    return found, found["map_f16"].astype(np.float32), json.loads(str(found["args"]))
+    args = json.loads(str(found["args"]))
+    if case == REFERENCE_CUTS:
+        args["max_candidates"] = 1000
+    return found, found["map_f16"].astype(np.float32), args
+
+
+def compared(case, ours, reference):
+    """What to compare with the reference's regions, as many."""
+    assert len(ours) > len(reference) if case == REFERENCE_CUTS else len(ours) == len(reference)
+    return ours[: len(reference)]
 
 
 @pytest.mark.parametrize("case", range(5))
 def test_quads_equal_the_reference(case):
-    """Corner for corner; the reference rounds to whole pixels, we leave that to the writer."""
+    """Up to which corner is first; the reference rounds to pixels, we leave that to the writer."""
     expected, probability, args = golden(case)
     found = DBPostprocessor(**args)(probability)
-    quads = np.array([np.round(q) for q in found.polygons]).reshape(-1, 4, 2)
-    np.testing.assert_array_equal(quads, expected["boxes"])
-    np.testing.assert_allclose(found.scores, expected["scores"], atol=1e-6)
+    quads = compared(case, [np.round(quad) for quad in found.polygons], expected["boxes"])
+    for quad, box in zip(quads, expected["boxes"], strict=True):
+        assert any(np.array_equal(np.roll(quad, shift, axis=0), box) for shift in range(4))
+    scores = compared(case, found.scores, expected["scores"])
+    np.testing.assert_allclose(scores, expected["scores"], atol=1e-6)
 
 
 @pytest.mark.parametrize("case", range(5))
 def test_polygons_equal_the_reference(case):
     expected, probability, args = golden(case)
     found = DBPostprocessor(**args, polygon=True)(probability)
-    assert [len(p) for p in found.polygons] == expected["poly_len"].tolist()
-    points = np.concatenate([np.zeros((0, 2)), *map(np.round, found.polygons)])
+    polygons = compared(case, found.polygons, expected["poly_len"])
+    assert [len(p) for p in polygons] == expected["poly_len"].tolist()
+    points = np.concatenate([np.zeros((0, 2)), *map(np.round, polygons)])
     np.testing.assert_array_equal(points, expected["poly_pts"])
-    np.testing.assert_allclose(found.scores, expected["poly_scores"], atol=1e-6)
+    scores = compared(case, found.scores, expected["poly_scores"])
+    np.testing.assert_allclose(scores, expected["poly_scores"], atol=1e-6)
 
 
 def kernel_map(quad, shape=(240, 320), probability=0.9):
@@ -88,8 +107,8 @@ def test_the_padding_of_a_batch_is_not_looked_at():
 def test_the_spec_describes_a_postprocessor():
     values = {"thresh": 0.2, "box_thresh": 0.6, "max_candidates": 7, "unclip_ratio": 2.0}
     section = PostProcessing(args=PostProcessingArgs(**values))
-    made = DBPostprocessor.from_spec(section, polygon=True)
-    assert made == DBPostprocessor(**values, polygon=True)
+    made = DBPostprocessor.from_spec(section, polygon=True, section="train")
+    assert made == DBPostprocessor(**values, polygon=True, section="train")
 
 
 def test_corners_come_clockwise_from_the_top_left():
@@ -132,6 +151,39 @@ def test_max_candidates_is_a_limit():
         many[y : y + 12, 20:120] = 0.9
     assert len(DBPostprocessor()(many).polygons) == 6
     assert len(DBPostprocessor(max_candidates=2)(many).polygons) == 2
+
+
+def test_above_max_candidates_the_smallest_are_cut_and_the_cut_is_noted():
+    """OpenCV finds regions from the bottom up: cut in its order, the top of a page would vanish."""
+    page = np.zeros((400, 320), np.float32)
+    page[10:40, 20:220] = 0.9  # a headline at the top
+    for y in range(60, 390, 30):
+        page[y : y + 10, 20:120] = 0.9
+    page[395:396, ::4] = 0.9  # specks: of no account
+    limited = DBPostprocessor(max_candidates=4, section="inference")
+    with findings.collecting() as seen:
+        found = limited(page, image=Path("page.png"))
+    tops = [polygon[:, 1].min() for polygon in found.polygons]
+    assert tops == sorted(tops, reverse=True)  # in OpenCV's order, as without a limit
+    assert max(tops) < 130  # of equal ones the upper are kept
+    assert min(tops) < 10
+    (row,) = seen.rows()
+    assert (row.count, row.files) == (8, ["page.png"])
+    assert row.key == "inference.post_processing.args.max_candidates"
+    assert "4 largest" in row.text
+    assert row.key in row.text
+
+
+@pytest.mark.parametrize("stretched", [(1, 1), (2, 1), (1, 3), (0.4, 0.9)])
+def test_corners_are_ordered_as_they_lie_in_the_image(stretched):
+    """A stretch turns edges: the first one points nearest to +x in the image, not in the map."""
+    size = round(320 * stretched[0]), round(240 * stretched[1])
+    for degrees in range(0, 180, 3):
+        probability = kernel_map(text_box(degrees, width=90, height=20))
+        (quad,) = DBPostprocessor()(probability, Frame((320, 240), stretched, size)).polygons
+        edges = np.roll(quad, -1, axis=0) - quad
+        nearness = edges[:, 0] / np.linalg.norm(edges, axis=1)
+        assert nearness[0] >= nearness.max() - 1e-4
 
 
 def test_nothing_found_is_an_empty_result():

@@ -76,29 +76,46 @@ def unclip(points: Points, unclip_ratio: float) -> list[Polygon]:
     return offset(points, unclip_distance(points, unclip_ratio))
 
 
-def order_quad(quad: Points) -> Polygon:
-    """The corners of a convex quad as top-left, top-right, bottom-right, bottom-left.
+def order_quad(quad: Points, scale: tuple[float, float] = (1.0, 1.0)) -> Polygon:
+    """The corners of a convex quad from the top left on, clockwise on the screen.
 
-    The winding becomes clockwise on the screen and the start the upper one of the two leftmost
-    corners. Corners only rotate along the outline, so none is lost or crossed at any angle; near 45
-    degrees, where "top-left" is ambiguous, only the start may jump.
+    The edge from the first to the second corner is the one that points nearest to +x: of a
+    rectangle by -45 degrees up to, but not including, 45. So it starts where a reader would,
+    however narrow or tall it is, and the start jumps at those angles only. Corners only rotate
+    along the outline: none is lost or crossed.
+
+    Args:
+        quad: [4, 2].
+        scale: (x, y): what one unit of the quad is in the pixels in which directions count.
     """
     corners = np.asarray(quad, np.float32)
     if cv2.contourArea(corners, oriented=True) < 0:
         corners = corners[::-1]
-    xs, ys = corners.T.tolist()
-    left = sorted(range(4), key=xs.__getitem__)[:2]
-    start = min(left, key=ys.__getitem__)
+    points = [(x * scale[0], y * scale[1]) for x, y in corners.tolist()]
+    directions = [
+        _direction(tip[0] - tail[0], tip[1] - tail[1])
+        for tail, tip in zip(points, points[1:] + points[:1], strict=True)
+    ]
+    start = directions.index(max(directions))
     return np.concatenate((corners[start:], corners[:start]))
+
+
+def _direction(dx: float, dy: float) -> tuple[float, bool]:
+    """How near an edge points to +x; of two that are as near, one at 45 degrees, upwards is more.
+
+    Rounded, as corners are float32: at exactly 45 degrees their noise must not decide.
+    """
+    length = math.hypot(dx, dy)
+    return (round(dx / length, 5) if length else -2.0), dy < 0
 
 
 def min_area_quad(points: Points) -> tuple[Polygon, float]:
     """The smallest rotated rectangle around points, and the length of its short side in pixels.
 
-    Returns float32[4, 2] as `order_quad` orders it. Needs at least one point.
+    Returns float32[4, 2], starting anywhere: see `order_quad`. Needs at least one point.
     """
     rectangle = cv2.minAreaRect(np.asarray(points, np.float32))
-    return order_quad(cv2.boxPoints(rectangle)), float(min(rectangle[1]))
+    return np.asarray(cv2.boxPoints(rectangle), np.float32), float(min(rectangle[1]))
 
 
 def short_side(points: Points) -> float:

@@ -101,6 +101,42 @@ def test_the_image_mode(stub, images, tmp_path, mode):
     assert red < 60
 
 
+@pytest.mark.parametrize(
+    ("resize", "shape", "warned"),
+    [
+        ("stretch", (160, 160), ["aspect-changed"]),
+        ("fit", (64, 160), []),
+        ("auto", (128, 416), []),
+        ("tile", (128, 160), []),
+    ],
+)
+def test_the_aspect_is_kept_or_its_change_is_said(
+    monkeypatch, images, tmp_path, resize, shape, warned
+):
+    class Dark(Stub):
+        """Finds what is dark in its input."""
+
+        def __call__(self, batch):
+            self.batches.append(batch)
+            return np.where(batch.min(axis=1) < -0.3, 0.9, 0.0).astype(np.float32)
+
+    network = Dark()
+    monkeypatch.setattr(detection, "open_predictor", lambda *_: network)
+    image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    bar = cv2.boxPoints(((200, 50), (100, 14), 20.0))
+    cv2.fillPoly(image, [np.rint(bar).astype(np.int32)], (0, 0, 0))
+    cv2.imwrite(str(images / "wide.png"), image)
+    result = support.infer(images, "model.pth", tmp_path, f"inference.resize={resize}")
+    assert result["resize"] == resize
+    assert [warning["code"] for warning in result["warnings"]] == warned
+    assert {batch.shape[2:] for batch in network.batches} == {shape}
+    ((corners, _),) = boxes(tmp_path / "inference" / "wide.txt")
+    np.testing.assert_allclose(corners.mean(axis=0), (200, 50), atol=4)
+    along, across = corners[1] - corners[0], corners[2] - corners[1]
+    cosine = abs(along @ across) / np.linalg.norm(along) / np.linalg.norm(across)
+    assert (cosine < 0.1) == (resize != "stretch")  # a rectangle stays one
+
+
 def test_images_of_one_stem_are_kept_apart(stub, images, tmp_path):
     image = cv2.imread(str(images / "wide.png"))
     cv2.imwrite(str(images / "wide.jpg"), image)

@@ -350,12 +350,19 @@ def test_validation_lists():
     def resize(**args):
         return [{"type": "Resize2D", "args": args}]
 
-    assert compile_eval(resize(short_size=[1280, 736], resize_text_polys=True)) == (1280, 736)
-    assert compile_eval(resize(short_size=736)) == 736
-    assert compile_eval([]) == 32
+    assert compile_eval(resize(short_size=[1280, 736], resize_text_polys=True)) == (
+        (1280, 736),
+        "stretch",
+    )
+    assert compile_eval(resize(short_size=736)) == (736, "stretch")
+    assert compile_eval([]) == (32, "stretch")
+    assert compile_eval(resize(short_size=[640, 640], mode="Fit")) == ((640, 640), "fit")
+    assert compile_eval(resize(mode="tile")) == ((1280, 736), "tile")
     for items, told in (
         (resize(short_size=[1280, 720]), "pre_processes[0].args.short_size"),
         (resize(short_size=0), "pre_processes[0].args.short_size"),
+        (resize(short_size=736, mode="fit"), "pre_processes[0].args.short_size"),
+        (resize(mode="letterbox"), "stretch | fit | auto | tile"),
         (resize(shortsize=736), "Did you mean 'short_size'?"),
         ([CROP], "pre_processes[0].type"),
         (resize() * 2, "second Resize2D"),

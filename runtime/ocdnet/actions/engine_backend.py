@@ -11,6 +11,7 @@ from pathlib import Path
 from ocdnet.actions.engine_source import Source
 from ocdnet.backends import cuda_memory, onnx, openvino, tensorrt
 from ocdnet.config.gen_trt_engine import GenTrtEngineConfig
+from ocdnet.data.resizing import Room
 from ocdnet.engines import RUNTIMES, Kind, chosen
 from ocdnet.errors import EnvironmentFault
 from ocdnet.version import VERSION
@@ -109,8 +110,8 @@ def build(
     else:
         plan = tensorrt.Plan(
             batch=source.batch,
-            width=config.width,
-            height=config.height,
+            size=(config.width, config.height),
+            room=Room(config.least, config.most),
             workspace=config.tensorrt.workspace_size,
             timing_cache=Path(config.timing_cache) if config.timing_cache else None,
             verbose=config.verbose,

@@ -64,6 +64,13 @@ def read_source(config: GenTrtEngineConfig) -> Source:
     wanted = Preprocess((config.width, config.height), config.img_mode)
     predictor = OnnxPredictor(path)
     preprocess = check_fit(predictor, wanted, path)
+    if predictor.size is not None and config.least != config.most:
+        raise DataError(
+            "size-mismatch",
+            f"{path} takes images of one size only",
+            got=f"min_size {list(config.least)}, max_size {list(config.most)}",
+            expected="none of them, or a file of export.dynamic_size=true",
+        )
     check_weights(path)
     batch = batch_sizes(config, predictor.batch, path)
     try_out(predictor, preprocess, batch.max)

@@ -37,7 +37,7 @@ def run(loaded: Loaded) -> EvaluateResult:
         annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
         opened = open_model(config, loaded.experiment.model, preprocess)
         polygon = config.metric.args.is_output_polygon
-        postprocess = DBPostprocessor.from_spec(config.post_processing, polygon)
+        postprocess = DBPostprocessor.from_spec(config.post_processing, polygon, "evaluate")
         counts, showcase, images = Counts(), Showcase(), []
         rows = scored(
             opened.predictor,
@@ -60,6 +60,7 @@ def run(loaded: Loaded) -> EvaluateResult:
             images=len(images),
             checkpoint=str(opened.path),
             backend=opened.predictor.backend,
+            resize=preprocess.resize,
             thresholds=Thresholds(thresh=postprocess.thresh, box_thresh=postprocess.box_thresh),
             results=str(here.folder / RESULTS),
             per_image=tuple(images),

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config.export import ExportConfig
 from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.resizing import STRIDE
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing, sha256
 from ocdnet.models.quantized import to_float
@@ -29,6 +31,9 @@ from ocdnet.runs.status_line import Kpi
 LOG = logging.getLogger("ocdnet")
 LEAST_OPSET = 19
 """The first operator set with DeformConv."""
+_SIDES = ("height", "width")
+_MOST_PARTS = 1024
+"""Of 32 pixels: sides of a dynamic size up to 32,768."""
 TOLERANCE = 1e-3
 """Largest difference of a probability between torch and the exported file."""
 
@@ -36,7 +41,8 @@ TOLERANCE = 1e-3
 def run(loaded: Loaded) -> ExportResult:
     """Write an ONNX file: input `input` float32[batch, 3, H, W], output `pred` [batch, 1, H, W].
 
-    The batch size is dynamic, the image size fixed; `metadata_props` holds the preprocessing.
+    The batch size is dynamic, the image size fixed unless `export.dynamic_size` says otherwise;
+    `metadata_props` holds the preprocessing.
 
     Args:
         loaded: a spec checked for `export`.
@@ -66,12 +72,16 @@ def run(loaded: Loaded) -> ExportResult:
             _describe(temporary, preprocess, checkpoint, loaded.experiment.model.backbone)
             LOG.info("Comparing the exported network with the checkpoint's.")
             difference = _parity(predictor, temporary, preprocess)
+            if config.dynamic_size:
+                turned = replace(preprocess, size=(config.height + STRIDE, config.width))
+                difference = max(difference, _parity(predictor, temporary, turned))
+        sides = _SIDES if config.dynamic_size else (config.height, config.width)
         here.status.write("RUNNING", f"Exported {target}.", Kpi(max_difference=difference))
         return ExportResult(
             warnings=here.warnings,
             onnx_file=str(target),
-            input=Tensor(name="input", shape=("batch", 3, config.height, config.width)),
-            output=Tensor(name="pred", shape=("batch", 1, config.height, config.width)),
+            input=Tensor(name="input", shape=("batch", 3, *sides)),
+            output=Tensor(name="pred", shape=("batch", 1, *sides)),
             opset=opset,
             img_mode=mode,
             max_difference=difference,
@@ -84,6 +94,10 @@ def _write(model: torch.nn.Module, path: Path, config: ExportConfig) -> None:
     model = model.to(memory_format=torch.contiguous_format)
     if to_float(model):
         LOG.info("The weights are int8: the ONNX file holds them as floats of the same values.")
+    shapes: dict[int, Any] = {0: torch.export.Dim("batch")}
+    if config.dynamic_size:
+        for axis, side in enumerate(_SIDES, 2):
+            shapes[axis] = STRIDE * torch.export.Dim(f"{side}_parts", min=1, max=_MOST_PARTS)
     program = torch.onnx.export(
         model,
         (example,),
@@ -91,7 +105,7 @@ def _write(model: torch.nn.Module, path: Path, config: ExportConfig) -> None:
         output_names=["pred"],
         opset_version=max(config.opset_version, LEAST_OPSET),
         dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamic_shapes=(shapes,),
         verbose=config.verbose,
     )
     program.save(path, external_data=False)
@@ -102,6 +116,10 @@ def _describe(path: Path, preprocess: Preprocess, checkpoint: Path, backbone: st
     import onnx
 
     model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        for dimension, name in zip(value.type.tensor_type.shape.dim[2:], _SIDES, strict=True):
+            if dimension.dim_param:  # an expression of the exporter's
+                dimension.dim_param = name
     onnx.helper.set_model_props(
         model,
         {

@@ -85,6 +85,8 @@ def run(loaded: Loaded) -> EngineResult:
                 LOG.info("Comparing the engine with the ONNX file.")
                 differences = _compared(source, engine, file, precise, config.gpu_id)
                 write_engine(sidecar, engine)
+        several = config.least != config.most
+        sides = ("height", "width") if several else (config.height, config.width)
         here.status.write("RUNNING", f"Built {target}.", Kpi(**differences))
         return EngineResult(
             warnings=here.warnings,
@@ -94,9 +96,7 @@ def run(loaded: Loaded) -> EngineResult:
             why=choice.why,
             note=NOTES[choice.kind],
             precision=config.tensorrt.data_type,
-            input=Tensor(
-                name=source.predictor.input, shape=("batch", 3, config.height, config.width)
-            ),
+            input=Tensor(name=source.predictor.input, shape=("batch", 3, *sides)),
             batch=BatchRange(**source.batch._asdict()),
             without_effect=tuple(idle),
             **precise.report,
@@ -149,12 +149,15 @@ def _precise(
 def _described(
     source: Source, config: GenTrtEngineConfig, kind: Kind, precise: Precise, file: Path
 ) -> Engine:
+    several = config.least != config.most
     return Engine(
         kind=kind,
         precision=config.tensorrt.data_type,
         input=source.predictor.input,
         width=config.width,
         height=config.height,
+        min_size=config.least if several else None,
+        max_size=config.most if several else None,
         batch={"min": source.batch.min, "opt": source.batch.opt, "max": source.batch.max},
         preprocess=source.predictor.feeding(),
         source={"file": source.path.name, "sha256": source.sha256},

@@ -21,6 +21,7 @@ from ocdnet.data.folders import list_images
 from ocdnet.data.layout import IMAGE_SUFFIXES, PDF
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.reading import Page, pages_of
+from ocdnet.data.resizing import note_stretch
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import is_folder, write_text
 from ocdnet.findings import collecting
@@ -30,7 +31,7 @@ from ocdnet.progress_bar import tracked
 from ocdnet.runs.files import EXPERIMENT, STATUS
 from ocdnet.runs.jobs import same_folder
 from ocdnet.runs.printed import InferenceResult
-from ocdnet.spec_keys import INFERENCE_RECURSIVE, SKIP_UNREADABLE
+from ocdnet.spec_keys import INFERENCE_RECURSIVE, INFERENCE_RESIZE, SKIP_UNREADABLE
 from ocdnet.visualize import RED, draw_polygons, probability_image, write_image
 
 LOG = logging.getLogger("ocdnet")
@@ -59,11 +60,12 @@ def run(loaded: Loaded) -> InferenceResult:
     _refuse_same_folder(loaded)
     writes = _result_files(config)
     with limited(config.num_threads), session(loaded, writes=writes, renews=True) as here:
-        preprocess = Preprocess((config.width, config.height), config.img_mode)
+        size = config.width, config.height
+        preprocess = Preprocess(size, config.img_mode, resize=config.resize)
         images = _images(Path(config.input_folder), config.recursive)
         names = result_names(images, Path(config.input_folder))
         opened = open_model(config, loaded.experiment.model, preprocess)
-        postprocess = DBPostprocessor.from_spec(config.post_processing, config.polygon)
+        postprocess = DBPostprocessor.from_spec(config.post_processing, config.polygon, "inference")
         skipped: list[Path] = []
 
         def skip(image: Page, error: DataError) -> None:
@@ -72,7 +74,11 @@ def run(loaded: Loaded) -> InferenceResult:
             findings.note("left-out", _LEFT_OUT, key=SKIP_UNREADABLE, file=image.path)
 
         def finish(image: Page, prediction: Prediction) -> int:
-            return _write(here.folder / names[image], prediction, postprocess, config.img_mode)
+            if config.resize == "stretch":
+                note_stretch(prediction.frame.scale, image.path, INFERENCE_RESIZE)
+            detections = postprocess(prediction.probability, prediction.frame, image.path)
+            _write(here.folder / names[image], prediction, detections, config.img_mode)
+            return len(detections.polygons)
 
         written = predict(
             opened.predictor,
@@ -95,20 +101,19 @@ def run(loaded: Loaded) -> InferenceResult:
             skipped_images=len(skipped),
             checkpoint=str(opened.path),
             backend=opened.predictor.backend,
+            resize=config.resize,
             results_dir=str(here.folder),
             overlays=str(here.folder / ("**/" * config.recursive + "*_result.jpg")),
         )
 
 
-def _write(stem: Path, prediction: Prediction, postprocess: DBPostprocessor, img_mode: str) -> int:
-    """Write the three files of an image; the number of boxes in it."""
-    detections = postprocess(prediction.probability, prediction.frame)
+def _write(stem: Path, prediction: Prediction, detections: Detections, img_mode: str) -> None:
+    """Write the three files of an image."""
     picture = draw_polygons(_as_bgr(prediction.image, img_mode), detections.polygons, RED)
     write_text(stem.with_name(f"{stem.name}.txt"), text_lines(detections))
     write_image(stem.with_name(f"{stem.name}_result.jpg"), picture)
     grey = probability_image(prediction.probability)
     write_image(stem.with_name(f"{stem.name}_pred.jpg"), grey)
-    return len(detections.polygons)
 
 
 def text_lines(detections: Detections) -> str:

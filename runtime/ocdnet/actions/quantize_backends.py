@@ -200,7 +200,9 @@ def _modelopt_onnx(config: QuantizeConfig, experiment: Experiment, folder: Path)
     from ocdnet.onnx_file import check_weights, weight_files
 
     before = OnnxPredictor(source)
-    wanted = Preprocess(before.size or _SIZE, before.img_mode or "BGR")
+    wanted = Preprocess(
+        before.size if isinstance(before.size, tuple) else _SIZE, before.img_mode or "BGR"
+    )
     preprocess = check_fit(before, wanted, source)
     check_weights(source)
     try_out(before, preprocess)

@@ -16,12 +16,14 @@ from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.dataset import ValidateData
 from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.resizing import note_stretch
 from ocdnet.metrics import Counts, ImageMatch, match_image
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress_bar import tracked
 from ocdnet.runs.names import SCORES
 from ocdnet.runs.records import Measured
 from ocdnet.runs.status_line import Kpi
+from ocdnet.spec_keys import VALIDATE_STEPS
 
 _ROUNDS = 5
 
@@ -42,7 +44,9 @@ def scored(
     """
 
     def finish(annotation: Annotation, prediction: Prediction) -> tuple[Detections, ImageMatch]:
-        detections = postprocess(prediction.probability, prediction.frame)
+        if preprocess.resize == "stretch":
+            note_stretch(prediction.frame.scale, annotation.image, VALIDATE_STEPS)
+        detections = postprocess(prediction.probability, prediction.frame, annotation.image)
         match = match_image(detections.polygons, annotation.polygons, annotation.ignore)
         return detections, match
 

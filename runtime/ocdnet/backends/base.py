@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ocdnet.data.preprocess import Normalisation
 from ocdnet.data.reading import Image
+from ocdnet.data.resizing import Room
 
 Batch = NDArray[np.float32]
 
@@ -30,7 +31,8 @@ class Predictor(Protocol):
         path: its file.
         backend: what runs it, e.g. "torch".
         img_mode: image mode that it was made for, None where it does not say.
-        size: (width, height) of the only input it takes, None where any multiple of 32 will do.
+        size: (width, height) of the only input it takes, a Room of those that it takes, or None
+            where any multiples of 32 will do.
         normalisation: of its input, None for TAO's.
         batch: the batch sizes that it takes, None where any will do. The predictor itself fills a
             smaller batch up.
@@ -52,8 +54,8 @@ class Predictor(Protocol):
         ...
 
     @property
-    def size(self) -> tuple[int, int] | None:
-        """(width, height) of its input."""
+    def size(self) -> tuple[int, int] | Room | None:
+        """(width, height) of its input, or a range of them."""
         ...
 
     @property

@@ -13,7 +13,8 @@ from ocdnet import install
 from ocdnet.backends.base import Batch, BatchSizes, filled
 from ocdnet.backends.maps import probability_maps, refused
 from ocdnet.backends.sidecar import Engine, Feeding, beside, read_foreign
-from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
+from ocdnet.data.preprocess import Normalisation, Preprocess
+from ocdnet.data.resizing import STRIDE, Room
 from ocdnet.errors import DataError, EnvironmentFault, out_of_memory
 from ocdnet.hardware import cpus
 
@@ -41,7 +42,7 @@ class OnnxPredictor:
             raise DataError(
                 "no-detector", f"{path} has no output", expected="an output of probabilities"
             )
-        self.size = (width, height) if width and height else None
+        self.size: tuple[int, int] | Room | None = (width, height) if width and height else None
         self.batch = BatchSizes(batch, batch, batch) if batch else None
         self.logits, self.output = False, str(self.outputs[0].name)
         self.channel: int | None = None
@@ -49,7 +50,7 @@ class OnnxPredictor:
         self.normalisation: Normalisation | None = None
         self.path = path
         if engine is not None:
-            self.batch, self.size = engine.sizes, (engine.width, engine.height)
+            self.batch, self.size = engine.sizes, engine.size
             self._feed_as(engine.preprocess)
         else:
             self._feed_as_declared()
@@ -96,7 +97,6 @@ class OnnxPredictor:
             return
         preprocess = Preprocess.from_metadata(metadata)
         self.img_mode, self.normalisation = preprocess.img_mode, preprocess.normalisation
-        self.size = preprocess.size if isinstance(preprocess.size, tuple) else self.size
 
     def _output(self, wanted: str | int) -> str:
         names = [str(output.name) for output in self.outputs]

@@ -10,6 +10,7 @@ from ocdnet.backends.base import Predictor
 from ocdnet.backends.sidecar import Engine, beside, read_engine
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.resizing import Room
 from ocdnet.errors import DataError, EnvironmentFault
 
 
@@ -116,7 +117,7 @@ def check_fit(
         batch_size: images a batch.
 
     Returns:
-        The spec's preprocessing with the network's own normalisation.
+        The spec's preprocessing with the network's own normalisation, and the sizes it takes.
 
     Raises:
         DataError: the spec's image mode, size or batch is not the artifact's; both are named.
@@ -129,15 +130,7 @@ def check_fit(
             expected=predictor.img_mode,
             hint=f"Set img_mode to {predictor.img_mode} in the spec.",
         )
-    if predictor.size is not None and predictor.size != preprocess.size:
-        width, height = predictor.size
-        raise DataError(
-            "size-mismatch",
-            f"{path} takes images of one size only",
-            got=preprocess.size,
-            expected=f"width {width}, height {height}",
-            hint="Set that size in the spec, or export the network again with yours.",
-        )
+    room = _room(predictor, preprocess, path)
     if predictor.batch is not None and batch_size > predictor.batch.max:
         raise DataError(
             "batch-above-profile",
@@ -147,6 +140,28 @@ def check_fit(
             hint="Lower batch_size, or build an engine with a higher "
             "gen_trt_engine.tensorrt.max_batch_size.",
         )
-    if predictor.normalisation is None:
-        return preprocess
-    return replace(preprocess, normalisation=predictor.normalisation)
+    how = predictor.normalisation or preprocess.normalisation
+    return replace(preprocess, normalisation=how, room=room)
+
+
+def _room(predictor: Predictor, preprocess: Preprocess, path: Path) -> Room | None:
+    """The sizes that a network takes, None for any; raises DataError where the spec's is none."""
+    size = predictor.size
+    if size is None:
+        return None
+    room = size if isinstance(size, Room) else Room(size, size)
+    given = preprocess.size
+    sides = zip(room.least, given if isinstance(given, tuple) else (0, 0), room.most, strict=True)
+    if all(least <= side <= most for least, side, most in sides):
+        return room
+    (width, height), one = room.most, room.least == room.most
+    raise DataError(
+        "size-mismatch",
+        f"{path} takes images of {'one size' if one else 'certain sizes'} only",
+        got=given,
+        expected=f"width {width}, height {height}"
+        if one
+        else f"a width and a height from {list(room.least)} to {list(room.most)}",
+        hint="Set that size in the spec, or export the network again with yours"
+        " (export.dynamic_size=true: any size).",
+    )

@@ -91,7 +91,7 @@ class OpenVinoPredictor:
             raise _unreadable("bad-engine", f"OpenVINO cannot use {path}", error) from error
         self.img_mode: str | None = engine.preprocess.img_mode
         self.normalisation = engine.normalisation
-        self.size = (engine.width, engine.height)
+        self.size = engine.size
         self.batch = engine.sizes
         self.feeding = engine.preprocess
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -18,6 +18,7 @@ from ocdnet.backends.base import Batch, DevicePredictor, Predictor
 from ocdnet.backends.maps import check_map
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to
 from ocdnet.data.reading import Page, read_image
+from ocdnet.data.tiles import Tiled, tiled
 from ocdnet.errors import DataError
 from ocdnet.geometry import Frame
 from ocdnet.hardware import cpus
@@ -26,6 +27,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _MOST_WORKERS = 16
+_LARGE_AHEAD = 2
+"""Pictures in tiles that are held before and after the network: each may fill much memory."""
 
 
 class Prediction(NamedTuple):
@@ -46,7 +49,7 @@ class _Ready(NamedTuple, Generic[T]):
     images: list[NDArray[np.uint8]]
     prepared: list[Prepared]
     tensor: Any
-    """What the network takes; None of no images."""
+    """What the network takes."""
 
 
 def predict(
@@ -91,20 +94,18 @@ def predict(
     threads = workers or min(_MOST_WORKERS, cpus())
     finishing: deque[tuple[T, Future[R]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        ahead = 1 + -(-threads // batch_size)
-        ready = _ordered(partial(reader.submit, pool), _batches(items, batch_size), ahead)
-        for batch, maps in _computed(predictor, ready):
-            rows = zip(batch.items, batch.images, batch.prepared, maps, strict=True)
-            for item, image, prepared, probability in rows:
-                prediction = Prediction(image, prepared.frame, prepared.frame.cut(probability))
-                finishing.append((item, pool.submit(checked, item, prediction)))
-            # Not more than that: results that wait hold their images in memory.
-            while len(finishing) > max(threads, 2 * batch_size):
-                item, future = finishing.popleft()
-                yield item, future.result()
+        tiles = preprocess.resize == "tile"
+        predictions = (_in_tiles if tiles else _whole)(reader, pool, items, batch_size, threads)
+        # Not more than that: results that wait hold their images in memory.
+        most = _LARGE_AHEAD if tiles else max(threads, 2 * batch_size)
+        for item, prediction in predictions:
+            finishing.append((item, pool.submit(checked, item, prediction)))
+            while len(finishing) > most:
+                done, future = finishing.popleft()
+                yield done, future.result()
         while finishing:
-            item, future = finishing.popleft()
-            yield item, future.result()
+            done, future = finishing.popleft()
+            yield done, future.result()
 
 
 @dataclass(frozen=True)
@@ -116,34 +117,38 @@ class _Reader(Generic[T]):
     path_of: Callable[[T], Path | Page]
     skipped: Callable[[T, DataError], None] | None
 
-    def submit(self, pool: ThreadPoolExecutor, batch: list[T]) -> Future[_Ready[T]]:
-        """Begin with a batch."""
+    def submit(self, pool: ThreadPoolExecutor, batch: list[T]) -> Future[list[_Ready[T]]]:
+        """Begin with a batch, which falls into several where its images are of several sizes."""
         # The pool takes its work in order: whatever gathers waits for nothing behind it.
-        return pool.submit(self._gather, batch, [pool.submit(self._load, item) for item in batch])
+        return pool.submit(self._gather, [pool.submit(self._load, item) for item in batch])
 
-    def _load(self, item: T) -> tuple[NDArray[np.uint8], Prepared] | DataError:
+    def read(self, item: T) -> NDArray[np.uint8] | None:
+        """The image of an item; None where it is left out."""
         try:
-            image = read_image(self.path_of(item), self.preprocess.img_mode)
+            return read_image(self.path_of(item), self.preprocess.img_mode)
         except DataError as error:
-            return error
-        return image, self.preprocess.prepare(image)
+            if self.skipped is None:
+                raise
+            self.skipped(item, error)
+            return None
 
-    def _gather(self, batch: Sequence[T], loading: Sequence[Future[Any]]) -> _Ready[T]:
-        ready = _Ready[T]([], [], [], None)
-        for item, future in zip(batch, loading, strict=True):
-            loaded = future.result()
-            if isinstance(loaded, DataError):
-                if self.skipped is None:
-                    raise loaded
-                self.skipped(item, loaded)
-                continue
-            ready.items.append(item)
-            ready.images.append(loaded[0])
-            ready.prepared.append(loaded[1])
-        images = [prepared.image for prepared in ready.prepared]
-        return ready._replace(tensor=self._to_network(images)) if images else ready
+    def _load(self, item: T) -> tuple[T, NDArray[np.uint8], Prepared] | None:
+        image = self.read(item)
+        return None if image is None else (item, image, self.preprocess.prepare(image))
 
-    def _to_network(self, images: list[NDArray[np.uint8]]) -> Any:
+    def _gather(self, loading: Sequence[Future[Any]]) -> list[_Ready[T]]:
+        loaded = [row for future in loading if (row := future.result()) is not None]
+        # A picture's result must not depend on its neighbours: padding to theirs would change it.
+        # Only stretched ones, as TAO does, are padded to the largest of the batch.
+        alike = self.preprocess.resize == "stretch"
+        batches = groupby(loaded, lambda row: None if alike else row[2].image.shape)
+        return [self._ready(list(batch)) for _, batch in batches]
+
+    def _ready(self, batch: list[tuple[T, NDArray[np.uint8], Prepared]]) -> _Ready[T]:
+        items, images, prepared = (list(column) for column in zip(*batch, strict=True))
+        return _Ready(items, images, prepared, self.to_network([one.image for one in prepared]))
+
+    def to_network(self, images: list[NDArray[np.uint8]]) -> Any:
         if not isinstance(self.predictor, DevicePredictor):
             return self.preprocess.to_tensor(images)
         height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
@@ -151,17 +156,55 @@ class _Reader(Generic[T]):
         return self.predictor.upload(padded, self.preprocess.normalisation)
 
 
+def _whole(
+    reader: _Reader[T], pool: ThreadPoolExecutor, items: Iterable[T], batch_size: int, threads: int
+) -> Iterator[tuple[T, Prediction]]:
+    """Each item's prediction, of one input of the network for each."""
+    ahead = 1 + -(-threads // batch_size)
+    gathered = _ordered(partial(reader.submit, pool), _batches(items, batch_size), ahead)
+    for batch, maps in _computed(reader.predictor, chain.from_iterable(gathered)):
+        rows = zip(batch.items, batch.images, batch.prepared, maps, strict=True)
+        for item, image, prepared, probability in rows:
+            yield item, Prediction(image, prepared.frame, prepared.frame.cut(probability))
+
+
+def _in_tiles(
+    reader: _Reader[T], pool: ThreadPoolExecutor, items: Iterable[T], batch_size: int, threads: int
+) -> Iterator[tuple[T, Prediction]]:
+    """Each item's prediction, of several inputs for a large picture; few are held at a time."""
+
+    def load(item: T) -> tuple[T, NDArray[np.uint8], Tiled] | None:
+        image = reader.read(item)
+        return None if image is None else (item, image, tiled(reader.preprocess, image))
+
+    ahead = min(threads, _LARGE_AHEAD)
+    for loaded in _ordered(lambda item: pool.submit(load, item), items, ahead):
+        if loaded is None:
+            continue
+        item, image, picture = loaded
+        for places, tiles in picture.tiles(batch_size):
+            maps = _run(reader.predictor, reader.to_network(tiles))
+            for place, probability in zip(places, maps, strict=True):
+                picture.add(place, probability)
+        yield item, Prediction(image, picture.frame, picture.frame.cut(picture.probability))
+
+
+def _run(predictor: Predictor, tensor: Any) -> Batch:
+    return (
+        predictor.start(tensor)() if isinstance(predictor, DevicePredictor) else predictor(tensor)
+    )
+
+
 def _computed(
     predictor: Predictor, batches: Iterable[_Ready[T]]
 ) -> Iterator[tuple[_Ready[T], Batch]]:
-    """Each batch that has images with its maps; a device has the next one before they are read."""
-    filled = (batch for batch in batches if batch.items)
+    """Each batch with its maps; a device has the next one before they are read."""
     if not isinstance(predictor, DevicePredictor):
-        for batch in filled:
+        for batch in batches:
             yield batch, predictor(batch.tensor)
         return
     started: deque[tuple[_Ready[T], Callable[[], Batch]]] = deque()
-    for batch in filled:
+    for batch in batches:
         started.append((batch, predictor.start(batch.tensor)))
         if len(started) > 1:
             before, maps = started.popleft()

@@ -15,7 +15,8 @@ from pydantic.dataclasses import dataclass
 
 from ocdnet.backends.base import BatchSizes
 from ocdnet.config.base import STRICT
-from ocdnet.data.preprocess import STRIDE, Normalisation, Preprocess
+from ocdnet.data.preprocess import Normalisation, Preprocess
+from ocdnet.data.resizing import STRIDE, Room
 from ocdnet.engines import Kind
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import sha256, write_json
@@ -60,6 +61,8 @@ class Engine:
         input: name of the input, float32[batch, 3, height, width].
         width: of the input, in pixels.
         height: of the input, in pixels.
+        min_size: least width and height of an engine that takes several sizes; None of others.
+        max_size: its largest.
         batch: batch sizes: the least, the best and the most images.
         preprocess: how the input is made, and which output is read.
         source: name and SHA-256 of the ONNX file.
@@ -78,6 +81,8 @@ class Engine:
     preprocess: Feeding
     source: dict[Literal["file", "sha256"], str]
     engine_sha256: str
+    min_size: tuple[int, int] | None = None
+    max_size: tuple[int, int] | None = None
     calibration: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     format: Literal[1] = 1
@@ -86,6 +91,13 @@ class Engine:
     def sizes(self) -> BatchSizes:
         """The batch sizes; raises KeyError where one is missing."""
         return BatchSizes(self.batch["min"], self.batch["opt"], self.batch["max"])
+
+    @property
+    def size(self) -> tuple[int, int] | Room:
+        """Width and height, or the sizes between which they may be."""
+        size = self.width, self.height
+        room = Room(self.min_size or size, self.max_size or size)
+        return size if room.least == room.most else room
 
     @property
     def normalisation(self) -> Normalisation:
@@ -143,6 +155,8 @@ def read_engine(path: Path) -> Engine | None:
         return None
     try:
         Preprocess((engine.width, engine.height), engine.preprocess.img_mode)
+        for side in (engine.min_size, engine.max_size):
+            Preprocess(side or STRIDE, engine.preprocess.img_mode)
         good = 1 <= engine.sizes.min <= engine.sizes.opt <= engine.sizes.max
     except (SpecError, KeyError):
         good = False

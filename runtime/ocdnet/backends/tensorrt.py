@@ -21,6 +21,7 @@ from ocdnet.backends.cuda_memory import Buffers, select
 from ocdnet.backends.maps import probability_maps, refused
 from ocdnet.backends.sidecar import Engine, beside
 from ocdnet.data.preprocess import Normalisation
+from ocdnet.data.resizing import Room
 from ocdnet.errors import DataError, EnvironmentFault, RunError
 from ocdnet.files import replacing
 
@@ -39,8 +40,8 @@ class Plan:
 
     Attributes:
         batch: batch sizes of the optimization profile.
-        width: of the input, in pixels.
-        height: of the input, in pixels.
+        size: width and height that it is tuned for, in pixels.
+        room: between which they may be.
         workspace: memory that the builder may use, in MiB; 0: TensorRT's own limit.
         timing_cache: file to read and write; None: none.
         verbose: log the builder's messages.
@@ -48,8 +49,8 @@ class Plan:
     """
 
     batch: BatchSizes
-    width: int
-    height: int
+    size: tuple[int, int]
+    room: Room
     workspace: int = 0
     timing_cache: Path | None = None
     verbose: bool = False
@@ -117,7 +118,10 @@ def build(source: Path, target: Path, plan: Plan, operators: Collection[str]) ->
     if plan.workspace:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, plan.workspace << 20)
     profile = builder.create_optimization_profile()
-    shapes = [(size, 3, plan.height, plan.width) for size in plan.batch]
+    sizes = plan.room.least, plan.size, plan.room.most
+    shapes = [
+        (batch, 3, height, width) for batch, (width, height) in zip(plan.batch, sizes, strict=True)
+    ]
     profile.set_shape(network.get_input(0).name, *shapes)
     config.add_optimization_profile(profile)
     if plan.timing_cache is not None:
@@ -172,7 +176,8 @@ class TensorRTPredictor:
             tuple(shape) for shape in self.engine.get_tensor_profile_shape(self.input, 0)
         )
         self.batch = BatchSizes(least[0], best[0], most[0])
-        self.size = (most[3], most[2])
+        room = Room((least[3], least[2]), (most[3], most[2]))
+        self.size = room.most if room.least == room.most else room
         self.img_mode: str | None = None
         self.normalisation: Normalisation | None = None
         self.logits, self.channel = False, None if engine is None else engine.preprocess.channel

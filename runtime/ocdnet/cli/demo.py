@@ -125,6 +125,7 @@ def _spec(out: Path, scenes: Path, minutes: float) -> dict[str, Any]:
             "input_folder": str(scenes / "test" / "img"),
             "width": _SIDE,
             "height": _SIDE,
+            "resize": "auto",
         },
     }
 

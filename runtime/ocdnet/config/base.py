@@ -99,5 +99,8 @@ Side = Annotated[int, Field(ge=32, multiple_of=32)]
 GpuId = Annotated[int, Field(ge=0)]
 """Index of a CUDA device."""
 
+Resize = Literal["stretch", "fit", "auto", "tile"]
+"""How an image comes to the network's size (ocdnet.data.resizing)."""
+
 ImgMode = Literal["BGR", "RGB", "GRAY"]
 """Channel order that images are read in."""

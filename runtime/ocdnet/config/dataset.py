@@ -1,12 +1,12 @@
 """Section `dataset`: what is read, how it is prepared, how it is batched."""
 
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, ImgMode, below, popular, search, words
+from ocdnet.config.base import STRICT, ImgMode, Resize, below, popular, search, words
 from ocdnet.config.rules import NoArchive
 from ocdnet.spec_keys import CALIBRATION_DATA, TRAIN_DATA, VALIDATE_DATA
 
@@ -49,9 +49,9 @@ class DatasetArgs:
     ignore_tags: list[str] = field(default_factory=lambda: ["*", "###"])
     """Transcriptions that mark a text region as don't-care."""
 
-    pre_processes: Annotated[list[Step], words(type=STEPS, shrink_type=["pyclipper"])] = field(
-        default_factory=list
-    )
+    pre_processes: Annotated[
+        list[Step], words(type=STEPS, shrink_type=["pyclipper"], mode=get_args(Resize))
+    ] = field(default_factory=list)
     """Steps that prepare a sample, in order."""
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, GpuId, Positive, Side, popular
+from ocdnet.config.base import STRICT, GpuId, Positive, Side, extra, popular
 from ocdnet.tree.nodes import MISSING
 
 
@@ -26,6 +26,9 @@ class ExportConfig:
 
     height: Annotated[Side, popular] = 736
     """Height of the network input, in pixels."""
+
+    dynamic_size: Annotated[bool, extra, popular] = False
+    """Let the file take any width and height that are multiples of 32, not those two alone."""
 
     opset_version: Annotated[Positive, popular] = 19
     """ONNX operator set; raised where the graph needs it: to 19 by DeformConv, to 18 by FAN."""

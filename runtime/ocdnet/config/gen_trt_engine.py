@@ -77,6 +77,13 @@ class GenTrtEngineConfig:
     height: Annotated[Side, depends_on, popular] = 736
     """Height of the network input, in pixels."""
 
+    min_size: Annotated[list[Side], Field(max_length=2), extra] = field(default_factory=list)
+    """Least [width, height] that the engine takes, of a file exported with a dynamic size; empty:
+    width and height."""
+
+    max_size: Annotated[list[Side], Field(max_length=2), extra] = field(default_factory=list)
+    """Largest [width, height], likewise."""
+
     img_mode: ImgMode = "BGR"
     """Channel order that calibration images are read in."""
 
@@ -99,8 +106,37 @@ class GenTrtEngineConfig:
 
     tensorrt: TensorRT = field(default_factory=TensorRT)
 
+    @property
+    def least(self) -> tuple[int, int]:
+        """Smallest width and height of the engine."""
+        return (self.min_size[0], self.min_size[1]) if self.min_size else (self.width, self.height)
+
+    @property
+    def most(self) -> tuple[int, int]:
+        """Largest width and height of the engine."""
+        return (self.max_size[0], self.max_size[1]) if self.max_size else (self.width, self.height)
+
     def problems(self) -> Iterator[Problem]:
-        """Batch sizes out of order."""
+        """Batch sizes or image sizes out of order."""
+        for key, given in (("min_size", self.min_size), ("max_size", self.max_size)):
+            if len(given) == 1:
+                yield SpecFieldError(
+                    "bad-value",
+                    f"gen_trt_engine.{key}",
+                    f"'gen_trt_engine.{key}' is not a size",
+                    got=given,
+                    expected="[width, height]",
+                )
+                return
+        ranges = zip(self.least, (self.width, self.height), self.most, strict=True)
+        if any(list(sides) != sorted(sides) for sides in ranges):
+            yield SpecFieldError(
+                "conflict",
+                "gen_trt_engine.max_size",
+                "'gen_trt_engine.width' or height is not between min_size and max_size",
+                got=[list(self.least), [self.width, self.height], list(self.most)],
+                expected="min_size <= [width, height] <= max_size",
+            )
         engine = self.tensorrt
         sizes = [engine.min_batch_size, engine.opt_batch_size, engine.max_batch_size]
         if sizes != sorted(sizes):

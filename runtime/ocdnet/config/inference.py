@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Side, extra, popular
+from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Resize, Side, extra, popular
 from ocdnet.config.rules import Given, Needed, Never, NoArchive
 from ocdnet.config.shared import PostProcessing
 from ocdnet.spec_keys import INFERENCE_CHECKPOINT, INFERENCE_DATA, INFERENCE_ENGINE, engine_wins
@@ -38,6 +38,10 @@ class InferenceConfig:
 
     height: Annotated[Side, popular] = 736
     """Height that images are resized to, in pixels."""
+
+    resize: Annotated[Resize, extra, popular] = "stretch"
+    """How images come to that size: stretch: whatever their aspect (TAO); fit: aspect kept; auto:
+    the same, upright images with width and height exchanged; tile: large ones in parts."""
 
     img_mode: ImgMode = "BGR"
     """Channel order that images are read in."""

@@ -20,7 +20,7 @@ class PostProcessingArgs:
     """Mean probability a box must reach to be kept."""
 
     max_candidates: Annotated[Positive, popular] = 1000
-    """Regions of an image that are looked at, at most."""
+    """Regions of an image that are looked at, at most: the largest."""
 
     unclip_ratio: Annotated[float, Field(ge=0), popular] = 1.5
     """How far boxes are grown back from the shrunk text region."""

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet.data.reading import Image, check_img_mode
+from ocdnet.data.resizing import STRIDE, Mode, Room, fitted, padded
 from ocdnet.errors import DataError, SpecError
 from ocdnet.geometry import Frame
 
 MEAN = (122.67891434, 116.66876762, 104.00698793)
 """Subtracted in channel order, whatever the image mode (as TAO OCDNet does)."""
-
-STRIDE = 32
-"""The network halves its input five times: sides must be multiples of this."""
 
 _PREFIX = "ocdnet.preprocess."
 _DIVISOR = 255.0
@@ -68,13 +66,23 @@ def resize2d(image: Image, short_size: Size) -> tuple[Image, tuple[float, float]
     return np.asarray(resized, dtype=image.dtype), (fx, fy)
 
 
+def resized(image: Image, size: tuple[int, int]) -> Image:
+    """The image at (width, height), without the false edges of pixels that are left out."""
+    width, height = size
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = width * height < image.shape[0] * image.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, interpolation=how), dtype=image.dtype)
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """An image at the network's size.
 
     Attributes:
         image: uint8[h, w, 3], h and w multiples of 32.
-        frame: what brings polygons back to the original image; as large as `image`.
+        frame: what brings polygons back to the original image; not larger than `image`.
     """
 
     image: Image
@@ -90,6 +98,8 @@ class Preprocess:
             Resize2D (see `resize2d`), with black added right and below up to multiples of 32.
         img_mode: BGR, RGB or GRAY: how images are read, and the channel order.
         normalisation: from pixels to the network's numbers.
+        resize: how an image comes to that size; for modes other than stretch `size` is a pair.
+        room: sizes that the network takes; None: any.
 
     Raises:
         SpecError: a side that is no positive multiple of 32, or an unknown mode.
@@ -98,6 +108,8 @@ class Preprocess:
     size: Size
     img_mode: str = "BGR"
     normalisation: Normalisation = field(default=TAO)
+    resize: Mode = "stretch"
+    room: Room | None = None
 
     def __post_init__(self) -> None:
         check_img_mode(self.img_mode)
@@ -112,12 +124,23 @@ class Preprocess:
                 hint=f"Nearest: {[max(1, round(side / STRIDE)) * STRIDE for side in sides]}.",
             )
 
+    @property
+    def pair(self) -> tuple[int, int]:
+        """Width and height, of one number a square."""
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
     def prepare(self, image: Image) -> Prepared:
-        """Resize (and pad) one image uint8[H, W, 3] read with `img_mode`."""
+        """Resize (and pad) one image uint8[H, W, 3] read with `img_mode`: whole, never as tiles."""
         height, width = image.shape[:2]
+        if self.resize != "stretch":
+            inner = fitted((width, height), self.pair, self.resize, self.room)
+            outer = padded(inner, self.room)
+            image = pad_to(resized(image, inner), outer[1], outer[0])
+            scale = width / inner[0], height / inner[1]
+            return Prepared(image, Frame(inner, scale, (width, height)))
         image, (fx, fy) = resize2d(image, self.size)
         # Black, as outside the image in training: the network has learnt that it holds no text.
-        image = pad_to(image, *_padded(image.shape))
+        image = pad_to(image, *(-(-side // STRIDE) * STRIDE for side in image.shape[:2]))
         size = image.shape[1], image.shape[0]
         return Prepared(image, Frame(size, (1 / fx, 1 / fy), (width, height)))
 
@@ -197,10 +220,6 @@ def _bad_metadata(metadata: Mapping[str, Any]) -> DataError:
         hint="Export it again with `ocdnet export`; for a network of another trainer see "
         "references/foreign-models.md.",
     )
-
-
-def _padded(shape: tuple[int, ...]) -> tuple[int, int]:
-    return -(-shape[0] // STRIDE) * STRIDE, -(-shape[1] // STRIDE) * STRIDE
 
 
 def pad_to(image: Image, height: int, width: int) -> Image:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from ocdnet.errors import SpecError
 from ocdnet.tree.keys import nearest
 
 _LARGEST = 2**63 - 1
 _LONGEST_SIDE = 65_535
+
+_T = TypeVar("_T", bound=str)
 
 
 def unknown(kind: str, where: str, name: str, known: Iterable[str]) -> SpecError:
@@ -99,6 +101,13 @@ class StepArgs:
         if any(not 1 <= side <= _LONGEST_SIDE or side % multiple for side in value):
             self._fail(key, value, expected)
         return int(value[0]), int(value[1])
+
+    def choice(self, key: str, default: _T, choices: Sequence[_T]) -> _T:
+        """One of several names."""
+        value = self._get(key, default)
+        if value not in choices:
+            self._fail(key, value, " | ".join(choices))
+        return next(choice for choice in choices if choice == value)
 
     def only(self, key: str, value: str) -> None:
         """Accept one value: another choice of TAO's is not built."""

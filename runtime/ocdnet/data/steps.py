@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from ocdnet.config.dataset import DatasetArgs
 from ocdnet.data.augment import Affine, Fliplr, GaussianBlur, Resize, Step
 from ocdnet.data.crop import RandomCrop, WordCrop
-from ocdnet.data.preprocess import STRIDE, Preprocess, Size
+from ocdnet.data.preprocess import Preprocess, Size
+from ocdnet.data.resizing import MODES, STRIDE, Mode
 from ocdnet.data.step_args import StepArgs, read_items, unknown
 from ocdnet.data.transforms import BorderMap, ShrinkMap, TrainTransform
 from ocdnet.errors import SpecError
@@ -24,7 +25,8 @@ def train_transform(args: DatasetArgs) -> TrainTransform:
 
 def eval_preprocess(args: DatasetArgs) -> Preprocess:
     """The network input that the validation list describes; raises SpecError naming the key."""
-    return Preprocess(compile_eval(_items(args), _KEY.format("validate_dataset")), args.img_mode)
+    size, resize = compile_eval(_items(args), _KEY.format("validate_dataset"))
+    return Preprocess(size, args.img_mode, resize=resize)
 
 
 def _items(args: DatasetArgs) -> list[dict[str, Any]]:
@@ -153,28 +155,33 @@ def _incomplete(where: str, missing: Sequence[str], given: Sequence[str]) -> Spe
     )
 
 
-def compile_eval(pre_processes: Sequence[Mapping[str, Any]], where: str = "pre_processes") -> Size:
-    """The size setting of a validation list: what `Preprocess` takes.
+def compile_eval(
+    pre_processes: Sequence[Mapping[str, Any]], where: str = "pre_processes"
+) -> tuple[Size, Mode]:
+    """The size setting of a validation list, and how images come to it: what `Preprocess` takes.
 
     Known type: Resize2D (short_size: [width, height], multiples of 32, or one number;
     resize_text_polys: accepted and without effect, as polygons are compared in pixels of the
-    original image). An empty list keeps the images' own size, padded to multiples of 32.
+    original image; mode, ours: stretch as TAO does, or fit, auto, tile). An empty list keeps the
+    images' own size, padded to multiples of 32.
 
     Raises:
         SpecError: as `compile_train`.
     """
-    size: Size = STRIDE
+    setting: tuple[Size, Mode] = STRIDE, "stretch"
     for index, (here, kind, args) in enumerate(read_items(pre_processes, where)):
         if kind != "Resize2D":
             raise unknown("step", f"{here}.type", kind, ("Resize2D",))
         if index:
             raise SpecError("misplaced-step", f"A second Resize2D at {here}", expected="one")
-        size = _read(_short_size, StepArgs(here, args))
-    return size
+        setting = _read(_resize2d, StepArgs(here, args))
+    return setting
 
 
-def _short_size(args: StepArgs) -> Size:
+def _resize2d(args: StepArgs) -> tuple[Size, Mode]:
     args.flag("resize_text_polys", True)
-    if args.is_list("short_size"):
-        return args.size("short_size", (1280, 736), STRIDE)
-    return args.whole("short_size", 736, 1)
+    mode: Mode = args.choice("mode", "stretch", MODES)
+    # One number keeps the aspect already; the other modes need a width and a height.
+    if args.is_list("short_size") or mode != "stretch":
+        return args.size("short_size", (1280, 736), STRIDE), mode
+    return args.whole("short_size", 736, 1), mode

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ocdnet.errors import SpecError
+from ocdnet.launch.platforms import LOCAL
 from ocdnet.notes import Notes
 from ocdnet.policy import starting
 from ocdnet.policy.case import Case
@@ -21,6 +22,7 @@ from ocdnet.spec_keys import (
     ENGINE_CALIBRATION,
     ENGINE_IMAGES,
     ENGINE_PRECISION,
+    INFERENCE_RESIZE,
     NUM_EPOCHS,
     NUM_GPUS,
     RESUME,
@@ -58,6 +60,7 @@ def settled(case: Case, draft: Draft, images: Mapping[str, int]) -> Draft:
         step = starting.step_of(case, draft)
         starting.steps(case, draft, step, count)
         batch(draft, step, count, case.notes)
+    draft = draft.with_changes(resizing(case, draft))
     if case.entry.resumes:
         resumed(draft, case.notes)
     share = draft.at("prune.ch_sparsity")
@@ -70,6 +73,21 @@ def settled(case: Case, draft: Draft, images: Mapping[str, int]) -> Draft:
         draft = draft.with_changes(calibration(draft, count, case.notes))
     few_to_calibrate(draft, images, case.notes)
     return draft
+
+
+def resizing(case: Case, draft: Draft) -> dict[str, Any]:
+    """How inference that runs here resizes its images where nothing is said: aspect kept.
+
+    Never elsewhere: NVIDIA's image stretches; nor of evaluation, whose scores chose the model.
+    """
+    here = case.request.platform == LOCAL and draft.entry.section == "inference"
+    if not here or draft.known(INFERENCE_RESIZE) is not None:
+        return {}
+    case.notes.because(
+        f"{INFERENCE_RESIZE} is auto: images keep their aspect (references/resizing.md).",
+        INFERENCE_RESIZE,
+    )
+    return {INFERENCE_RESIZE: "auto"}
 
 
 def training(draft: Draft, notes: Notes) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class InferenceResult(Result):
     skipped_images: Count
     checkpoint: str
     backend: str
+    resize: str = "stretch"
+    """How images came to the network's size."""
     results_dir: str
     overlays: str
     """Pattern of the pictures with what was found."""

@@ -114,6 +114,8 @@ class EvaluateResult(Scores, Result):
     """Model that was scored."""
     backend: str | None = None
     """What ran it: torch, onnxruntime, openvino or tensorrt."""
+    resize: str = "stretch"
+    """How images came to the network's size."""
     thresholds: Thresholds
     """Thresholds of the post-processing."""
     results: str

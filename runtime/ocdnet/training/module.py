@@ -13,6 +13,7 @@ from torch import Tensor
 from ocdnet.config.train import TrainConfig
 from ocdnet.data.dataset import EvalBatch, TrainBatch
 from ocdnet.data.preprocess import MEAN
+from ocdnet.data.resizing import note_stretch
 from ocdnet.errors import RunError, SpecError
 from ocdnet.metrics import Counts, DetectionMetric
 from ocdnet.models.dbnet import DBNet
@@ -20,6 +21,7 @@ from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.runs.names import SCORES
+from ocdnet.spec_keys import VALIDATE_STEPS
 from ocdnet.training import epoch_means
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
 from ocdnet.training.schedule import steps_per_epoch, warmup_poly_factor
@@ -61,11 +63,12 @@ class DetectionModule(pl.LightningModule):
         loss = config.loss
         self.loss = DBLoss(loss.alpha, loss.beta, loss.ohem_ratio, loss.eps)
         polygon = config.metric.args.is_output_polygon
-        self.postprocess = DBPostprocessor.from_spec(config.post_processing, polygon)
+        self.postprocess = DBPostprocessor.from_spec(config.post_processing, polygon, "train")
         self.metric = DetectionMetric()
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self._last: _Computed | None = None
         self._before: dict[str, list[float]] = {}
+        self._validated = False
 
     def setup(self, stage: str) -> None:
         """Take rank 0's seed: where none is given each process has drawn its own."""
@@ -196,7 +199,9 @@ class DetectionModule(pl.LightningModule):
         for probability, frame, annotation in zip(
             maps, batch.frames, batch.annotations, strict=True
         ):
-            detections = self.postprocess(probability, frame)
+            if not self._validated:
+                note_stretch(frame.scale, annotation.image, VALIDATE_STEPS)
+            detections = self.postprocess(probability, frame, annotation.image)
             match = self.metric.update(detections.polygons, annotation.polygons, annotation.ignore)
             scored["found"].append(detections.polygons)
             scored["matches"].append(match)
@@ -204,6 +209,7 @@ class DetectionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log hmean, precision and recall of the counts pooled over all ranks."""
+        self._validated = True
         counts = self.metric.counts
         pooled = self.trainer.strategy.reduce(
             torch.tensor(
