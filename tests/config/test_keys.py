@@ -30,8 +30,9 @@ MINIMA = {
     "train.num_gpus": -1,
     **dict.fromkeys(SIDES, 32),
 }
-# What can be searched has finite bounds.
+# What can be searched has finite bounds; numpy takes no larger seed.
 MAXIMA = {
+    "train.seed": 2**32 - 1,
     "dataset.train_dataset.loader.batch_size": 1024,
     "dataset.validate_dataset.loader.batch_size": 1024,
     "train.loss.alpha": 1000,
@@ -44,8 +45,13 @@ MAXIMA = {
 RESNETS = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
 CHOICES = {"model.backbone": [*RESNETS, "mobilenet_v2", "mobilenet_v3_large"]}
 OURS = {
+    "export.dynamic_size",
     "gen_trt_engine.backend",
+    "gen_trt_engine.max_size",
+    "gen_trt_engine.min_size",
+    "inference.num_threads",
     "inference.recursive",
+    "inference.resize",
     "inference.skip_unreadable",
     "max_megapixels",
     "train.accumulate_grad_batches",
