@@ -5,6 +5,7 @@ Cases of ../shared/cases, made here.
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 
@@ -164,6 +165,15 @@ def test_coordinates_that_cannot_be_right(tmp_path, factors, code, count, told):
     assert (seen[code].count, len(seen[code].files), seen[code].key) == (count, 3, KEY)
     assert told in seen[code].message
     assert any(told in doubt for doubt in doubts(root))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_what_is_told_of_names_that_are_not_utf8_can_be_written(tmp_path):
+    root = split_of(tmp_path / "s", {"a": scaled(2, 2)})
+    for folder, name, new in (("img", "a.png", b"\xe9.png"), ("gt", "gt_a.txt", b"gt_\xe9.txt")):
+        (root / folder / name).rename(root / folder / os.fsdecode(new))
+    _, seen = seen_in(root)
+    assert "gt_" in seen["label-outside"].text.encode("utf-8").decode()
 
 
 def test_labels_of_smaller_pictures(tmp_path):
