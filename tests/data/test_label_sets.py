@@ -5,6 +5,7 @@ Cases of ../shared/cases, made here.
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 
@@ -164,6 +165,15 @@ def test_coordinates_that_cannot_be_right(tmp_path, factors, code, count, told):
     assert (seen[code].count, len(seen[code].files), seen[code].key) == (count, 3, KEY)
     assert told in seen[code].message
     assert any(told in doubt for doubt in doubts(root))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_what_is_told_of_names_that_are_not_utf8_can_be_written(tmp_path):
+    root = split_of(tmp_path / "s", {"a": scaled(2, 2)})
+    for folder, name, new in (("img", "a.png", b"\xe9.png"), ("gt", "gt_a.txt", b"gt_\xe9.txt")):
+        (root / folder / name).rename(root / folder / os.fsdecode(new))
+    _, seen = seen_in(root)
+    assert "gt_" in seen["label-outside"].text.encode("utf-8").decode()
 
 
 def test_labels_of_smaller_pictures(tmp_path):
@@ -335,9 +345,10 @@ def test_a_datalist_of_another_kind_says_what_it_is(tmp_path, line, told):
 
 def test_work_on_labels_is_bounded(tmp_path):
     angles = np.linspace(0, 2 * np.pi, 10_000, endpoint=False)
-    circle = np.round(100 + 90 * np.stack([np.cos(angles), np.sin(angles)], 1), 4)
+    circle = np.round(4000 + 3900 * np.stack([np.cos(angles), np.sin(angles)], 1), 4)
     line = ",".join(f"{v:g}" for v in circle.ravel()) + ",round"
-    root = split_of(tmp_path / "s", {"a": [line]}, size=(200, 200))
+    root = split_of(tmp_path / "s", {"a": [line]}, size=(8000, 20))
+    (root / "img" / "a.png").write_bytes(b"")  # its size is not asked here
     start = time.perf_counter()
     found, seen = seen_in(root)
     assert len(found[0].polygons[0]) == 10_000

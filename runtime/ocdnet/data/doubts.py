@@ -9,40 +9,28 @@ from dataclasses import dataclass, field
 from ocdnet.data.picture_size import PictureSize, picture_size
 from ocdnet.findings import SHOWN, note
 
-_MENDED = "Corners that did not go round the word were put in order"
-_CROSSING = "Regions whose outline crosses or touches itself, which evaluation does not count"
-_NUMBERS = "Numbers that could be more corners were read as text, since most lines are quads"
-_POINTS = "Numbers at the end of an outline could be points as well as text"
-_FLAT = "Regions without area are ignored"
-_ZERO = "have coordinates that are all 0, and are ignored: were they exported empty?"
-_RELATIVE = (
-    "have coordinates that all lie in 0..1, not in pixels: are they parts of width and height?"
-)
-_SCRIPT = "The first field of a transcription is read as its script (MLT): ignored by what follows"
-_DIFFICULT = "The flag 0 or 1 before a transcription is read as difficult (RCTW): 1 is ignored"
-_QUOTED = "Ignore tags in quotes are read as ignore tags"
-_FLAG = "A field 0 or 1 beside each transcription is read as text: which one is ignored is unclear"
-_HIDDEN = (
-    "Transcriptions that look like an ignore tag, or hold one beside other text, are no such tag"
-)
-_SHARED = "Images that share their label file with another image of the same name"
-_UNUSED = "Label files that belong to no image are left out"
-
 _MESSAGES = {
-    "mended-corners": _MENDED,
-    "crossing-outline": _CROSSING,
-    "numbers-as-text": _NUMBERS,
-    "numbers-in-outline": _POINTS,
-    "flat-region": _FLAT,
-    "zero-label": _ZERO,
-    "relative-label": _RELATIVE,
-    "script-column": _SCRIPT,
-    "difficult-column": _DIFFICULT,
-    "flag-column": _FLAG,
-    "quoted-tag": _QUOTED,
-    "hidden-tag": _HIDDEN,
-    "shared-label": _SHARED,
-    "unused-label": _UNUSED,
+    "mended-corners": "Corners that did not go round the word were put in order",
+    "crossing-outline": "Regions whose outline crosses or touches itself, which evaluation does not"
+    " count",
+    "numbers-as-text": "Numbers that could be more corners were read as text, since most lines are"
+    " quads",
+    "numbers-in-outline": "Numbers at the end of an outline could be points as well as text",
+    "flat-region": "Regions without area are ignored",
+    "zero-label": "have coordinates that are all 0, and are ignored: were they exported empty?",
+    "relative-label": "have coordinates that all lie in 0..1, not in pixels: are they parts of"
+    " width and height?",
+    "script-column": "Regions ignored since the first field before their tag is read as a script"
+    " (MLT)",
+    "difficult-column": "Regions ignored since the flag 1 before their text is read as difficult"
+    " (RCTW)",
+    "flag-column": "A field 0 or 1 beside each transcription is read as text: which one is ignored"
+    " is unclear",
+    "quoted-tag": "Regions ignored since their text is an ignore tag in quotes",
+    "hidden-tag": "Transcriptions that look like an ignore tag, or hold one beside other text, are"
+    " no such tag",
+    "shared-label": "Images that share their label file with another image of the same name",
+    "unused-label": "Label files that belong to no image are left out",
 }
 _COUNTED = ("zero-label", "relative-label")
 """Their messages begin with how many regions of how many images."""
@@ -111,9 +99,14 @@ def note_shared(pairs: Iterable[tuple[str, str]], key: str) -> None:
 
 def _note(code: str, message: str, key: str, row: _Row) -> None:
     for file, count in row.files.items():
-        note(code, message, key=key, file=file, count=count)
+        note(code, message, key=key, file=_printable(file), count=count)
     if rest := row.count - sum(row.files.values()):
         note(code, message, key=key, count=rest)
+
+
+def _printable(path: str) -> str:
+    """A path whose bytes that are no UTF-8 are written as such."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 _SLACK = 2
@@ -160,8 +153,8 @@ class Frames:
         if count:
             self._see_outside(label, size, count, (right, low, least))
             self._first = self._first or (
-                f"{image} has {width}x{height} pixels, its labels reach from {least:g} to"
-                f" {right:g},{low:g}"
+                f"{_printable(image)} has {width}x{height} pixels, its labels reach from"
+                f" {least:g} to {right:g},{low:g}"
             )
             self._reach = max(self._reach, *reach)
 

@@ -66,6 +66,8 @@ def instances(
         yield from _total_text_entries(text, path)
         return
     for number, line in enumerate(text.split("\n"), start=1):
+        if not line:
+            continue
         fields = line.split(",", 8)
         try:
             values = [float(field) for field in fields[:8]]
@@ -80,7 +82,7 @@ def instances(
                 if evidence:
                     evidence.see_plain(rest)
                 yield Instance(values, rest, number)
-        elif line and not line.isspace():
+        elif not line.isspace():
             yield _uber_text(line, number, path) or _refuse(line, path, number)
 
 
@@ -157,7 +159,7 @@ def _is_polygon(values: list[float], path: str | Path, number: int) -> bool:
             hint="Thin out its outline: a few dozen points are enough for a word.",
         )
     whole = len(values) >= 8 and len(values) % 2 == 0
-    return whole and sum(map(abs, values)) < COORDINATE_LIMIT
+    return whole and all(abs(value) < COORDINATE_LIMIT for value in values)
 
 
 def has_area(values: Sequence[float]) -> bool:

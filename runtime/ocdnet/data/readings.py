@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 COORDINATE_LIMIT = 1e7
-"""Sum of absolute coordinates that no image reaches: beyond it float32 loses pixels."""
+"""What no coordinate reaches, nor the sum of a quad's: beyond it float32 loses pixels."""
 
 _NUMBER = re.compile(
     r"\s*[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,2})?\s*"
