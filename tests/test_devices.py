@@ -91,7 +91,8 @@ def started(monkeypatch):
     return by
 
 
-def test_alone_the_spec_decides(machine, started):
+def test_alone_the_spec_decides(machine, started, monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "host0")  # started by hand on each machine
     machine(4)
     assert devices.training_devices(2, [0], 3) == devices.Devices([0, 1], 2, 3)
     assert devices.training_devices(2, [0], 3).world == 6

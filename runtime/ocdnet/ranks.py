@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ocdnet.hardware import cpus  # noqa: F401 - users of ours import it from here
+
 SLURM_TASKS = "SLURM_NTASKS"
 """Variable that makes a process a task of a Slurm job, to Lightning as to `launched`."""
 

@@ -51,12 +51,9 @@ def test_results_name_files_whose_names_are_no_utf_8(odd, tmp_path):
     out = tmp_path / "out"
     model = write_detector(tmp_path / "light.onnx")
     support.evaluate(odd / "test", model, out)
-    names = [
-        Path(row["image"]).name
-        for row in json.loads((out / "evaluate/results.json").read_text())["per_image"]
-    ]
-    assert os.fsencode("img_2.png") in [os.fsencode(name) for name in names]
-    assert b"img_\xff.png" in [os.fsencode(name) for name in names]
+    written = json.loads((out / "evaluate" / "results.json").read_text())["per_image"]
+    names = {os.fsencode(Path(row["image"]).name) for row in written}
+    assert {b"img_2.png", b"img_\xff.png"} <= names
     write_report(out, out / "report.html", "ocdnet")
     assert r"img_\udcff" in (out / "report.html").read_text(encoding="utf-8")
     support.train(odd, out, "train.num_epochs=1")
