@@ -41,6 +41,8 @@ INFERENCE_DATA = "inference.input_folder"
 INFERENCE_RECURSIVE = "inference.recursive"
 SKIP_UNREADABLE = "inference.skip_unreadable"
 MAX_MEGAPIXELS = "max_megapixels"
+MEGAPIXELS = 200
+"""Its default: the largest picture that is decoded."""
 
 EXPORT_CHECKPOINT = "export.checkpoint"
 EXPORT_ONNX = "export.onnx_file"
