@@ -42,6 +42,8 @@ INFERENCE_DATA = "inference.input_folder"
 INFERENCE_RECURSIVE = "inference.recursive"
 SKIP_UNREADABLE = "inference.skip_unreadable"
 MAX_MEGAPIXELS = "max_megapixels"
+MEGAPIXELS = 200
+"""Its default: the largest picture that is decoded."""
 INFERENCE_RESIZE = "inference.resize"
 
 EXPORT_CHECKPOINT = "export.checkpoint"

@@ -19,6 +19,7 @@ from ocdnet.config.quantize import QuantizeConfig
 from ocdnet.config.rules import Rule
 from ocdnet.config.train import TrainConfig
 from ocdnet.config.wandb import WandbConfig
+from ocdnet.spec_keys import MEGAPIXELS
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -38,7 +39,7 @@ class Experiment:
     model_name: str = ""
     """Name of the model, for records only."""
 
-    max_megapixels: Annotated[int, Field(ge=1, le=1073), extra] = 200
+    max_megapixels: Annotated[int, Field(ge=1, le=1073), extra] = MEGAPIXELS
     """Refuse larger images, before they are decoded: one takes three bytes a pixel and more."""
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)

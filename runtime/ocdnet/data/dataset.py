@@ -20,7 +20,7 @@ from torch import Tensor
 from ocdnet import findings
 from ocdnet.data.annotations import Annotation
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to
-from ocdnet.data.reading import MEGAPIXELS, Image, read_image, set_limit
+from ocdnet.data.reading import Image, read_image, set_limit
 from ocdnet.data.targets import text_and_background
 from ocdnet.data.transforms import CropResult, TrainSample, TrainTransform
 from ocdnet.errors import UserError
@@ -28,6 +28,7 @@ from ocdnet.findings import Finding
 from ocdnet.geometry import Frame
 from ocdnet.hardware import machine_cpus
 from ocdnet.ranks import launched
+from ocdnet.spec_keys import MEGAPIXELS
 
 MAX_AUTO_WORKERS = 15
 """At 4 to 10 ms a sample they make 1,500 to 3,700 a second; what a GPU takes is not measured."""

@@ -21,12 +21,9 @@ from ocdnet.data.blending import blended, turned
 from ocdnet.data.picture_header import SIGNATURE_BYTES, Header, header_of, kind_of
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import open_regular
-from ocdnet.spec_keys import MAX_MEGAPIXELS
+from ocdnet.spec_keys import MAX_MEGAPIXELS, MEGAPIXELS
 
 IMG_MODES = ("BGR", "RGB", "GRAY")
-MEGAPIXELS = 200
-"""The largest picture that is decoded, unless the spec says otherwise."""
-
 Image: TypeAlias = NDArray[np.uint8]
 
 _BYTES_PER_PIXEL = 8
