@@ -21,6 +21,7 @@ from ocdnet.spec_keys import (
     QUANTIZE_LAYERS,
     TRAIN_STEPS,
     TRAIN_WORKERS,
+    VALIDATE_STEPS,
     WARMUP,
     clamped_warmup,
 )
@@ -151,3 +152,6 @@ def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:
     kinds = [step.get("type") for step in steps if isinstance(step, Mapping)]
     if "wordcrop" in [str(kind).lower() for kind in kinds]:
         yield f"{TRAIN_STEPS}: WordCrop is not one of its steps"
+    for step in keys.get(tree, VALIDATE_STEPS, []):
+        if isinstance(step, Mapping) and "mode" in (step.get("args") or {}):
+            yield f"{VALIDATE_STEPS}: mode is not one of Resize2D's arguments"
