@@ -37,8 +37,7 @@ class InferenceConfig:
     """Height that images are resized to, in pixels."""
 
     resize: Annotated[Resize, extra, popular] = "stretch"
-    """How images come to that size: stretch: whatever their aspect (TAO); fit: aspect kept; auto:
-    the same, upright images with width and height exchanged; tile: large ones in parts."""
+    """How: stretched (TAO), fitted with their aspect, the same by orientation, or in tiles."""
 
     img_mode: ImgMode = "BGR"
     """Channel order that images are read in."""
