@@ -22,7 +22,7 @@ STRIDE = 32
 _LONGEST = 4.0
 """Pixels that `auto` spends on a long picture, in network's sizes."""
 _SPREAD = 1.5
-"""Ratio from which two aspects differ: `stretch` warns of it, and `auto` sees a long page."""
+"""Change of the aspect above which `stretch` is worth a warning."""
 
 Pair = tuple[int, int]
 """Width and height in pixels."""
@@ -56,11 +56,10 @@ def fitted(picture: Pair, size: Pair, mode: Mode, room: Room | None) -> Pair:
     turned = mode == "auto" and (picture[0] < picture[1]) != (size[0] < size[1])
     scale = _into(picture, size[::-1] if turned else size)
     if mode == "auto":
-        # Text of a long page would be illegible: its short side decides, within limits.
+        # A long page would be shrunk to illegible text: its short side decides, within limits.
         legible = min(1.0, min(size) / min(picture))
         affordable = math.sqrt(_LONGEST * math.prod(size) / math.prod(picture))
-        if legible > _SPREAD * scale:
-            scale = max(scale, min(legible, affordable))
+        scale = max(scale, min(legible, affordable))
     if room is not None:
         scale = min(scale, _into(picture, room.most))
     return max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
