@@ -44,7 +44,11 @@ MAXIMA = {
 RESNETS = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
 CHOICES = {"model.backbone": [*RESNETS, "mobilenet_v2", "mobilenet_v3_large"]}
 OURS = {
+    "export.dynamic_size",
     "gen_trt_engine.backend",
+    "gen_trt_engine.max_size",
+    "gen_trt_engine.min_size",
+    "inference.resize",
     "inference.skip_unreadable",
     "train.accumulate_grad_batches",
     "train.compile",
