@@ -322,3 +322,24 @@ class TestParts:
         warnings = plan(automl_policy="off", train_datasets=(str(tmp_path / "bad"),))["warnings"]
         assert any(f"{label}:3" in warning for warning in warnings)
         assert any("img_1.png" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "chosen"),
+    [
+        ("inference", {}, "auto"),
+        ("inference", {"overrides": ("inference.resize=tile",)}, "tile"),
+        ("inference", {"platform": "tao-docker"}, None),
+        ("evaluate", {}, None),
+    ],
+)
+def test_inference_that_runs_here_keeps_the_aspect(words, action, given, chosen):
+    """NVIDIA's image has no such key, and scores must stay comparable."""
+    data = {
+        "inference_dataset": str(words / "test" / "img"),
+        "eval_datasets": (str(words / "test"),),
+    }
+    document = plan(action, **data, **given)
+    assert document["spec_overrides"].get("inference.resize") == chosen
+    assert bool(about(document, "inference.resize is auto")) == (chosen == "auto")
+    assert "mode" not in str(document["spec_overrides"])

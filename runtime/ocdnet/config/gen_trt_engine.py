@@ -78,8 +78,7 @@ class GenTrtEngineConfig:
     """Height of the network input, in pixels."""
 
     min_size: Annotated[list[Side], Field(max_length=2), extra] = field(default_factory=list)
-    """Least [width, height] that the engine takes, of a file exported with a dynamic size; empty:
-    width and height."""
+    """Least [width, height], of a file exported with a dynamic size; empty: width and height."""
 
     max_size: Annotated[list[Side], Field(max_length=2), extra] = field(default_factory=list)
     """Largest [width, height], likewise."""

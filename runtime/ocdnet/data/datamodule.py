@@ -24,11 +24,12 @@ from ocdnet.data.dataset import (
     worker_context,
     worker_count,
 )
+from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.reading import limit
 from ocdnet.data.sampler import EpochSampler, ShardBatches
 from ocdnet.data.steps import eval_preprocess, train_transform
-from ocdnet.errors import DataError
-from ocdnet.spec_keys import TRAIN_DATA
+from ocdnet.errors import DataError, SpecError
+from ocdnet.spec_keys import TRAIN_DATA, VALIDATE_STEPS
 
 
 class DetectionData(pl.LightningDataModule):
@@ -59,7 +60,7 @@ class DetectionData(pl.LightningDataModule):
         self.eval_set: EvalDataset | None = None
         if validate.data_path:
             labelled = index_dataset(validate.data_path, validate.args.ignore_tags)
-            self.eval_set = EvalDataset(labelled, eval_preprocess(validate.args))
+            self.eval_set = EvalDataset(labelled, _whole(eval_preprocess(validate.args)))
 
     def reseed(self, seed: int) -> None:
         """Take the seed that all processes have agreed on."""
@@ -135,6 +136,19 @@ class DetectionData(pl.LightningDataModule):
             moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
         moved.ready_for(torch.cuda.current_stream(device), self._uploads)
         return moved
+
+
+def _whole(preprocess: Preprocess) -> Preprocess:
+    """A preprocessing that makes one input of a picture."""
+    if preprocess.resize != "tile":
+        return preprocess
+    raise SpecError(
+        "no-tiles",
+        f"Validation during a training does not cut pictures into tiles ({VALIDATE_STEPS})",
+        got="mode tile",
+        expected="stretch | fit | auto",
+        hint="Evaluate has tiles: validate with stretch, and evaluate the best checkpoint.",
+    )
 
 
 def _require_text(annotations: Annotations, ignore_tags: list[str]) -> None:

@@ -21,6 +21,7 @@ from ocdnet.spec_keys import (
     QUANTIZE_LAYERS,
     TRAIN_STEPS,
     TRAIN_WORKERS,
+    VALIDATE_STEPS,
     WARMUP,
     clamped_warmup,
 )
@@ -150,3 +151,6 @@ def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:
     steps = keys.get(tree, TRAIN_STEPS, [])
     if any(isinstance(step, Mapping) and step.get("type") == "WordCrop" for step in steps):
         yield f"{TRAIN_STEPS}: WordCrop is not one of its steps"
+    for step in keys.get(tree, VALIDATE_STEPS, []):
+        if isinstance(step, Mapping) and "mode" in (step.get("args") or {}):
+            yield f"{VALIDATE_STEPS}: mode is not one of Resize2D's arguments"

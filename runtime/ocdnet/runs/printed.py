@@ -44,7 +44,7 @@ class InferenceResult(Result):
     skipped_images: Count
     checkpoint: str
     backend: str
-    resize: str = "stretch"
+    resize: str | None = None
     """How images came to the network's size."""
     results_dir: str
     overlays: str

@@ -114,7 +114,7 @@ class EvaluateResult(Scores, Result):
     """Model that was scored."""
     backend: str | None = None
     """What ran it: torch, onnxruntime, openvino or tensorrt."""
-    resize: str = "stretch"
+    resize: str | None = None
     """How images came to the network's size."""
     thresholds: Thresholds
     """Thresholds of the post-processing."""
