@@ -8,10 +8,14 @@ import onnx
 import pytest
 
 from backends import zoo
+from ocdnet import findings
 from ocdnet.actions import evaluate, gen_trt_engine, inference
+from ocdnet.actions.agreement import check_agreement, images_with_text
 from ocdnet.backends.onnx import OnnxPredictor
+from ocdnet.backends.open import check_fit
 from ocdnet.config import spec
-from ocdnet.errors import DataError
+from ocdnet.data.preprocess import Preprocess
+from ocdnet.errors import DataError, RunError
 
 SIDE = 64
 
@@ -223,3 +227,37 @@ def test_calibration_images_without_text_are_a_warning(tmp_path):
     (warning,) = [entry for entry in built.warnings if entry.code == "calibration-without-text"]
     assert warning.key == "gen_trt_engine.tensorrt.calibration.cal_image_dir"
     assert warning.files == (str(tmp_path / "dark/img/0.png"),)
+
+
+def test_networks_that_find_other_text(tmp_path):
+    """Half of the blocks is a warning, none at all an error."""
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    pixels[4:24, 4:60] = 250
+    pixels[36:56, 4:60] = 200
+    image = tmp_path / "image.png"
+    cv2.imwrite(str(image), pixels)
+
+    def network(name, factor, shift):
+        nodes = [
+            *zoo.brightness("m"),
+            zoo.node("Mul", ["m", "factor"], ["z"]),
+            zoo.node("Add", ["z", "shift"], ["s"]),
+            zoo.node("Clip", ["s", "low", "high"], ["y"]),
+        ]
+        numbers = {"factor": factor, "shift": shift, "low": 0.0, "high": 1.0}
+        constants = [zoo.tensor(key, value, np.float32) for key, value in numbers.items()]
+        path = tmp_path / f"{name}.onnx"
+        return OnnxPredictor(zoo.saved(path, nodes, constants=[zoo.AXES, *constants]))
+
+    both, one, none = network("a", 1, 0), network("b", 5, -4), network("c", 0, 0)
+    preprocess = check_fit(both, Preprocess((SIDE, SIDE)), tmp_path)
+    with findings.collecting() as seen:
+        assert images_with_text(both, preprocess, [image], "key") == [image]
+        check_agreement(both, both, preprocess, [image], "key")
+        assert seen.rows() == []
+        check_agreement(both, one, preprocess, [image], "key")
+    (row,) = seen.rows()
+    assert (row.code, row.key, row.files) == ("other-text", "key", [str(image)])
+    assert "0.67" in row.message
+    with pytest.raises(RunError, match="finds no text"):
+        check_agreement(both, none, preprocess, [image], "key")
