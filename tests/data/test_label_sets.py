@@ -15,7 +15,7 @@ import pytest
 
 from ocdnet.data.annotations import index_dataset
 from ocdnet.data.look import doubts
-from ocdnet.data.picture_size import PictureSize, picture_size
+from ocdnet.data.picture_header import PictureSize, picture_size
 from ocdnet.errors import DataError
 from ocdnet.findings import collecting
 
@@ -168,14 +168,6 @@ def test_coordinates_that_cannot_be_right(tmp_path, factors, code, count, told):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
-def test_what_is_told_of_names_that_are_not_utf8_can_be_written(tmp_path):
-    root = split_of(tmp_path / "s", {"a": scaled(2, 2)})
-    for folder, name, new in (("img", "a.png", b"\xe9.png"), ("gt", "gt_a.txt", b"gt_\xe9.txt")):
-        (root / folder / name).rename(root / folder / os.fsdecode(new))
-    _, seen = seen_in(root)
-    assert "gt_" in seen["label-outside"].text.encode("utf-8").decode()
-
-
 def test_labels_of_smaller_pictures(tmp_path):
     root = split_of(tmp_path / "s", {stem: scaled(1, 1) * 2 for stem in "abc"}, size=(800, 640))
     _, seen = seen_in(root)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ocdnet.data.picture_size import PictureSize, picture_size
+from ocdnet.data.picture_header import PictureSize, picture_size
+from ocdnet.errors import printable
 from ocdnet.findings import SHOWN, note
 
 _MESSAGES = {
@@ -99,14 +100,9 @@ def note_shared(pairs: Iterable[tuple[str, str]], key: str) -> None:
 
 def _note(code: str, message: str, key: str, row: _Row) -> None:
     for file, count in row.files.items():
-        note(code, message, key=key, file=_printable(file), count=count)
+        note(code, message, key=key, file=printable(file), count=count)
     if rest := row.count - sum(row.files.values()):
         note(code, message, key=key, count=rest)
-
-
-def _printable(path: str) -> str:
-    """A path whose bytes that are no UTF-8 are written as such."""
-    return path.encode("utf-8", "backslashreplace").decode()
 
 
 _SLACK = 2
@@ -153,7 +149,7 @@ class Frames:
         if count:
             self._see_outside(label, size, count, (right, low, least))
             self._first = self._first or (
-                f"{_printable(image)} has {width}x{height} pixels, its labels reach from"
+                f"{printable(image)} has {width}x{height} pixels, its labels reach from"
                 f" {least:g} to {right:g},{low:g}"
             )
             self._reach = max(self._reach, *reach)

@@ -6,14 +6,20 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
-from mmap import mmap
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from typing import Any
 
 from ocdnet.data.tiff_header import orientation_of, tiff_pages
+from ocdnet.files import open_regular
 
 Data = bytes | mmap
 SIGNATURE_BYTES = 32
 """How much of a file `kind_of` looks at."""
+_TURNED = range(5, 9)
+"""EXIF orientations that exchange width and height."""
+_TAGS_BYTES = 1 << 16
+_TIFF = (b"II", b"MM")
 _MOST_BLOCKS = 200_000
 """Blocks of a file that are walked: the frames of what is behind them are not counted."""
 
@@ -31,7 +37,7 @@ class Header:
         alpha: it may be transparent.
         premultiplied: decoded colours are multiplied with the alpha value already.
         clear: of a grey picture without an alpha channel, the value that is transparent.
-        orientation: as in EXIF, of a picture that is decoded with its alpha channel.
+        orientation: as in EXIF; of TIFF files always 1.
     """
 
     kind: str
@@ -43,6 +49,21 @@ class Header:
     premultiplied: bool = False
     clear: int | None = None
     orientation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSize:
+    """Width and height in pixels as a viewer shows a picture.
+
+    Attributes:
+        width: in pixels.
+        height: in pixels.
+        turned: whether the stored picture lies on its side, and EXIF says how to turn it.
+    """
+
+    width: int
+    height: int
+    turned: bool = False
 
 
 def kind_of(head: bytes) -> str | None:
@@ -70,8 +91,24 @@ def header_of(data: Data, page: int = 0) -> Header | None:
     return header if header.width > 0 and header.height > 0 else None
 
 
+def picture_size(path: str | Path) -> PictureSize | None:
+    """The size of a picture by its header; None where that is damaged or does not tell."""
+    try:
+        with open_regular(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            header = header_of(data)
+            orientation = orientation_of(data[:_TAGS_BYTES]) if data[:2] in _TIFF else 1
+    except (OSError, ValueError):
+        return None
+    # A turned TIFF is shown as its reader pleases: nothing is said of it.
+    if header is None or orientation != 1:
+        return None
+    if header.orientation in _TURNED:
+        return PictureSize(header.height, header.width, turned=True)
+    return PictureSize(header.width, header.height)
+
+
 def _jpeg(data: Data, _: int) -> Header:
-    at = 2
+    at, orientation = 2, 1
     while True:
         at = data.find(b"\xff", at)
         marker = data[at + 1] if at >= 0 else 0xD9
@@ -79,7 +116,9 @@ def _jpeg(data: Data, _: int) -> Header:
             raise ValueError("no frame header")
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 5)
-            return Header("jpeg", width, height)
+            return Header("jpeg", width, height, orientation=orientation)
+        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            orientation = orientation_of(data[at + 4 : at + 4 + _TAGS_BYTES])
         if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
             at += 1
         else:
