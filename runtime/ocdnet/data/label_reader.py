@@ -132,7 +132,7 @@ def read_set(
     Returns:
         The last reader, and the errors of the files that can't be read.
     """
-    reading = PLAIN
+    reading, last = PLAIN, False
     while True:
         reader, errors = start(reading), []
         for pair in pairs:
@@ -141,6 +141,6 @@ def read_set(
             except DataError as error:
                 errors.append(error)
         better = reader.evidence.reading()
-        if better == reading:
+        if last or better == reading:
             return reader, errors
-        reading = better
+        reading, last = better, True
