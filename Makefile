@@ -31,7 +31,7 @@ demo: $(READY) ## Render scenes, train for up to 8 minutes, evaluate, export, pr
 	$(BIN)/ocdnet demo --out demo
 
 test: $(READY) ## Run the tests that need nothing but this machine (minutes)
-	$(BIN)/python -m pytest -m "not slow and not gpu and not client and not install and not slurm and not container"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not client and not install and not slurm and not container"
 
 test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill (installs it)
 	$(BIN)/python -m pytest tests/client -m client
