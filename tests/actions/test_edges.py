@@ -47,17 +47,19 @@ def odd(scenes, tmp_path):
     return copy
 
 
-def test_results_name_files_whose_names_are_no_utf_8(odd, tmp_path):
+def test_names_that_are_no_utf_8_are_refused_with_labels_and_read_without(odd, tmp_path):
     out = tmp_path / "out"
     model = write_detector(tmp_path / "light.onnx")
-    support.evaluate(odd / "test", model, out)
-    written = json.loads((out / "evaluate" / "results.json").read_text())["per_image"]
-    names = {os.fsencode(Path(row["image"]).name) for row in written}
-    assert {b"img_2.png", b"img_\xff.png"} <= names
-    write_report(out, out / "report.html", "ocdnet")
-    assert r"img_\udcff" in (out / "report.html").read_text(encoding="utf-8")
-    support.train(odd, out, "train.num_epochs=1")
-    assert (out / "train" / "model_best.pth").exists()
+    for run in (
+        lambda: support.evaluate(odd / "test", model, out),
+        lambda: support.train(odd, out, "train.num_epochs=1"),
+    ):
+        with pytest.raises(DataError) as raised:
+            run()
+        assert raised.value.code == "not-utf8-name"
+    support.infer(odd / "test" / "img", model, out)
+    names = {os.fsencode(path.name) for path in (out / "inference").glob("*.txt")}
+    assert {b"img_2.txt", b"img_\xff.txt"} <= names
 
 
 def test_a_results_folder_whose_name_is_no_utf_8(scenes, tmp_path, monkeypatch):

@@ -202,7 +202,7 @@ def test_validation_images_that_cannot_be_read_leave_no_model(detector, scenes, 
     with pytest.raises(DataError, match="Cannot read"):
         quantize(detector, tmp_path, f"dataset.validate_dataset.data_path=[{data}]")
     written = {path.name for path in (tmp_path / "quantize").iterdir()}
-    assert written == {"experiment.yaml", "status.json"}
+    assert written == {".ocdnet_files.jsonl", "experiment.yaml", "status.json"}
 
 
 class TestWithModelopt:

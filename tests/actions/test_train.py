@@ -37,6 +37,7 @@ def finished(scenes, tmp_path_factory):
 def test_files(finished):
     folder, _, _ = finished
     assert sorted(path.name for path in folder.iterdir()) == [
+        ".ocdnet_files.jsonl",
         "experiment.yaml",
         "lightning_logs",
         "model_best.pth",

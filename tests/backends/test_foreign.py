@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -21,6 +22,7 @@ from ocdnet.config import spec
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Normalisation
 from ocdnet.errors import DataError
+from tiny_onnx import write_detector
 
 pytestmark = pytest.mark.usefixtures("small_network")
 
@@ -200,3 +202,14 @@ def test_ppocr_on_icdar2015(ppocr, tmp_path):
     ]
     # The wheel's own pre- and post-processing around the same file: 0.359 on these 20 images.
     assert evaluate.run(spec.load("evaluate", None, overrides)).hmean > 0.359
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_json_file_that_is_no_file_is_an_error_at_once(tmp_path, kind):
+    model = write_detector(tmp_path / "m.onnx")
+    beside = tmp_path / "m.onnx.json"
+    beside.unlink()
+    os.mkfifo(beside) if kind == "pipe" else beside.symlink_to("/dev/zero")
+    with pytest.raises(DataError) as caught:
+        open_predictor(model, ModelConfig(), 1, [0])
+    assert caught.value.code == "bad-sidecar"

@@ -254,13 +254,13 @@ def test_workers_know_the_limit_of_this_process(annotations):
 
 
 def test_worker_counts(monkeypatch):
-    monkeypatch.setattr(data, "cpus", lambda: 6)
+    monkeypatch.setattr(data, "machine_cpus", lambda: 6)
     assert data.worker_count(0) == 0
     assert data.worker_count(3) == 3
     assert data.worker_count(-1) == 5
     assert data.worker_count(-1, local_world_size=2) == 2
     assert data.worker_count(-1, local_world_size=8) == 1
-    monkeypatch.setattr(data, "cpus", lambda: 64)
+    monkeypatch.setattr(data, "machine_cpus", lambda: 64)
     assert data.worker_count(-1) == data.MAX_AUTO_WORKERS
 
 

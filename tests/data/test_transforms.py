@@ -356,7 +356,7 @@ def test_validation_lists():
     )
     assert compile_eval(resize(short_size=736)) == (736, "stretch")
     assert compile_eval([]) == (32, "stretch")
-    assert compile_eval(resize(short_size=[640, 640], mode="Fit")) == ((640, 640), "fit")
+    assert compile_eval(resize(short_size=[640, 640], mode="fit")) == ((640, 640), "fit")
     assert compile_eval(resize(mode="tile")) == ((1280, 736), "tile")
     for items, told in (
         (resize(short_size=[1280, 720]), "pre_processes[0].args.short_size"),

@@ -123,7 +123,7 @@ class TestWhatItWrites:
         loaded = spec.resolve("train", tree)
         assert loaded.notices == []
         assert loaded.experiment.train.max_minutes == 3
-        assert set(tree) == {*SKILL.schema("train")["properties"]}
+        assert set(tree) == {*SKILL.schema("train")["properties"]} - {"max_megapixels"}
         assert document["commands"] == ["ocdnet train -e run/train.yaml"]
 
     def test_the_overrides_over_the_template_are_the_same_spec(self, split):

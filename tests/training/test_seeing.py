@@ -18,12 +18,14 @@ import pytest
 import torch
 
 import support
+from ocdnet.cli import running
 from ocdnet.config.wandb import WandbConfig
 from ocdnet.data.annotations import index_dataset
 from ocdnet.errors import EnvironmentFault, Exit
 from ocdnet.metrics import Counts
 from ocdnet.models.head import DBHead
 from ocdnet.runs.samples import read_samples
+from ocdnet.runs.status import STARTING, StatusWriter
 from ocdnet.training import loggers, pictures
 from ocdnet.training.loggers import run_loggers
 
@@ -141,6 +143,9 @@ def test_samples_are_of_the_best_validation(scenes, run):
 def test_samples_of_a_failed_run_do_not_outlive_it(scenes, tmp_path):
     folder = tmp_path / "train"
     folder.mkdir()
+    status = StatusWriter(folder / "status.json")
+    status.write("STARTED", f"{STARTING} train.")
+    status.write("FAILURE", "it failed")
     (folder / "samples.json").write_text(
         '{"hmean": 1.0, "images": 9, "epoch": 7, "worst": [], "best": []}'
     )
@@ -157,7 +162,7 @@ def test_without_validation_there_are_no_pictures(scenes, tmp_path):
 def test_a_dry_run_leaves_nothing_to_see(scenes, tmp_path):
     support.train(scenes, tmp_path, "train.is_dry_run=true")
     left = sorted(path.name for path in (tmp_path / "train").iterdir())
-    assert left == ["experiment.yaml", "status.json"]
+    assert left == [".ocdnet_files.jsonl", "experiment.yaml", "status.json"]
 
 
 @pytest.mark.parametrize(("epochs", "interval"), [(1200, 1), (150, 1), (1000, 5), (7, 2)])
@@ -249,11 +254,11 @@ def test_offline_a_run_is_logged_with_its_settings_and_a_report_is_made(scenes, 
     assert "Scores on the validation images" in page.read_text()
 
 
-def test_a_report_that_cannot_be_written_fails_no_run(scenes, tmp_path):
-    (tmp_path / "train" / "report.html").mkdir(parents=True)
-    told, err = train(scenes, tmp_path, "train.num_epochs=1")
-    assert told["best_checkpoint"]
-    assert "No report: Cannot write" in err
+def test_a_report_that_cannot_be_written_fails_no_run(scenes, tmp_path, caplog):
+    support.train(scenes, tmp_path, "train.num_epochs=1")
+    (tmp_path / "train" / "report.html").mkdir()
+    running.write_page(tmp_path / "train")
+    assert "No report: " in caplog.text
 
 
 def test_what_is_seen_changes_no_weight(scenes, tmp_path, monkeypatch):

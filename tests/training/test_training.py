@@ -125,7 +125,7 @@ def test_a_dry_run_leaves_no_checkpoint(scenes, tmp_path):
     result = support.train(scenes, tmp_path, "train.is_dry_run=true")
     assert result["dry_run"] is True
     written = sorted(path.name for path in (tmp_path / "train").iterdir())
-    assert written == ["experiment.yaml", "status.json"]
+    assert written == [".ocdnet_files.jsonl", "experiment.yaml", "status.json"]
     timing = result["timing"]
     assert (timing["steps_per_epoch"], timing["step_seconds"] > 0) == (4, True)
     whole = 4 * timing["step_seconds"] + timing["validation_seconds"]
@@ -142,7 +142,7 @@ def test_the_run_may_follow_its_dry_run(scenes, tmp_path):
 @pytest.mark.parametrize("path", ["pretrained", "resume"])
 def test_a_non_finite_loss_ends_the_run(scenes, detector, tmp_path, path):
     poisoned = support.load(detector)
-    poisoned["state_dict"]["model.head.binarize.6.bias"].fill_(math.nan)
+    poisoned["state_dict"]["model.head.binarize.0.weight"].fill_(1e38)  # NaN would be refused
     torch.save(poisoned, tmp_path / "poisoned.pth")
     key = {
         "pretrained": "model.pretrained_model_path",

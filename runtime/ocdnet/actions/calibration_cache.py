@@ -12,12 +12,13 @@ from ocdnet.actions.engine_source import Source
 from ocdnet.backends.sidecar import digest
 from ocdnet.config.gen_trt_engine import Calibration
 from ocdnet.errors import DataError
-from ocdnet.files import write_json
+from ocdnet.files import read_regular, write_json
 from ocdnet.quantization.calibration import calibration_batches, calibration_images
 from ocdnet.quantization.ranges import Ranges, calibrate
 
 LOG = logging.getLogger("ocdnet")
 KIND = "ocdnet-calibration"
+_MOST_BYTES = 1 << 26
 ALGORITHM = "percentile"
 """The range of all but one value in 100,000: over many images the extremes would make the steps of
 int8 too coarse. TensorRT's own algorithm, entropy, kept no more of the hmean, and takes longer."""
@@ -82,7 +83,7 @@ def calibrated(source: Source, config: Calibration) -> Calibrated:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path, _MOST_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ocdnet.backends.base import Predictor
-from ocdnet.backends.sidecar import Engine, beside, read_engine
+from ocdnet.backends.sidecar import MOST_BYTES, Engine, beside, read_engine
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.resizing import Room
 from ocdnet.errors import DataError, EnvironmentFault
+from ocdnet.files import read_regular
 
 
 def open_predictor(
@@ -100,7 +101,7 @@ def _is_foreign(path: Path) -> bool:
     if path.suffix != ".onnx":
         return False
     try:
-        return '"engine_sha256"' not in beside(path).read_text(encoding="utf-8", errors="replace")
+        return b'"engine_sha256"' not in read_regular(beside(path), MOST_BYTES)
     except OSError:
         return True
 

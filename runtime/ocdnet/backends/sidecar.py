@@ -19,9 +19,11 @@ from ocdnet.data.preprocess import Normalisation, Preprocess
 from ocdnet.data.resizing import STRIDE, Room
 from ocdnet.engines import Kind
 from ocdnet.errors import DataError, SpecError
-from ocdnet.files import sha256, write_json
+from ocdnet.files import read_regular, sha256, write_json
 
 PAGE = "references/foreign-models.md"
+MOST_BYTES = 1 << 24
+"""Of the JSON file beside a model, which has a thousandth of it."""
 
 T = TypeVar("T")
 _SIDE = Annotated[int, Field(ge=1, le=65_535)]
@@ -227,8 +229,7 @@ def _computes(normalisation: Normalisation) -> bool:
 
 def _read(path: Path, kind: type[T], expected: str) -> T | None:
     try:
-        text = path.read_text(encoding="utf-8")
-        return TypeAdapter(kind).validate_json(text)
+        return TypeAdapter(kind).validate_json(read_regular(path, MOST_BYTES).decode())
     except FileNotFoundError:
         return None
     except ValidationError as error:

@@ -42,7 +42,8 @@ def read(path: Path) -> dict[Any, Any]:
         SpecFieldError: `bad-yaml`, with the line where there is one.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(4 * MAX_BYTES + 1)  # more are too many characters, in any case
     except OSError as error:
         raise _bad(f"Cannot read {path}: {error.strerror}", expected="a YAML file") from error
     try:
