@@ -114,6 +114,7 @@ def test_every_command_in_the_text_runs(project):
     assert len(commands) >= 6
     for command in commands:
         filled = command.replace("ACTION", "train").replace("KEY...", "model.backbone")
+        filled = filled.replace("FOLDER", "words/train")
         done = run(filled, project)
         assert done.returncode == 0, (command, done.stdout)
 
