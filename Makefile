@@ -19,9 +19,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $(READY)
 
-# Without its requirements: some are heavy and never imported; `client` holds those that are.
+# What make test goes without. NVIDIA's client without its requirements: some are heavy and never imported; `client` holds those that are.
 $(CLIENT): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[client]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[client,heic,pdf]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps \
 	  nvidia-tao-automl nvidia-tao-sdk
 	$(BIN)/python -c "import tao_automl.runner"
@@ -33,8 +33,9 @@ demo: $(READY) ## Render scenes, train for up to 8 minutes, evaluate, export, pr
 test: $(READY) ## Run the tests that need nothing but this machine (minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not client and not install and not slurm and not container"
 
-test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill (installs it)
+test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill, read HEIC and PDF (installs them)
 	$(BIN)/python -m pytest tests/client -m client
+	$(BIN)/python -m pytest tests/data/test_reading.py
 
 test-install: $(READY) ## Install this skill with npx and uv, from npm and PyPI, and use it
 	$(BIN)/python -m pytest tests/install -m install
