@@ -30,5 +30,5 @@ def test_bad_validation_data(scenes, detector, tmp_path, spoilt):
     with pytest.raises(DataError, match="img_2"):
         action.run(spec.load("prune", None, given))
     names = {path.name for path in (tmp_path / "prune").iterdir()}
-    assert names == {"experiment.yaml", "status.json"}
+    assert names == {".ocdnet_files.jsonl", "experiment.yaml", "status.json"}
     assert support.status_lines(tmp_path / "prune")[-1]["status"] == "FAILURE"

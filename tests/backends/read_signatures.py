@@ -1,4 +1,4 @@
-"""Write tensorrt_signatures.json from NVIDIA's own bindings, without TensorRT or a GPU.
+"""Write tensorrt_signatures.json.xz from NVIDIA's own bindings, without TensorRT or a GPU.
 
 The bindings (PyPI: tensorrt-cu12-bindings, cuda-bindings) import once the libraries that they load
 exist: an empty one with the handful of symbols they need is compiled here (gcc). Nothing of it is
@@ -10,6 +10,7 @@ run; only the signatures in the docstrings are read.
 from __future__ import annotations
 
 import json
+import lzma
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-TARGET = Path(__file__).with_name("tensorrt_signatures.json")
+TARGET = Path(__file__).with_name("tensorrt_signatures.json.xz")
 CUDA = "12.9.10"
 READ = """
 import importlib, json, re, sys
@@ -118,7 +119,8 @@ def main(versions: list[str]) -> None:
         fetched(Path(name), f"cuda-bindings=={CUDA}", "cuda-pathfinder")
         cuda = read(Path(name), "cuda.bindings.runtime", RUNTIME)
     content = {"tensorrt": found, "cuda": {CUDA: cuda}}
-    TARGET.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n")
+    text = json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n"
+    TARGET.write_bytes(lzma.compress(text.encode(), preset=9))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import inspect
 import json
+import lzma
 import re
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 
 from backends import fake_tensorrt as fake
 
-REAL = json.loads(Path(__file__).with_name("tensorrt_signatures.json").read_text())
+_FILE = Path(__file__).with_name("tensorrt_signatures.json.xz")
+REAL = json.loads(lzma.decompress(_FILE.read_bytes()))
 
 
 def parameters(signature):
