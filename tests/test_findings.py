@@ -80,7 +80,7 @@ def test_a_failed_run_tells_it_too(loaded, tmp_path, caplog):
     assert caplog.records[-1].getMessage() == "An odd picture"
 
 
-def test_a_command_says_it_last(tmp_path, monkeypatch, capsys):
+def test_a_command_says_it_last(tmp_path, monkeypatch, caplog):
     from ocdnet.actions import export
     from ocdnet.catalogue import ACTIONS
 
@@ -95,3 +95,4 @@ def test_a_command_says_it_last(tmp_path, monkeypatch, capsys):
     with pytest.raises(KeyError):
         running.run_action(ACTIONS["export"], path, [])
     assert findings.collected() is None
+    assert caplog.records[-1].getMessage() == "An odd picture"

@@ -170,3 +170,11 @@ class TestOtherSections:
     def test_a_spec_of_several_actions_is_not_commented(self):
         tree = {"train": {"results_dir": "/a", "num_epochs": 9}, "evaluate": {"checkpoint": "m"}}
         assert spec.resolve("evaluate", {**FILLED, **tree}).notices == []
+
+
+def test_a_spec_without_an_end_is_too_large(tmp_path):
+    (tmp_path / "spec.yaml").symlink_to("/dev/zero")
+    (tmp_path / "long.yaml").write_text("é" * 500_000)
+    for name in ("spec.yaml", "long.yaml"):
+        with pytest.raises(SpecError, match="too large"):
+            spec.read(tmp_path / name)

@@ -138,9 +138,14 @@ def _surprises(tree: Mapping[str, Any], entry: Action) -> Iterator[str]:
         yield f"{QUANTIZE_BACKEND}: not each of NVIDIA's images holds modelopt.onnx.quantization"
     if keys.get(tree, "quantize.backend_kwargs.activations"):
         yield "quantize.backend_kwargs.activations: a choice of ours, which NVIDIA's does not know"
-    formats = json.dumps(keys.get(tree, QUANTIZE_LAYERS) or [], default=str)
-    if backend == "torchao" and re.search("fp8|float8", formats, re.IGNORECASE):
+    if backend == "torchao" and asks_for_fp8(tree):
         yield f"{QUANTIZE_LAYERS}: fp8 by torchao fails in NVIDIA's image (torchao 0.18)"
+
+
+def asks_for_fp8(tree: Mapping[str, Any]) -> bool:
+    """Whether a layer of a quantize spec is to be fp8, which NVIDIA's image alone makes."""
+    formats = json.dumps(keys.get(tree, QUANTIZE_LAYERS) or [], default=str)
+    return bool(re.search("fp8|float8", formats, re.IGNORECASE))
 
 
 def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
-
 from ocdnet import engines, hardware
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
+from ocdnet.launch.tao_image import asks_for_fp8
 from ocdnet.policy.case import Case
 from ocdnet.policy.draft import Draft
 from ocdnet.spec_keys import (
@@ -38,8 +36,7 @@ def tell_of_runtimes(case: Case, draft: Draft) -> None:
 
 def _quantized(case: Case, draft: Draft) -> None:
     notes, backend = case.notes, draft.at(QUANTIZE_BACKEND)
-    fp8 = re.search("fp8", json.dumps(draft.at(QUANTIZE_LAYERS) or [], default=str).lower())
-    if fp8 and not PLATFORMS[case.request.platform].tao:
+    if asks_for_fp8(draft.tree) and not PLATFORMS[case.request.platform].tao:
         notes.warn(
             "fp8 is not made by this runtime: the run will be refused (exit 5). NVIDIA's image "
             "makes it (--platform tao-docker); here the dtype can be int8.",

@@ -43,9 +43,11 @@ def read(path: Path) -> dict[Any, Any]:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(4 * MAX_BYTES + 1)  # more are too many characters, in any case
+            data = file.read(4 * MAX_BYTES + 1)  # a character has at most four
     except OSError as error:
         raise _bad(f"Cannot read {path}: {error.strerror}", expected="a YAML file") from error
+    if len(data) > 4 * MAX_BYTES:
+        raise _bad(f"{path} is too large", expected=f"at most {MAX_BYTES} characters")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
