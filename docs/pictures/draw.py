@@ -1,44 +1,34 @@
-"""Makes words.jpg, the picture of README.md: a scene and what `make demo`'s detector finds.
+"""Makes words.jpg, the picture of README.md: a scene and what a detector of `make demo` finds.
 
-make demo && .venv/bin/python docs/pictures/draw.py
+From the repository's folder, with a checkpoint of your own if you like:
+
+    make demo && .venv/bin/python docs/pictures/draw.py [demo/train/model_best.pth]
 """
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ocdnet import Detector
-from ocdnet.data.synthetic import SceneStyle, render_scene
+from ocdnet.data.synthetic import EASY, render_scene
 from ocdnet.visualize import encoded
 
-ROOT = Path(__file__).resolve().parents[2]
-STYLE = SceneStyle(
-    size=(960, 540),
-    words=(12, 16),
-    height=(22, 52),
-    rotate=12,
-    perspective=0.08,
-    ignored=0,
-    empty=0,
-    clutter=0.6,
-    contrast=80,
-    blur=0.4,
-    noise=3,
-    fonts="bundled",
-)
-SEED = 6
+STYLE = replace(EASY, size=(960, 544), words=(11, 14), height=(22, 46), ignored=0, empty=0)
+SEED = 2
 
 
-def main() -> None:
+def main(model: str = "demo/train/model_best.pth") -> None:
     """Write the picture beside this file."""
     scene = render_scene(STYLE, np.random.default_rng(SEED))
-    with Detector(ROOT / "demo/train/model_best.pth", size=STYLE.size) as detector:
+    with Detector(model, size=STYLE.size, box_thresh=0.4) as detector:
         page = detector(scene.image)
     picture = encoded(page.draw(), ".jpg", quality=85)
     Path(__file__).with_name("words.jpg").write_bytes(picture)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
