@@ -37,7 +37,7 @@ test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill, read HEI
 	$(BIN)/python -m pytest tests/client -m client
 	$(BIN)/python -m pytest tests/data/test_reading.py
 
-test-install: $(READY) ## Install this skill with npx and uv, from npm and PyPI, and use it
+test-install: $(READY) ## Install this skill with npx and uv, and its wheel, from npm and PyPI, and use it
 	$(BIN)/python -m pytest tests/install -m install
 
 test-container: $(READY) ## Build both images with buildah and work in them (as root; 10 GB of disk)
