@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet import install
+from ocdnet.actions.scoring import scoring_preprocess
 from ocdnet.backends.base import Predictor
 from ocdnet.backends.open import check_fit
 from ocdnet.config.experiment import Experiment
@@ -105,6 +106,9 @@ def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Pa
     """A checkpoint with modelopt's int8 weights and, in static_ptq, the scales of the inputs."""
     source = _source(config, _CHECKPOINTS, "modelopt.onnx")
     install.require("modelopt", f"{_NEEDS} modelopt", "modelopt")
+    import torch
+
+    from ocdnet.backends.torch import TorchPredictor
     from ocdnet.models.quantized import layers
     from ocdnet.quantization.by_modelopt import quantize_network
     from ocdnet.quantization.weights import chosen
@@ -112,8 +116,9 @@ def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Pa
     static = config.mode == "static_ptq"
     batches = None
     if static:
-        preprocess = eval_preprocess(experiment.dataset.validate_dataset.args)
-        batches = _calibration(experiment, preprocess)
+        before = TorchPredictor(source, experiment.model, torch.device("cpu"))
+        wanted = eval_preprocess(experiment.dataset.validate_dataset.args)
+        batches = _calibration(experiment, check_fit(before, wanted, source))
 
     def weights(model: Any, skip: Sequence[str], only: Sequence[str] | None) -> Any:
         names = [name for name, module in layers(model) if chosen(name, module, skip, only)]
@@ -171,15 +176,17 @@ def _checkpoint(
     if not weights:
         raise _nothing_left(config)
     how = {"backend": config.backend, "mode": config.mode, "layers": list(weights)}
+    cpu = torch.device("cpu")
+    before = TorchPredictor(source, experiment.model, cpu)
+    preprocess = scoring_preprocess(before, experiment.dataset.validate_dataset)
     content = quantized_content(checkpoint, experiment.model.backbone, state, weights, how)
     with replacing(target) as temporary:
         save(content, temporary)
-    cpu = torch.device("cpu")
     return Quantized(
         path=target,
-        before=TorchPredictor(source, experiment.model, cpu),
+        before=before,
         after=TorchPredictor(target, experiment.model, cpu),
-        preprocess=eval_preprocess(experiment.dataset.validate_dataset.args),
+        preprocess=preprocess,
         quantized=list(weights),
         left=[name for name, _ in layers(model) if name not in weights],
         megabytes=(_megabytes(state), _megabytes(content["state_dict"])),

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from ocdnet.backends.base import Predictor
+from ocdnet.backends.open import check_fit
 from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.dataset import ValidateData
 from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.resizing import note_stretch
+from ocdnet.data.steps import eval_preprocess
 from ocdnet.metrics import Counts, ImageMatch, match_image
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.progress_bar import tracked
@@ -53,6 +55,16 @@ def scored(
     rows = predict(predictor, preprocess, annotations, _image_of, finish, batch_size=batch_size)
     for annotation, (detections, match) in tracked(rows, label, len(annotations)):
         yield annotation, detections, match
+
+
+def scoring_preprocess(predictor: Predictor, data: ValidateData) -> Preprocess:
+    """How validation images become a network's input; where there are none, any of its size.
+
+    Raises:
+        DataError: the spec's images are not those that the network was made for.
+    """
+    preprocess = eval_preprocess(data.args)
+    return check_fit(predictor, preprocess, predictor.path) if data.data_path else preprocess
 
 
 def side_by_side(

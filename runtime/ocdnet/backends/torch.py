@@ -22,7 +22,7 @@ class TorchPredictor:
     """Predictor of a .pth checkpoint; its network cannot be trained any more.
 
     Args:
-        path: checkpoint of ours or of TAO.
+        path: checkpoint of ours, of TAO or of mmocr.
         config: the `model` section.
         device: where to run.
 
@@ -32,7 +32,6 @@ class TorchPredictor:
 
     backend = "torch"
     size: tuple[int, int] | None = None
-    normalisation: Normalisation | None = None
     batch: BatchSizes | None = None
 
     def __init__(self, path: Path, config: ModelConfig, device: torch.device) -> None:
@@ -41,6 +40,7 @@ class TorchPredictor:
         model = build_model(config)
         load_exactly(model, checkpoint, config.backbone)
         self.img_mode = checkpoint.img_mode
+        self.normalisation: Normalisation | None = checkpoint.normalisation
         self.device = device
         model.eval()
         if device.type == "cpu":

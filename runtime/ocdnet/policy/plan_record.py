@@ -132,6 +132,25 @@ class Estimate(Record):
 
 
 @record
+class BetterStart(Record):
+    """Public weights that a training of few images had better start from."""
+
+    weights: str
+    """Name, as in `ocdnet weights list`."""
+
+    overrides: Annotated[tuple[str, ...], Size(least=1)]
+    """What takes it, each after --set; the plan is made anew with them."""
+
+    needs_internet: Literal[True] = True
+    """Where the run starts, the file is fetched once."""
+
+    licence: str
+    """Of the weights."""
+
+    why: str
+
+
+@record
 class Missing(Record):
     """A question to ask the user."""
 
@@ -188,6 +207,9 @@ class Plan(Record):
 
     estimate: Estimate | None = None
     """With --estimate: how long it takes, by a few steps timed on this machine."""
+
+    better_start: BetterStart | None = None
+    """Of few images, and a network that the user has not chosen: what to offer."""
 
     warnings: tuple[str, ...]
     """What was changed, or may surprise."""
