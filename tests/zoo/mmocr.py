@@ -82,11 +82,7 @@ class _Made:
 
 def probability(state: State, pictures: Tensor) -> Tensor:
     """RGB pixels 0..255, [B, 3, H, W] -> probability [B, H, W]; in the state's precision."""
-    dtype = state["backbone.conv1.weight"].dtype
-    mean, std = (torch.tensor(v, dtype=dtype).view(3, 1, 1) for v in (MEAN, STD))
-    x = (pictures.to(dtype) - mean) / std
-    x = F.relu(_norm(state, "backbone.bn1", _conv(state, "backbone.conv1", x, 2, 3)))
-    x = F.max_pool2d(x, 3, 2, 1)
+    x = F.max_pool2d(F.relu(stem(state, pictures)), 3, 2, 1)
     maps = []
     for stage in range(1, 5):
         block = 0
@@ -96,6 +92,14 @@ def probability(state: State, pictures: Tensor) -> Tensor:
             block += 1
         maps.append(x)
     return _branch(state, "det_head.binarize", _neck(state, maps))[:, 0].sigmoid()
+
+
+def stem(state: State, pictures: Tensor) -> Tensor:
+    """The first convolution and its batch norm, of RGB pixels 0..255."""
+    dtype = state["backbone.conv1.weight"].dtype
+    mean, std = (torch.tensor(v, dtype=dtype).view(3, 1, 1) for v in (MEAN, STD))
+    x = (pictures.to(dtype) - mean) / std
+    return _norm(state, "backbone.bn1", _conv(state, "backbone.conv1", x, 2, 3))
 
 
 def _block(state: State, name: str, x: Tensor, stride: int) -> Tensor:

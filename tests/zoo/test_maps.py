@@ -62,33 +62,23 @@ def resnet18(tmp_path_factory):
     return state, write(tmp_path_factory.mktemp("mmocr") / "by_hand.pth", state)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "BGR"])
-def test_a_training_starts_where_theirs_ended(resnet18, picture, mode):
-    """TAO's normalisation, either order of channels: the same but at the picture's borders."""
+@pytest.mark.parametrize(("mode", "mean"), [("RGB", 1e-3), ("BGR", 5e-3)])
+def test_a_training_starts_where_theirs_ended(resnet18, picture, mode, mean):
+    """At TAO's normalisation, in either order of channels, but for the picture's borders.
+
+    Without folding the maps are 0.08 apart in the mean.
+    """
     state, path = resnet18
-    model = build_model(ModelConfig(backbone="resnet18"))
+    model = build_model(ModelConfig(backbone="resnet18")).eval()
     load_pretrained(model, read_checkpoint(path).for_training(mode), "resnet18")
     given = picture if mode == "RGB" else picture[:, :, ::-1]
     images = torch.from_numpy(Preprocess(SIZE, mode).to_tensor([given]))
     with torch.inference_mode():
-        first = model.backbone.eval()
-        stem = first.bn1(first.conv1(images))
-        found = model.eval()(images)[0, 0].numpy()
-    rgb = torch.from_numpy(picture).permute(2, 0, 1)[None].double()
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (mmocr.MEAN, mmocr.STD))
-    exact = {key: value.double() for key, value in state.items()}
-    expected = mmocr._conv(exact, "backbone.conv1", (rgb - mean) / std, 2, 3)
-    expected = mmocr._norm(exact, "backbone.bn1", expected)
-    apart = (stem - expected).abs().amax((0, 1))
-    assert apart[2:-2, 2:-2].max() < 1e-4  # three pixels of padding reach two of these
-    print(mode, "stem border", float(apart.max()), "map", np.abs(found - theirs(state, picture)).max(), np.abs(found - theirs(state, picture)).mean())
-    unfolded = build_model(ModelConfig(backbone="resnet18"))
-    load_pretrained(unfolded, read_checkpoint(path), "resnet18")
-    with torch.inference_mode():
-        as_it_was = unfolded.eval()(images)[0, 0].numpy()
-    print("unfolded", np.abs(as_it_was - theirs(state, picture)).max(), np.abs(as_it_was - theirs(state, picture)).mean())
-    difference = np.abs(found - theirs(state, picture)).mean()
-    assert difference < 0.1 * np.abs(as_it_was - theirs(state, picture)).mean()
+        stem = model.backbone.bn1(model.backbone.conv1(images))
+        found = model(images)[0, 0].numpy()
+    apart = (stem - mmocr.stem(state, torch.from_numpy(picture).permute(2, 0, 1)[None])).abs()
+    assert apart[..., 2:-2, 2:-2].max() < 1e-4  # three pixels of padding reach two of these
+    assert np.abs(found - theirs(state, picture)).mean() < mean
 
 
 def test_dbnet_plus_plus_is_not_taken_for_a_dbnet(tmp_path, resnet18, picture):

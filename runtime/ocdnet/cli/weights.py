@@ -22,8 +22,9 @@ def weights() -> None:
 def list_() -> None:
     """List the weights that have a name.
 
-    `model.pretrained_model_path` takes a name in place of a path. Prints JSON: cache (folder of fetched files), weights (name, kind: detector or backbone, backbone,
-    trained_on, published: scores of their trainers, licence, source).
+    `model.pretrained_model_path` takes a name in place of a path. Prints JSON: cache (folder of
+    fetched files), weights (name, kind: detector or backbone, backbone, trained_on, published:
+    scores of their trainers, licence, source).
     """
     from ocdnet.runs.printed_weights import ListedWeights, PublishedScores, WeightsList
     from ocdnet.zoo.fetching import cache
