@@ -298,9 +298,11 @@ class TestPublicWeights:
     def test_a_name_is_no_folder_to_mount(self, words, platform, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         given = {"platform": platform, "write": "job", "results_dir": str(tmp_path / "out")}
-        direct(words, overrides=(NAME,), **given)
-        for path in (tmp_path / "job").iterdir():
-            assert f"{tmp_path}/dbnet" not in path.read_text()
+        document = direct(words, overrides=(NAME,), image="registry/ocdnet:1", **given)
+        files = [path.read_text() for path in (tmp_path / "job").iterdir()]
+        assert any("dbnet-r18-icdar2015" in text for text in files)
+        for text in (*files, *document["commands"]):
+            assert f"{tmp_path}/dbnet" not in text
 
 
 class TestTime:
