@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from ocdnet.backends.open import check_fit, open_predictor
+from ocdnet import Detector
+from ocdnet.backends.open import check_fit, open_model, open_predictor
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError
 from ocdnet.models.factory import build_model
 from ocdnet.weights import load_pretrained, read_checkpoint
+from ocdnet.zoo import registry
 from zoo import mmocr
 
 SIZE = (96, 64)
@@ -79,6 +84,20 @@ def test_a_training_starts_where_theirs_ended(resnet18, picture, mode, mean):
     apart = (stem - mmocr.stem(state, torch.from_numpy(picture).permute(2, 0, 1)[None])).abs()
     assert apart[..., 2:-2, 2:-2].max() < 1e-4  # three pixels of padding reach two of these
     assert np.abs(found - theirs(state, picture)).mean() < mean
+
+
+def test_a_detector_is_made_of_the_file_alone(resnet18, picture, monkeypatch):
+    """Its network, order of channels and normalisation; of known weights their tested size."""
+    state, path = resnet18
+    detector = Detector(path, size=SIZE, resize="stretch")
+    page = detector(np.ascontiguousarray(picture[:, :, ::-1]))
+    assert np.abs(page.probability - theirs(state, picture)).max() < 1e-5
+    assert open_model(path).suggested is None
+    digest, made = hashlib.sha256(path.read_bytes()).hexdigest(), registry.WEIGHTS[0]
+    known = replace(made, url=f"https://nowhere.invalid/dbnet-{digest[:8]}.pth")
+    monkeypatch.setattr(registry, "WEIGHTS", (known,))
+    assert open_model(path).suggested == made.suggested
+    assert Detector(path).size == (1344, 736)
 
 
 def test_dbnet_plus_plus_is_not_taken_for_a_dbnet(tmp_path, resnet18, picture):

@@ -13,13 +13,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ocdnet import install
-from ocdnet.actions.scoring import kpi, scoring_preprocess, side_by_side
+from ocdnet.actions.scoring import kpi, side_by_side
 from ocdnet.actions.session import session
 from ocdnet.backends.torch import TorchPredictor
 from ocdnet.checkpoint import PRUNED_KEY, SPEC_KEY, Checkpoint
 from ocdnet.config import spec
 from ocdnet.config.prune import PruneConfig
 from ocdnet.config.spec import Loaded
+from ocdnet.data.steps import eval_preprocess
 from ocdnet.devices import torch_device
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import replacing, sha256
@@ -167,8 +168,7 @@ def _measured(loaded: Loaded, costs: Mapping[Path, dict[str, Any]]) -> list[Meas
     device = torch_device(1, [experiment.prune.gpu_id])
     predictors = [TorchPredictor(path, experiment.model, device) for path in costs]
     sizes = [cost["megabytes"] for cost in costs.values()]
-    preprocess = scoring_preprocess(predictors[0], data)
-    models = side_by_side(predictors, sizes, preprocess, data, "pruning")
+    models = side_by_side(predictors, sizes, eval_preprocess(data.args), data, "pruning")
     return [
         replace(model, parameters=cost["parameters"], gflops=cost["gflops"])
         for model, cost in zip(models, costs.values(), strict=True)

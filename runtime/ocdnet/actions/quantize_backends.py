@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet import install
-from ocdnet.actions.scoring import scoring_preprocess
 from ocdnet.backends.base import Predictor
 from ocdnet.backends.open import check_fit
 from ocdnet.config.experiment import Experiment
@@ -176,17 +175,15 @@ def _checkpoint(
     if not weights:
         raise _nothing_left(config)
     how = {"backend": config.backend, "mode": config.mode, "layers": list(weights)}
-    cpu = torch.device("cpu")
-    before = TorchPredictor(source, experiment.model, cpu)
-    preprocess = scoring_preprocess(before, experiment.dataset.validate_dataset)
     content = quantized_content(checkpoint, experiment.model.backbone, state, weights, how)
     with replacing(target) as temporary:
         save(content, temporary)
+    cpu = torch.device("cpu")
     return Quantized(
         path=target,
-        before=before,
+        before=TorchPredictor(source, experiment.model, cpu),
         after=TorchPredictor(target, experiment.model, cpu),
-        preprocess=preprocess,
+        preprocess=eval_preprocess(experiment.dataset.validate_dataset.args),
         quantized=list(weights),
         left=[name for name, _ in layers(model) if name not in weights],
         megabytes=(_megabytes(state), _megabytes(content["state_dict"])),
