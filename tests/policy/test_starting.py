@@ -258,14 +258,13 @@ class TestPublicWeights:
         document = direct(words)
         offer = document["better_start"]
         assert offer["needs_internet"] is True
-        assert offer["licence"] == "Apache-2.0"
         assert not any(key.startswith("model.") for key in document["spec_overrides"])
         assert not internet(document)
-        taken = direct(words, overrides=tuple(offer["overrides"]))
+        taken = direct(words, overrides=tuple(offer["set"]))
         assert taken["spec_overrides"]["model.backbone"] == "resnet18"
         assert "better_start" not in taken
         (warning,) = internet(taken)
-        assert f"ocdnet weights fetch {offer['weights']}" in warning
+        assert "ocdnet weights fetch dbnet-r18-icdar2015" in warning
 
     def test_a_search_gets_the_offer_too(self, words):
         assert "better_start" in plan(train_datasets=(str(words / "train"),))

@@ -135,19 +135,11 @@ class Estimate(Record):
 class BetterStart(Record):
     """Public weights that a training of few images had better start from."""
 
-    weights: str
-    """Name, as in `ocdnet weights list`."""
-
-    overrides: Annotated[tuple[str, ...], Size(least=1)]
-    """What takes it, each after --set; the plan is made anew with them."""
+    set: Annotated[tuple[str, ...], Size(least=1)]
+    """What takes them, each after --set of a new plan."""
 
     needs_internet: Literal[True] = True
-    """Where the run starts, the file is fetched once."""
-
-    licence: str
-    """Of the weights."""
-
-    why: str
+    """The file is fetched once, where the run starts."""
 
 
 @record
@@ -209,7 +201,8 @@ class Plan(Record):
     """With --estimate: how long it takes, by a few steps timed on this machine."""
 
     better_start: BetterStart | None = None
-    """Of few images, and a network that the user has not chosen: what to offer."""
+    """Of few images, and a network that the user has not chosen: public weights to offer
+    (references/weights.md)."""
 
     warnings: tuple[str, ...]
     """What was changed, or may surprise."""

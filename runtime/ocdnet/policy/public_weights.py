@@ -25,15 +25,8 @@ def better_start(case: Case, draft: Draft, images: int | None) -> BetterStart | 
     chosen = draft.known("model") or draft.at(PRETRAINED) or draft.at(RESUME) or case.parent
     if case.entry.name != "train" or chosen or not images or images >= FEW or _by_nvidia(case):
         return None
-    scores = _OFFERED.published
-    reached = f" (published: hmean {scores.hmean:g} on {scores.test_set})" if scores else ""
-    return BetterStart(
-        weights=_OFFERED.name,
-        overrides=(f"model.backbone={_OFFERED.backbone}", f"{PRETRAINED}={_OFFERED.name}"),
-        licence=_OFFERED.licence,
-        why=f"{images} images are few to learn from random weights; these find text already"
-        f"{reached}. references/weights.md says more.",
-    )
+    taken = (f"model.backbone={_OFFERED.backbone}", f"{PRETRAINED}={_OFFERED.name}")
+    return BetterStart(set=taken)
 
 
 def check_name(case: Case, draft: Draft) -> None:
