@@ -53,7 +53,7 @@ def random_state(backbone: str, seed: int = 0) -> State:
         made.norm(f"{name}.1", 64)
         made.conv(f"{name}.3", 64, 64, 2, bias=0.1)  # transposed: in, out
         made.norm(f"{name}.4", 64)
-        made.conv(f"{name}.6", 64, 1, 2, bias=0.1, gain=4.0)
+        made.conv(f"{name}.6", 64, 1, 2, bias=0.1)
     return made.state
 
 
