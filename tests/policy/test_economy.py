@@ -15,7 +15,7 @@ from plans import build
 
 TOKENS = bpe_openai.get_encoding("o200k_base")
 SKILL = Skill(skill_dir())
-MOST = 600
+MOST = 640
 
 
 @pytest.fixture
