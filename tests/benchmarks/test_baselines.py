@@ -142,7 +142,16 @@ def test_limits():
 def test_bench_writes_json(tmp_path):
     out = tmp_path / "bench.json"
     done = subprocess.run(
-        [sys.executable, "benchmarks/run.py", "--only", "label_maps", "--rounds", "1", "--json", out],
+        [
+            sys.executable,
+            "benchmarks/run.py",
+            "--only",
+            "label_maps",
+            "--rounds",
+            "1",
+            "--json",
+            out,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hardware, "gpus", lambda: 0)
     monkeypatch.setattr(hardware, "has_bf16", lambda: True)
-    monkeypatch.setattr(hardware, "cpus", lambda: 2)
+    monkeypatch.setattr(starting, "cpus", lambda: 2)
     monkeypatch.setattr(starting, "FEW", 2000)
     support.write_blocks(tmp_path / "photos/train", 60, seed=0)
     support.write_blocks(tmp_path / "photos/test", 20, seed=1)
