@@ -36,8 +36,7 @@ _SHAPE = ("backbone", "neck", "head", "inner_channels", "enlarge_feature_map_siz
 
 
 def own_model(checkpoint: Checkpoint, known: Weights | None) -> ModelConfig:
-    """The `model` section that a checkpoint's weights fit: its spec's, of public weights the known
-    one, else by their shapes.
+    """The `model` section of a checkpoint: its spec's, a known file's, or what its shapes tell.
 
     Raises:
         DataError: neither tells.

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+from ocdnet.cli.help import Group
 from ocdnet.errors import Interrupted, UsageError
 from ocdnet.progress_bar import counter
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Make datasets, check them, and unpack their archives."""
 
@@ -111,8 +112,8 @@ def check(paths: tuple[str, ...], tags: tuple[str, ...]) -> None:
     """Read every label of each PATH, a split folder or a datalist; tell what is doubtful in them.
 
     Prints JSON, a row a path: images, regions, ignored (regions), warnings (code, message, files,
-    count) as a run would have them; references/data-format.md says what each means. Labels that
-    can't be read are an error (exit 4) that lists ten of them.
+    count) as a run would have them. Labels that can't be read are an error (exit 4) that lists ten
+    of them.
     """
     from ocdnet.data.annotations import index_dataset
     from ocdnet.findings import collecting
