@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
+from ocdnet.cli.help import Group
 from ocdnet.cli.shared import print_json
 from ocdnet.errors import UsageError
 from ocdnet.runs.typed import to_json
 
 
-@click.group()
+@click.group(cls=Group)
 def weights() -> None:
     """List public weights, fetch them by name, and tell what a model's file is."""
 
