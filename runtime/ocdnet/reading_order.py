@@ -101,7 +101,7 @@ def _columns(indices: list[int], boxes: Sequence[_Box], gutter: float) -> list[l
 def _groups(
     indices: Sequence[int], extents: Sequence[tuple[float, float]], gap: float
 ) -> list[list[int]]:
-    """What is left in one piece where the projection has gaps wider than `gap`, in ascending order.
+    """What is left in one piece where the projection has gaps wider than `gap`, in its order.
 
     Args:
         indices: of boxes.
@@ -119,7 +119,7 @@ def _groups(
 
 
 def _lines(indices: Sequence[int], boxes: Sequence[_Box]) -> Iterator[int]:
-    """Boxes without columns: from left to right each joins the line whose last box it stands beside.
+    """Boxes without columns: from left to right each joins the line whose last box it is beside.
 
     Only the last box counts, as a line may rise, fall or bend.
     """

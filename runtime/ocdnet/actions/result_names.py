@@ -43,7 +43,8 @@ def unique_names(images: Sequence[FilePage], given: Sequence[str]) -> list[Path]
     while clashes := {name for name, number in Counter(names).items() if number > 1}:
         names = [w if n in clashes else n for n, w in zip(names, whole, strict=True)]
     return [
-        name.with_name(_shortened(name.name, image)) for image, name in zip(given, names, strict=True)
+        name.with_name(_shortened(name.name, image))
+        for image, name in zip(given, names, strict=True)
     ]
 
 

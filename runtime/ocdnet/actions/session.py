@@ -46,7 +46,7 @@ class Session:
     @property
     def warnings(self) -> tuple[Warned, ...]:
         """What it saw so far, as results have it."""
-        return tuple(map(_row, self.findings.rows()))
+        return tuple(map(warned, self.findings.rows()))
 
 
 FirstError = Callable[[BaseException, StatusWriter], BaseException]
@@ -148,10 +148,11 @@ def _write(findings: Findings, status: StatusWriter) -> None:
     """A line for each finding that has none yet."""
     for row in findings.rows():
         if not row.said:
-            status.write("RUNNING", row.text, verbosity="WARNING", warnings=(_row(row),))
+            status.write("RUNNING", row.text, verbosity="WARNING", warnings=(warned(row),))
 
 
-def _row(row: Finding) -> Warned:
+def warned(row: Finding) -> Warned:
+    """A finding as results have it."""
     return Warned(
         code=row.code,
         message=row.message,

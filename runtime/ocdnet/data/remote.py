@@ -94,7 +94,9 @@ class _Redirects(HTTPRedirectHandler):
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> Request | None:
         if not is_url(newurl):
-            raise _fault(req.full_url, f"it leads to {newurl[:80]}, which is neither http nor https")
+            raise _fault(
+                req.full_url, f"it leads to {newurl[:80]}, which is neither http nor https"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -134,8 +136,8 @@ def _explained(url: str) -> Iterator[None]:
         reason = str(error.reason).strip().partition("\n")[0]
         raise _fault(url, f"the server says {error.code} {reason}") from error
     except (OSError, HTTPException, ValueError) as error:  # URLError is an OSError
-        reason = getattr(error, "reason", None) or error
-        raise _fault(url, str(reason) or type(error).__name__) from error
+        said = getattr(error, "reason", None) or error
+        raise _fault(url, str(said) or type(error).__name__) from error
 
 
 def _fault(url: str, reason: str, code: str = "unreadable-url") -> DataError:

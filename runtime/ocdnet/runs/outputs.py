@@ -222,7 +222,7 @@ class OwnFiles:
             known = self._known[folder] = {}
             for _, name, digest in _rows(folder):
                 known.setdefault(name, set()).add(digest)
-        digests = self._known[folder].get(path.relative_to(folder).as_posix())
+        digests = self._known[folder].get(path.relative_to(folder).as_posix(), set())
         return bool(digests) and path.is_file() and digest_of(path) in digests
 
 
