@@ -12,16 +12,16 @@ from ocdnet.actions.session import session
 from ocdnet.config.inference import InferenceConfig
 from ocdnet.config.spec import Loaded, results_dir
 from ocdnet.data.folders import list_images
-from ocdnet.data.layout import IMAGE_SUFFIXES, PDF
+from ocdnet.data.layout import IMAGE_SUFFIXES
 from ocdnet.data.preprocess import Preprocess
-from ocdnet.data.reading import FilePage, pages_of
+from ocdnet.data.reading import FilePage, pages_of_file
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import is_folder
 from ocdnet.findings import collecting
 from ocdnet.hardware import limited
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.progress_bar import tracked
-from ocdnet.runs.files import EXPERIMENT, STATUS
+from ocdnet.runs.files import is_results
 from ocdnet.runs.jobs import same_folder
 from ocdnet.runs.printed import InferenceResult
 from ocdnet.spec_keys import INFERENCE_RECURSIVE, INFERENCE_RESIZE, SKIP_UNREADABLE
@@ -117,7 +117,7 @@ def _images(folder: Path, recursive: bool) -> list[FilePage]:
             expected="a folder of images",
         )
     files = list_images(
-        folder, recursive, key=INFERENCE_RECURSIVE, documents=True, is_own=_is_results
+        folder, recursive, key=INFERENCE_RECURSIVE, documents=True, is_own=is_results
     )
     if not files:
         raise DataError(
@@ -128,13 +128,3 @@ def _images(folder: Path, recursive: bool) -> list[FilePage]:
             "sub-folders.",
         )
     return [page for file in files for page in pages_of_file(file)]
-
-
-def pages_of_file(file: Path) -> list[FilePage]:
-    """The pages of a file, without opening it where its format has none."""
-    return pages_of(file) if file.suffix.lower() in (".tif", ".tiff", PDF) else [FilePage(file)]
-
-
-def _is_results(folder: Path) -> bool:
-    """Whether a run of ours wrote to a folder: its pictures are no input."""
-    return (folder / EXPERIMENT).is_file() and (folder / STATUS).is_file()

@@ -14,7 +14,8 @@ from ocdnet.page import Page
 from ocdnet.runs.pages import PageRecord
 from ocdnet.visualize import RED, draw_polygons, probability_image, write_image
 
-_OF_ALL = {"json": "predictions.jsonl", "coco": "coco.json"}
+PREDICTIONS = "predictions.jsonl"
+_OF_ALL = {"json": PREDICTIONS, "coco": "coco.json"}
 _CROPS = "crops"
 """In a folder of results: the files of all pictures, and the folder of the crops."""
 

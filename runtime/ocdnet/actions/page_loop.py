@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +46,7 @@ def records(
     write: Callable[[Picture, Page], PageRecord],
     *,
     keeps_going: bool,
-) -> Iterator[PageRecord]:
+) -> Generator[PageRecord, None, None]:
     """The pictures' records, in their order.
 
     Args:

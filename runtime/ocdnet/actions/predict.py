@@ -1,0 +1,241 @@
+"""Predict: the text of any pictures, without a spec."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ocdnet.actions.page_files import PageFiles, names_beforehand
+from ocdnet.actions.page_loop import Picture, Tally, record_files, records
+from ocdnet.actions.page_records import Sink
+from ocdnet.actions.picture_sources import PictureSources
+from ocdnet.actions.session import warned
+from ocdnet.detector import Detector
+from ocdnet.errors import Interrupted, SpecError
+from ocdnet.files import make_folder, watching
+from ocdnet.findings import Findings
+from ocdnet.hardware import limited
+from ocdnet.page import Page
+from ocdnet.progress_bar import tracked
+from ocdnet.runs.jobs import same_folder
+from ocdnet.runs.outputs import Outputs
+from ocdnet.runs.pages import NotShown, PageRecord, PredictResult
+from ocdnet.training.folder_lock import locked_folder
+
+_SECTION = "predict"
+_MOST_PAGES = 10
+_MOST_REGIONS = 40
+"""Of a summary: 2,000 tokens."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `ocdnet predict` was asked for.
+
+    Attributes:
+        sources: as given on the command line.
+        files: what to write, and where.
+        recursive: search sub-folders.
+        reading_order: put the regions into the order of reading.
+        detector: arguments of `Detector`, by name.
+    """
+
+    sources: Sequence[str]
+    files: PageFiles = field(default_factory=PageFiles)
+    recursive: bool = False
+    reading_order: bool = False
+    detector: dict[str, Any] = field(default_factory=dict)
+
+
+def run(
+    request: Request, findings: Findings, stdin: BinaryIO, printed: Sink | None = None
+) -> PredictResult:
+    """Find the text of all pictures, and write what was asked for.
+
+    A picture that can't be read becomes a record with an error, and a warning.
+
+    Args:
+        request: as above.
+        findings: what is collected while this runs.
+        stdin: what the source `-` reads.
+        printed: takes each picture's record as it is done.
+
+    Raises:
+        UserError: a source is missing, no picture can be read, the model can't be used, or a file
+            of somebody else's would be written over.
+        Interrupted: by SIGINT or SIGTERM. What is written then is whole, and holds all pictures
+            that were done.
+    """
+    files, tally, shown = request.files, Tally(), _Shown()
+    with ExitStack() as stack:
+        stack.enter_context(limited(int(request.detector.get("num_threads", 0))))
+        detector = stack.enter_context(Detector(**request.detector))
+        sources = PictureSources(request.recursive, lambda: _scratch(stack), stdin)
+        pictures = sources.pictures(request.sources)
+        stack.enter_context(_guarded(request, [picture.name for picture in pictures]))
+        found = records(detector, pictures, _writer(request), keeps_going=True)
+        stopped = stack.enter_context(_stopping())
+        with record_files(files) as sinks, closing(found):
+            takers = [tally.add, shown.add, *sinks, *([printed] if printed else [])]
+            for record in tracked(found, "detecting", len(pictures)):
+                for take in takers:
+                    take(record)
+                if stopped():
+                    break
+    done = tally.images + tally.skipped_images
+    if done < len(pictures):
+        raise Interrupted(
+            "interrupted",
+            f"Interrupted: {done} of {len(pictures)} images are done",
+            hint="What is written is whole. Run it again for all of them.",
+        )
+    tally.check()
+    summary = printed is None and files.folder is None and files.json is None
+    return PredictResult(
+        **files.names(any(len(picture.name.parts) > 1 for picture in pictures)),
+        **(shown.fields(tally) if summary else {}),
+        warnings=tuple(map(warned, findings.rows())),
+        images=tally.images,
+        regions=tally.regions,
+        skipped=tuple(tally.skipped),
+        skipped_images=tally.skipped_images,
+        model=detector.model,
+        backend=detector.backend,
+        size=detector.size,
+        resize=detector.resize,
+    )
+
+
+def _writer(request: Request) -> Callable[[Picture, Page], PageRecord]:
+    """Writes a picture's files; its record has the picture's own name, wherever it came from."""
+
+    def write(picture: Picture, page: Page) -> PageRecord:
+        ordered = page.in_reading_order() if request.reading_order else page
+        return replace(request.files.write(picture.name, ordered), image=picture.image)
+
+    return write
+
+
+def _scratch(stack: ExitStack) -> Path:
+    """A new folder that goes when the stack ends."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ocdnet-")))
+
+
+@contextmanager
+def _guarded(request: Request, stems: Collection[Path]) -> Iterator[None]:
+    """Write over nothing but what an earlier predict has made, and put on record what is written.
+
+    A folder is renewed: the first new file removes those of an earlier predict. Of a folder that
+    only a file was named in, nothing else changes.
+
+    Raises:
+        SpecError: a file is in the way, the results would lie among the pictures, or another run
+            writes there.
+    """
+    files = request.files
+    folders = {_absolute(path) for path in (files.folder, files.crops) if path}
+    for folder in folders:
+        _refuse_sources(folder, request.sources)
+    single = {_absolute(path) for path in (files.json, files.coco) if path}
+    alone = {path.parent for path in single if not _nearest(folders, path)}
+    homes = {
+        folder: Outputs(folder, _SECTION, renews=folder in folders, option="--out, --crops or file")
+        for folder in folders | alone
+    }
+    for path in single:
+        home = _nearest(folders, path) or path.parent
+        homes[home].refuse_others([path.relative_to(home).as_posix()])
+    if files.folder is not None:
+        homes[_absolute(files.folder)].refuse_others(names_beforehand(stems, files.outputs))
+
+    def watch(temporary: Path, path: Path) -> None:
+        target = _absolute(path)
+        home = target.parent if target in single else None
+        home = _nearest(folders, target) or home
+        if home is not None:
+            homes[home].record(temporary, target)
+
+    with ExitStack() as stack:
+        for folder in sorted(folders):
+            make_folder(folder)
+            stack.enter_context(locked_folder(folder))
+        with watching(watch):
+            yield
+
+
+def _nearest(folders: Collection[Path], path: Path) -> Path | None:
+    """The innermost of some folders that a path is below."""
+    return next((folder for folder in path.parents if folder in folders), None)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() follows links)
+
+
+def _refuse_sources(folder: Path, sources: Sequence[str]) -> None:
+    if any(same_folder(Path(source), folder) for source in sources):
+        raise SpecError(
+            "results-in-input",
+            f"The results would lie among the images: {folder} is searched for images, too",
+            got=str(folder),
+            expected="a folder of its own for the results",
+        )
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Let the first SIGINT or SIGTERM end the work after the picture in hand, a second one at once.
+
+    Yields:
+        Whether one came.
+    """
+    came = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield came.is_set
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(*_: object) -> None:
+        came.set()
+        restore()
+
+    for number in signals:
+        signal.signal(number, stop)
+    try:
+        yield came.is_set
+    finally:
+        restore()
+
+
+class _Shown:
+    """The first pictures of a run, as far as a summary has room for them."""
+
+    def __init__(self) -> None:
+        self._pages: list[PageRecord] = []
+        self._regions = 0
+
+    def add(self, record: PageRecord) -> None:
+        if len(self._pages) == _MOST_PAGES:
+            return
+        regions = record.regions[: _MOST_REGIONS - self._regions]
+        self._regions += len(regions)
+        self._pages.append(replace(record, regions=regions))
+
+    def fields(self, tally: Tally) -> dict[str, Any]:
+        """`pages` and `not_shown` of a PredictResult."""
+        images = tally.images + tally.skipped_images - len(self._pages)
+        regions = tally.regions - self._regions
+        more = NotShown(images=images, regions=regions) if images or regions else None
+        return {"pages": tuple(self._pages), "not_shown": more}
