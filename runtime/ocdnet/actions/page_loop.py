@@ -111,6 +111,11 @@ class Tally:
     skipped: dict[str, Problem] = field(default_factory=dict)
     skipped_images: int = 0
 
+    @property
+    def done(self) -> int:
+        """Pictures in all."""
+        return self.images + self.skipped_images
+
     def add(self, record: PageRecord) -> None:
         """Count a record."""
         if record.error is None:

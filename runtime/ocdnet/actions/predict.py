@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ocdnet.actions.page_files import PageFiles, names_beforehand
+from ocdnet.actions.page_files import PageFiles
 from ocdnet.actions.page_loop import Picture, Tally, record_files, records
 from ocdnet.actions.page_records import Sink
 from ocdnet.actions.picture_sources import PictureSources
+from ocdnet.actions.result_guard import ResultGuard
 from ocdnet.actions.session import warned
 from ocdnet.detector import Detector
-from ocdnet.errors import Interrupted, SpecError
-from ocdnet.files import make_folder, watching
+from ocdnet.errors import Interrupted
 from ocdnet.findings import Findings
 from ocdnet.hardware import limited
 from ocdnet.page import Page
 from ocdnet.progress_bar import tracked
-from ocdnet.runs.jobs import same_folder
-from ocdnet.runs.outputs import Outputs
 from ocdnet.runs.pages import NotShown, PageRecord, PredictResult
-from ocdnet.training.folder_lock import locked_folder
 
-_SECTION = "predict"
 _MOST_PAGES = 10
 _MOST_REGIONS = 40
 """Of a summary: 2,000 tokens."""
@@ -73,33 +68,22 @@ def run(
         Interrupted: by SIGINT or SIGTERM. What is written then is whole, and holds all pictures
             that were done.
     """
-    files, tally, shown = request.files, Tally(), _Shown()
+    tally, shown = Tally(), _Shown()
     with ExitStack() as stack:
         stack.enter_context(limited(int(request.detector.get("num_threads", 0))))
         detector = stack.enter_context(Detector(**request.detector))
         sources = PictureSources(request.recursive, lambda: _scratch(stack), stdin)
         pictures = sources.pictures(request.sources)
-        stack.enter_context(_guarded(request, [picture.name for picture in pictures]))
-        found = records(detector, pictures, _writer(request), keeps_going=True)
-        stopped = stack.enter_context(_stopping())
-        with record_files(files) as sinks, closing(found):
-            takers = [tally.add, shown.add, *sinks, *([printed] if printed else [])]
-            for record in tracked(found, "detecting", len(pictures)):
-                for take in takers:
-                    take(record)
-                if stopped():
-                    break
-    done = tally.images + tally.skipped_images
-    if done < len(pictures):
-        raise Interrupted(
-            "interrupted",
-            f"Interrupted: {done} of {len(pictures)} images are done",
-            hint="What is written is whole. Run it again for all of them.",
-        )
-    tally.check()
+        guard = ResultGuard(request.files)
+        guard.refuse(request.sources, [picture.name for picture in pictures])
+        stack.enter_context(guard.recorded())
+        takers = [shown.add, *([printed] if printed else [])]
+        _detect(request, detector, pictures, tally, takers)
+        nested = any(len(picture.name.parts) > 1 for picture in pictures)
+    files = request.files
     summary = printed is None and files.folder is None and files.json is None
     return PredictResult(
-        **files.names(any(len(picture.name.parts) > 1 for picture in pictures)),
+        **files.names(nested),
         **(shown.fields(tally) if summary else {}),
         warnings=tuple(map(warned, findings.rows())),
         images=tally.images,
@@ -111,6 +95,32 @@ def run(
         size=detector.size,
         resize=detector.resize,
     )
+
+
+def _detect(
+    request: Request,
+    detector: Detector,
+    pictures: Sequence[Picture],
+    tally: Tally,
+    takers: Sequence[Sink],
+) -> None:
+    """Let the tally, the takers, and the files of all pictures have each record."""
+    with _stopping() as stopped:
+        found = records(detector, pictures, _writer(request), keeps_going=True)
+        with closing(found), record_files(request.files) as sinks:
+            for record in tracked(found, "detecting", len(pictures)):
+                for take in (tally.add, *takers, *sinks):
+                    take(record)
+                if stopped():
+                    break
+            if tally.done == len(pictures):
+                tally.check()
+    if tally.done < len(pictures):
+        raise Interrupted(
+            "interrupted",
+            f"Interrupted: {tally.done} of {len(pictures)} images are done",
+            hint="What is written is whole. Run it again for all of them.",
+        )
 
 
 def _writer(request: Request) -> Callable[[Picture, Page], PageRecord]:
@@ -126,67 +136,6 @@ def _writer(request: Request) -> Callable[[Picture, Page], PageRecord]:
 def _scratch(stack: ExitStack) -> Path:
     """A new folder that goes when the stack ends."""
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ocdnet-")))
-
-
-@contextmanager
-def _guarded(request: Request, stems: Collection[Path]) -> Iterator[None]:
-    """Write over nothing but what an earlier predict has made, and put on record what is written.
-
-    A folder is renewed: the first new file removes those of an earlier predict. Of a folder that
-    only a file was named in, nothing else changes.
-
-    Raises:
-        SpecError: a file is in the way, the results would lie among the pictures, or another run
-            writes there.
-    """
-    files = request.files
-    folders = {_absolute(path) for path in (files.folder, files.crops) if path}
-    for folder in folders:
-        _refuse_sources(folder, request.sources)
-    single = {_absolute(path) for path in (files.json, files.coco) if path}
-    alone = {path.parent for path in single if not _nearest(folders, path)}
-    homes = {
-        folder: Outputs(folder, _SECTION, renews=folder in folders, option="--out, --crops or file")
-        for folder in folders | alone
-    }
-    for path in single:
-        home = _nearest(folders, path) or path.parent
-        homes[home].refuse_others([path.relative_to(home).as_posix()])
-    if files.folder is not None:
-        homes[_absolute(files.folder)].refuse_others(names_beforehand(stems, files.outputs))
-
-    def watch(temporary: Path, path: Path) -> None:
-        target = _absolute(path)
-        home = target.parent if target in single else None
-        home = _nearest(folders, target) or home
-        if home is not None:
-            homes[home].record(temporary, target)
-
-    with ExitStack() as stack:
-        for folder in sorted(folders):
-            make_folder(folder)
-            stack.enter_context(locked_folder(folder))
-        with watching(watch):
-            yield
-
-
-def _nearest(folders: Collection[Path], path: Path) -> Path | None:
-    """The innermost of some folders that a path is below."""
-    return next((folder for folder in path.parents if folder in folders), None)
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() follows links)
-
-
-def _refuse_sources(folder: Path, sources: Sequence[str]) -> None:
-    if any(same_folder(Path(source), folder) for source in sources):
-        raise SpecError(
-            "results-in-input",
-            f"The results would lie among the images: {folder} is searched for images, too",
-            got=str(folder),
-            expected="a folder of its own for the results",
-        )
 
 
 @contextmanager
@@ -235,7 +184,7 @@ class _Shown:
 
     def fields(self, tally: Tally) -> dict[str, Any]:
         """`pages` and `not_shown` of a PredictResult."""
-        images = tally.images + tally.skipped_images - len(self._pages)
+        images = tally.done - len(self._pages)
         regions = tally.regions - self._regions
         more = NotShown(images=images, regions=regions) if images or regions else None
         return {"pages": tuple(self._pages), "not_shown": more}

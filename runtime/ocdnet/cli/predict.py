@@ -90,10 +90,8 @@ def predict(
     written = None if streams else json_file
     if out is not None and written is None:
         written = out / PREDICTIONS
-    detector = options | {
-        "num_threads": threads,
-        "size": pixel_size(size, "--size") if size else None,
-    }
+    pixels = pixel_size(size, "--size") if size else None
+    detector = options | {"num_threads": threads, "size": pixels}
     outputs = ("overlay", "heatmap") if draw else ()
     files = PageFiles(out, outputs, written, coco, crops)
     request = Request(sources, files, recursive, reading_order, detector)

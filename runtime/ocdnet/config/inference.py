@@ -39,9 +39,7 @@ class InferenceConfig:
     outputs: Annotated[list[Output], Field(min_length=1), extra] = field(
         default_factory=lambda: ["txt", "result", "pred"]
     )
-    """What is written (references/predict.md): of each image <stem>.txt, <stem>_result.jpg,
-    <stem>_pred.jpg, <stem>_overlay.jpg (scores, too), <stem>_heatmap.jpg, crops/<stem>_<number>.png
-    (crops); of all predictions.jsonl (json), coco.json (coco)."""
+    """Files: txt, result, pred (TAO's), json, coco, crops, overlay, heatmap: see predict.md."""
 
     width: Annotated[Side, popular] = 1280
     """Width that images are resized to, in pixels."""
