@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ class Stub:
 
     backend = "stub"
     img_mode = size = normalisation = batch = None
+    path = Path("stub.onnx")
 
     def __init__(self):
         self.batches = []

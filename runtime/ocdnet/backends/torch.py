@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from ocdnet.backends.base import Batch, BatchSizes
@@ -22,6 +24,7 @@ from ocdnet.models.folding import fold_batch_norms
 from ocdnet.tree import keys
 from ocdnet.weights import Checkpoint, fitting_backbone, load_exactly, read_checkpoint
 
+T = TypeVar("T")
 _EVALUATED = "dataset.validate_dataset.args"
 
 
@@ -41,8 +44,8 @@ def own_model(checkpoint: Checkpoint) -> ModelConfig:
     else:
         given = {"backbone": fitting_backbone(checkpoint.weights)}
     try:
-        config: ModelConfig = TypeAdapter(ModelConfig).validate_python(given)
-    except ValidationError as error:
+        config: ModelConfig = _read(ModelConfig, given)
+    except (ValueError, TypeError) as error:
         raise DataError(
             "unknown-network",
             f"{checkpoint.path} does not say which network its weights are of",
@@ -57,10 +60,16 @@ def own_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     """Width and height at which a checkpoint's training was evaluated; None: it does not say."""
     args = keys.get(checkpoint.spec, _EVALUATED)
     try:
-        size = eval_preprocess(TypeAdapter(DatasetArgs).validate_python(args)).size
-    except (ValidationError, UserError):
+        size = eval_preprocess(_read(DatasetArgs, args)).size
+    except (ValueError, TypeError, UserError):
         return None
     return size if isinstance(size, tuple) else None
+
+
+def _read(kind: type[T], section: Any) -> T:
+    """A section of a checkpoint's spec, which may hold anything."""
+    section_of: TypeAdapter[T] = TypeAdapter(kind)
+    return section_of.validate_json(json.dumps(section))
 
 
 class TorchPredictor:
