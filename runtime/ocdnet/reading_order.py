@@ -22,8 +22,8 @@ _GUTTER = 0.7
 """Narrowest gap between columns, in heights of the typical box. Unclipped boxes of the words of a
 line nearly touch; those of two columns keep their distance."""
 _CORE = 0.25
-"""Share of a box's height that is taken off above and below, before rows are told apart: boxes
-grown by unclipping reach into the neighbouring lines."""
+"""Share of a box's height, or of the typical one's if that is less, that is taken off above and
+below before rows are told apart: boxes grown by unclipping reach into the neighbouring lines."""
 _ELONGATED = 1.5
 """Boxes this many times as wide as high tell how the lines are tilted."""
 _SAME_LINE = 0.5
@@ -43,8 +43,7 @@ def reading_order(polygons: Sequence[Points]) -> list[int]:
         return []
     boxes = _upright(polygons)
     heights = sorted(bottom - top for _, top, _, bottom in boxes)
-    gutter = _GUTTER * heights[len(heights) // 2]
-    return list(_read(list(range(len(boxes))), boxes, gutter))
+    return list(_read(list(range(len(boxes))), boxes, heights[len(heights) // 2]))
 
 
 def _upright(polygons: Sequence[Points]) -> list[_Box]:
@@ -69,10 +68,16 @@ def _weighted_median(values: NDArray[np.float32], weights: NDArray[np.float32]) 
     return float(values[order][np.searchsorted(total, total[-1] / 2)])
 
 
-def _read(indices: list[int], boxes: Sequence[_Box], gutter: float) -> Iterator[int]:
-    """The order of some of the boxes: as many rows as share a gutter are read column by column."""
-    rows = _groups(indices, [_core(boxes[index]) for index in indices], 0.0)
-    first = 0
+def _read(indices: list[int], boxes: Sequence[_Box], height: float) -> Iterator[int]:
+    """The order of some of the boxes: as many rows as share a gutter are read column by column.
+
+    Args:
+        indices: of the boxes.
+        boxes: of the page.
+        height: of the page's typical box.
+    """
+    rows = _groups(indices, [_core(boxes[index], height) for index in indices], 0.0)
+    first, gutter = 0, _GUTTER * height
     while first < len(rows):
         block, columns = rows[first], _columns(rows[first], boxes, gutter)
         first += 1
@@ -86,11 +91,11 @@ def _read(indices: list[int], boxes: Sequence[_Box], gutter: float) -> Iterator[
             yield from _lines(block, boxes)
         else:
             for column in columns:
-                yield from _read(column, boxes, gutter)
+                yield from _read(column, boxes, height)
 
 
-def _core(box: _Box) -> tuple[float, float]:
-    margin = _CORE * (box[3] - box[1])
+def _core(box: _Box, height: float) -> tuple[float, float]:
+    margin = _CORE * min(height, box[3] - box[1])
     return box[1] + margin, box[3] - margin
 
 
