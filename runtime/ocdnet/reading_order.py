@@ -7,8 +7,8 @@ left to right and from top to bottom.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,15 @@ from ocdnet.geometry import Points, min_area_quad, order_quad
 
 _Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right, bottom after the page was turned upright."""
+
+
+class _Piece(NamedTuple):
+    """Boxes that cover an axis from a start to an end without a gap."""
+
+    start: float
+    end: float
+    indices: list[int]
+
 
 _GUTTER = 0.7
 """Narrowest gap between columns, in heights of the typical box. Unclipped boxes of the words of a
@@ -76,22 +85,22 @@ def _read(indices: list[int], boxes: Sequence[_Box], height: float) -> Iterator[
         boxes: of the page.
         height: of the page's typical box.
     """
-    rows = _groups(indices, [_core(boxes[index], height) for index in indices], 0.0)
+    rows = _joined(_Piece(*_core(boxes[index], height), [index]) for index in indices)
     first, gutter = 0, _GUTTER * height
     while first < len(rows):
-        block, columns = rows[first], _columns(rows[first], boxes, gutter)
+        columns = _columns(rows[first], boxes, gutter)
         first += 1
         while len(columns) > 1 and first < len(rows):
-            more = _columns(block + rows[first], boxes, gutter)
+            more = _joined(columns + _columns(rows[first], boxes, gutter), gutter)
             if len(more) == 1:
                 break
-            block, columns = block + rows[first], more
+            columns = more
             first += 1
         if len(columns) == 1:
-            yield from _lines(block, boxes)
+            yield from _lines(columns[0].indices, boxes)
         else:
             for column in columns:
-                yield from _read(column, boxes, height)
+                yield from _read(column.indices, boxes, height)
 
 
 def _core(box: _Box, height: float) -> tuple[float, float]:
@@ -99,28 +108,22 @@ def _core(box: _Box, height: float) -> tuple[float, float]:
     return box[1] + margin, box[3] - margin
 
 
-def _columns(indices: list[int], boxes: Sequence[_Box], gutter: float) -> list[list[int]]:
-    return _groups(indices, [(boxes[index][0], boxes[index][2]) for index in indices], gutter)
+def _columns(row: _Piece, boxes: Sequence[_Box], gutter: float) -> list[_Piece]:
+    pieces = (_Piece(boxes[index][0], boxes[index][2], [index]) for index in row.indices)
+    return _joined(pieces, gutter)
 
 
-def _groups(
-    indices: Sequence[int], extents: Sequence[tuple[float, float]], gap: float
-) -> list[list[int]]:
-    """What is left in one piece where the projection has gaps wider than `gap`, in its order.
-
-    Args:
-        indices: of boxes.
-        extents: of each of them, from where to where on the axis it reaches.
-        gap: in pixels.
-    """
-    groups: list[list[int]] = []
-    end = float("-inf")
-    for (start, stop), index in sorted(zip(extents, indices, strict=True)):
-        if start > end + gap:
-            groups.append([])
-        groups[-1].append(index)
-        end = max(end, stop)
-    return groups
+def _joined(pieces: Iterable[_Piece], gap: float = 0.0) -> list[_Piece]:
+    """What is left in one piece where the projection has gaps wider than `gap`, in its order."""
+    joined: list[_Piece] = []
+    for piece in sorted(pieces):
+        if not joined or piece.start > joined[-1].end + gap:
+            joined.append(_Piece(piece.start, piece.end, [*piece.indices]))
+        else:
+            last = joined[-1]
+            last.indices.extend(piece.indices)
+            joined[-1] = last._replace(end=max(last.end, piece.end))
+    return joined
 
 
 def _lines(indices: Sequence[int], boxes: Sequence[_Box]) -> Iterator[int]:
