@@ -193,6 +193,9 @@ def test_a_second_predict_replaces_the_first_and_does_not_read_it(model, here):
     assert left == {"a_overlay.jpg", "p.jsonl", ".ocdnet_files.jsonl"}
     codes = {row["code"] for row in second["warnings"]}
     assert codes == {"left-out", "own-results", "earlier-results"}
+    image = "photos/out/a_overlay.jpg"
+    (here / image).write_bytes((here / "photos/a.png").read_bytes())  # now it is the user's
+    assert image in names(found(model, "photos/out", "photos/a.png"))
 
 
 def test_a_file_beside_others_changes_nothing_else(model, here, photo):
@@ -243,6 +246,8 @@ def test_where_nothing_can_be_read(model, here):
     with pytest.raises(DataError, match=r"bad\.jpg: not a whole image"):
         found(model, "photos/bad.jpg", files=PageFiles(json=here / "p.jsonl"))
     assert not (here / "p.jsonl").exists()
+    with pytest.raises(DataError, match="Cannot read the image stdin: it is empty"):
+        found(model, "-")
     with pytest.raises(DataError, match="None of the images"):
         found(model, "photos/bad.jpg", "-", stdin=b"neither")
 

@@ -23,6 +23,7 @@ from ocdnet.postprocess import DBPostprocessor
 from ocdnet.progress_bar import tracked
 from ocdnet.runs.files import is_results
 from ocdnet.runs.jobs import same_folder
+from ocdnet.runs.outputs import without_own
 from ocdnet.runs.printed import InferenceResult
 from ocdnet.spec_keys import INFERENCE_RECURSIVE, INFERENCE_RESIZE, SKIP_UNREADABLE
 
@@ -116,9 +117,10 @@ def _images(folder: Path, recursive: bool) -> list[FilePage]:
             got=str(folder),
             expected="a folder of images",
         )
-    files = list_images(
+    found = list_images(
         folder, recursive, key=INFERENCE_RECURSIVE, documents=True, is_own=is_results
     )
+    files = list(without_own(found, folder))
     if not files:
         raise DataError(
             "no-images",

@@ -81,7 +81,8 @@ def _source_of(picture: Picture) -> FilePage:
 
 
 def _failure(picture: Picture, error: DataError) -> PageRecord:
-    problem = Problem(**error.to_dict())
+    message = error.message.replace(str(picture.page.path), picture.image)
+    problem = Problem(**(error.to_dict() | {"message": message}))
     return PageRecord(image=picture.image, page=picture.page.number, error=problem)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -19,7 +19,7 @@ from ocdnet.data.remote import download, file_name, is_url
 from ocdnet.errors import DataError, UsageError
 from ocdnet.files import is_folder
 from ocdnet.runs.files import is_results
-from ocdnet.runs.outputs import OwnFiles
+from ocdnet.runs.outputs import without_own
 
 STDIN = "-"
 RECURSIVE = "--recursive"
@@ -116,7 +116,7 @@ class PictureSources:
         files = list_images(
             folder, self.recursive, key=RECURSIVE, documents=True, is_own=is_results
         )
-        return (_Given(path, str(path), folder) for path in _without_ours(files, folder))
+        return (_Given(path, str(path), folder) for path in without_own(files, folder))
 
     def _matching(self, pattern: str) -> Iterator[_Given]:
         """Images that a pattern matches; it stands for no folders."""
@@ -132,7 +132,7 @@ class PictureSources:
                 findings.note("other-suffix", "Files of other suffixes were left out", file=path)
             elif results.isdisjoint(_between(path, root)):
                 images.append(path)
-        return (_Given(path, str(path), root) for path in _without_ours(images, root))
+        return (_Given(path, str(path), root) for path in without_own(images, root))
 
     def _fetched(self, url: str) -> _Given:
         path = self.scratch() / file_name(url)
@@ -217,13 +217,3 @@ def _fixed_part(pattern: str) -> Path:
 def _between(path: Path, root: Path) -> list[Path]:
     """The folders that lead from a root down to a path, without the root."""
     return [folder for folder in path.parents if folder != root and root in folder.parents]
-
-
-def _without_ours(paths: Iterable[Path], root: Path) -> Iterator[Path]:
-    own = OwnFiles(root)
-    for path in paths:
-        if path in own:
-            message = "Pictures that an earlier run made were left out"
-            findings.note("own-results", message, file=path)
-        else:
-            yield path

@@ -16,9 +16,9 @@ from ocdnet.actions.page_loop import Picture, Tally, record_files, records
 from ocdnet.actions.page_records import Sink
 from ocdnet.actions.picture_sources import PictureSources
 from ocdnet.actions.result_guard import ResultGuard
-from ocdnet.actions.session import warned
+from ocdnet.actions.session import cannot_read, warned
 from ocdnet.detector import Detector
-from ocdnet.errors import Interrupted
+from ocdnet.errors import Interrupted, RunError, UserError, out_of_memory
 from ocdnet.findings import Findings
 from ocdnet.hardware import limited
 from ocdnet.page import Page
@@ -70,6 +70,7 @@ def run(
     """
     tally, shown = Tally(), _Shown()
     with ExitStack() as stack:
+        stack.enter_context(_explained())
         stack.enter_context(limited(int(request.detector.get("num_threads", 0))))
         detector = stack.enter_context(Detector(**request.detector))
         sources = PictureSources(request.recursive, lambda: _scratch(stack), stdin)
@@ -95,6 +96,26 @@ def run(
         size=detector.size,
         resize=detector.resize,
     )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """A UserError where the user can remove the cause."""
+    try:
+        yield
+    except UserError:
+        raise
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted", "Interrupted", hint="Run it again.") from error
+    except Exception as error:
+        fault: UserError | None = cannot_read(error)
+        if out_of_memory(error):
+            last = (str(error).strip().splitlines() or [""])[-1]
+            hint = "Lower --batch-size or --size."
+            fault = RunError("out-of-memory", "Memory ran out", got=last[:200] or None, hint=hint)
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def _detect(

@@ -200,13 +200,18 @@ def _explained(error: BaseException, action: str) -> BaseException:
             hint=f"Most often memory ran out: lower {TRAIN_WORKERS} or batch_size; in a container, "
             "raise --shm-size.",
         )
-    if isinstance(error, PermissionError) and error.filename:
-        return DataError(
-            "cannot-read",
-            f"This user may not read {error.filename}",
-            expected="a file that may be read, in folders that may be entered",
-        )
-    return disk_full(error) or error
+    return cannot_read(error) or disk_full(error) or error
+
+
+def cannot_read(error: BaseException) -> DataError | None:
+    """The UserError of an error that says that a file may not be read; else None."""
+    if not isinstance(error, PermissionError) or not error.filename:
+        return None
+    return DataError(
+        "cannot-read",
+        f"This user may not read {error.filename}",
+        expected="a file that may be read, in folders that may be entered",
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

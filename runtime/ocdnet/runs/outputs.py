@@ -196,34 +196,27 @@ class Outputs:
             write_text(self.folder / RECORD, "".join(f"{line}\n" for line in lines))
 
 
-class OwnFiles:
-    """Tells files that runs have made, and nobody changed since, from those of a user.
+def without_own(paths: Iterable[Path], root: Path) -> Iterator[Path]:
+    """The files below a folder but for those that runs have made and nobody changed since.
 
-    Args:
-        root: the folder below which they may lie.
+    Those are noted.
     """
+    known: dict[Path, dict[str, set[str]]] = {}
+    for path in paths:
+        above = [folder for folder in path.parents if folder == root or root in folder.parents]
+        if any(_made_in(folder, path, known) for folder in above):
+            note("own-results", "Pictures that an earlier run made were left out", file=path)
+        else:
+            yield path
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._known: dict[Path, dict[str, set[str]]] = {}
 
-    def __contains__(self, path: Path) -> bool:
-        """Whether a file below the root is on the record of one of the folders above it."""
-        return any(self._made_in(folder, path) for folder in self._folders(path))
-
-    def _folders(self, path: Path) -> Iterator[Path]:
-        for folder in path.parents:
-            yield folder
-            if folder == self._root:
-                return
-
-    def _made_in(self, folder: Path, path: Path) -> bool:
-        if folder not in self._known:
-            known = self._known[folder] = {}
-            for _, name, digest in _rows(folder):
-                known.setdefault(name, set()).add(digest)
-        digests = self._known[folder].get(path.relative_to(folder).as_posix(), set())
-        return bool(digests) and path.is_file() and digest_of(path) in digests
+def _made_in(folder: Path, path: Path, known: dict[Path, dict[str, set[str]]]) -> bool:
+    if folder not in known:
+        known[folder] = {}
+        for _, name, digest in _rows(folder):
+            known[folder].setdefault(name, set()).add(digest)
+    digests = known[folder].get(path.relative_to(folder).as_posix(), set())
+    return bool(digests) and path.is_file() and digest_of(path) in digests
 
 
 def _rows(folder: Path) -> Iterator[tuple[str, str, str]]:
