@@ -57,7 +57,7 @@ def boxes(page):
 
 def same(page, other):
     assert boxes(page) == boxes(other)
-    np.testing.assert_array_equal(np.sort(page.scores), np.sort(other.scores))
+    np.testing.assert_allclose(np.sort(page.scores), np.sort(other.scores), atol=1e-5)
 
 
 def test_text_is_found_in_pixels_of_the_picture(light, photo):
