@@ -26,6 +26,7 @@ from ocdnet.errors import DataError, Exit, SpecError, UsageError
 from ocdnet.findings import collecting
 from ocdnet.policy.artifacts import skill_dir
 from ocdnet.runs.typed import to_json
+from ocdnet.training.folder_lock import locked_folder
 from tiny_onnx import write_detector
 
 SCHEMA = json.loads((skill_dir() / "schemas/page.schema.json").read_text())
@@ -211,6 +212,16 @@ def test_a_file_beside_others_changes_nothing_else(model, here, photo):
         assert (here / name).read_text() == text
     with pytest.raises(SpecError, match="among the images"):
         found(model, "photos", files=PageFiles(folder=here / "photos"))
+
+
+def test_two_at_a_time_do_not_remove_each_other_s_files(model, here):
+    files = PageFiles(here / "out", ["overlay"])
+    found(model, "photos", files=files)
+    before = sorted((here / "out").iterdir())
+    with locked_folder(here / "out"), pytest.raises(SpecError, match="Another run"):
+        found(model, "photos", files=files)
+    assert sorted((here / "out").iterdir()) == before
+    found(model, "photos", files=files)
 
 
 @pytest.mark.parametrize(
