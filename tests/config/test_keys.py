@@ -52,6 +52,7 @@ OURS = {
     "gen_trt_engine.max_size",
     "gen_trt_engine.min_size",
     "inference.num_threads",
+    "inference.outputs",
     "inference.recursive",
     "inference.resize",
     "inference.skip_unreadable",

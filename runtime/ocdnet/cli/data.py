@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ocdnet.cli.help import Group
-from ocdnet.errors import Interrupted, UsageError
+from ocdnet.cli.shared import pixel_size
+from ocdnet.errors import Interrupted
 from ocdnet.progress_bar import counter
 
 
@@ -56,7 +56,7 @@ def synth(out: Path, train: int, test: int, seed: int, size: str, **style: Any) 
     """
     from ocdnet.data.synthetic import SceneStyle, write_dataset
 
-    scenes = SceneStyle(size=_size(size), **style)
+    scenes = SceneStyle(size=pixel_size(size, "--size"), **style)
     with counter("rendering") as progress:
         summary = write_dataset(out, {"train": train, "test": test}, scenes, seed, progress)
     click.echo(json.dumps(summary, indent=2))
@@ -130,10 +130,3 @@ def check(paths: tuple[str, ...], tags: tuple[str, ...]) -> None:
         ignored = census.regions - census.cared
         rows.append({"path": path, **numbers, "ignored": ignored, "warnings": warnings})
     click.echo(json.dumps({"data": rows}, indent=2))
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
-    if match is None:
-        raise UsageError("bad-size", "--size can't be read", text, "WIDTHxHEIGHT, as in 640x480")
-    return int(match[1]), int(match[2])
