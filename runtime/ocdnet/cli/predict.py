@@ -28,7 +28,7 @@ _RESIZE = ("auto", "fit", "tile", "stretch")
     epilog="""\b
 Examples:
   ocdnet predict photo.jpg --model model_best.pth
-  ocdnet predict photos 'scans/*.pdf' --model model_best.pth --out found --draw
+  ocdnet predict photos 'scans/*.pdf' --model best.pth --out found --draw
   cat photo.jpg | ocdnet predict - --model detector.onnx --json -"""
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
