@@ -55,10 +55,10 @@ def draw_detections(
 
 
 def _label(drawn: NDArray[np.uint8], text: str, outline: NDArray[np.int32], unit: int) -> None:
-    """Write a text above an outline, or below where the picture ends."""
+    """Write a text above the corner of an outline that is nearest to the top left, or below it."""
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.4 * unit
     (width, height), _ = cv2.getTextSize(text, font, size, unit)
-    left, top = outline.min(axis=0).tolist()
+    left, top = outline[outline.sum(axis=1).argmin()].tolist()
     above = top - 3 * unit
     bottom = above if above - height >= 0 else int(outline[:, 1].max()) + height + 4 * unit
     at = max(0, min(left, drawn.shape[1] - width)), min(bottom, drawn.shape[0] - 1)
