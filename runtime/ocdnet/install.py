@@ -39,6 +39,7 @@ _EXTRA = {
     "matplotlib": "data",
     "pillow_heif": "heic",
     "pypdfium2": "pdf",
+    "pycocotools": "coco",
 }
 _TOGETHER = ("train", "export", "automl")
 """Extras that are installed together: AutoML is the default route of a train request."""
@@ -106,6 +107,15 @@ def command(extra: str | None = "train") -> str:
 def _together(extras: list[str]) -> list[str]:
     others = [extra for extra in extras if extra not in _TOGETHER]
     return [*(_TOGETHER if len(others) < len(extras) else ()), *others]
+
+
+def called() -> str:
+    """The start of a command line that runs ocdnet, quoted for a shell.
+
+    `ocdnet` where it is installed; where it runs from a skill's folder, what the launcher sets:
+    `uv run --script /skill/scripts/ocdnet.py` or the like.
+    """
+    return os.environ.get(PROGRAM) or "ocdnet"
 
 
 def program(script: str) -> str:

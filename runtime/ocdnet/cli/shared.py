@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ocdnet.install import PROGRAM
+from ocdnet.install import called
 from ocdnet.ranks import is_rank_zero
 
 _WIDTH = 100
 
 
 def program() -> str:
-    """The start of a command line that runs ocdnet, quoted for a shell.
-
-    `ocdnet` where it is installed; where it runs from a skill's folder, what the launcher sets:
-    `uv run --script /skill/scripts/ocdnet.py` or the like.
-    """
-    return os.environ.get(PROGRAM) or "ocdnet"
+    """The start of a command line that runs ocdnet, quoted for a shell."""
+    return called()
 
 
 def spec_file_option(help_text: str) -> Callable[[Any], Any]:
