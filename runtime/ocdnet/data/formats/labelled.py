@@ -21,6 +21,7 @@ _IGNORED = (
     "dontcare",
     "dont_care",
     "iscrowd",
+    "is_crowd",
 )
 _LEGIBLE = ("legible", "legibility", "readable")
 _NOT_READ = frozenset({"ignore", "ignored", "dontcare", "don't care", "dont_care", "illegible"})

@@ -77,15 +77,18 @@ def _cvat(child: Element) -> Shape:
 
 
 def read_voc(path: Path, out: LeftOut) -> Iterator[Labelled]:
-    """The picture of a file of Pascal VOC's: `bndbox`, `robndbox` (turned) or `polygon`.
+    """The picture of a file of Pascal VOC's, or of MIT's LabelMe, in XML.
 
-    `difficult` is ignored. Coordinates are kept as they are.
+    A region is a `bndbox`, a `robndbox` (turned) or a `polygon`; `difficult` is ignored, `deleted`
+    left out. Coordinates are kept as they are.
     """
     for root in elements(path, "annotation"):
         shapes = []
         for at, entry in enumerate(root.findall("object")):
             where = f"{path}: object {at}"
-            if found := out.attempt("bad-region", where, partial(_voc, entry)):
+            if (entry.findtext("deleted") or "0").strip() == "1":
+                out.add("other-shape", where, "deleted")
+            elif found := out.attempt("bad-region", where, partial(_voc, entry)):
                 shapes.append(found)
         size = size_of(root.findtext("size/width"), root.findtext("size/height"))
         name = (root.findtext("filename") or "").strip() or path.stem
@@ -106,7 +109,8 @@ def _voc(entry: Element) -> Shape:
         )
         return shape(turned_box((x, y), width, height, angle), label, [details], "turned box")
     if (polygon := entry.find("polygon")) is not None:
-        points: list[tuple[str, str | None]] = []
+        points: list[tuple[str | None, str | None]] = []
+        points += [(one.findtext("x"), one.findtext("y")) for one in polygon.findall("pt")]
         while (x_text := polygon.findtext(f"x{len(points) + 1}")) is not None:
             points.append((x_text, polygon.findtext(f"y{len(points) + 1}")))
         return shape(outline(points), label, [details])
