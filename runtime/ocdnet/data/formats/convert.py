@@ -17,6 +17,7 @@ from ocdnet.data.formats.left_out import LeftOut
 from ocdnet.data.formats.pictures import Pictures, is_picture
 from ocdnet.data.formats.recognise import FORMS, LINES, LISTING, form_of, forms_in, is_label, walk
 from ocdnet.data.formats.writing import WRITERS, Picture, Writers
+from ocdnet.data.layout import is_archive
 from ocdnet.data.new_folder import checked_target, scratch_near, take_place, writing
 from ocdnet.data.picture_header import PictureSize, picture_size
 from ocdnet.data.reading import read_image
@@ -113,13 +114,7 @@ def _labels(plan: Plan) -> tuple[list[Path], str]:
         raise DataError("no-source", f"{plan.source} does not exist", expected="a file or a folder")
     forms = forms_in(paths) if plan.form == "auto" else Counter([plan.form])
     if not forms:
-        raise DataError(
-            "unknown-format",
-            f"No labels of a known format were found in {plan.source}",
-            got=[str(path) for path in paths[:_SHOWN]] or "no label file",
-            expected=", ".join(FORMS),
-            hint="Name the format with --from where it is one of these.",
-        )
+        raise _unknown(plan.source, paths)
     if len(forms) > 1:
         examples = {form_of(path): str(path) for path in reversed(paths[:1000])}
         raise DataError(
@@ -130,6 +125,21 @@ def _labels(plan: Plan) -> tuple[list[Path], str]:
             hint=f"Name the one that is meant: --from {forms.most_common(1)[0][0]}",
         )
     return paths, next(iter(forms))
+
+
+def _unknown(source: Path, paths: Sequence[Path]) -> DataError:
+    hint = "Name the format with --from where it is one of these."
+    if source.is_file() and is_archive(source.name):
+        hint = "It is an archive: unpack it first, by `ocdnet data extract`."
+    elif source.is_dir() and any(entry.name.lower().endswith(".mat") for entry in walk(source)):
+        hint = "MATLAB's .mat files are not read: Total-Text has its labels as .txt files, too."
+    return DataError(
+        "unknown-format",
+        f"No labels of a known format were found in {source}",
+        got=[str(path) for path in paths[:_SHOWN]] or "no label file",
+        expected=", ".join(FORMS),
+        hint=hint,
+    )
 
 
 def _nothing(source: Path, form: str, got: list[str]) -> DataError:
