@@ -93,15 +93,15 @@ def command(extra: str | None = "train") -> str:
     if root is None or PROGRAM not in os.environ:
         return f'pip install "ocdnet{wanted}"'
     package = shlex.quote(f"{root}{wanted}")
-    folder, python = shlex.quote(str(venv_dir())), shlex.quote(str(venv_python()))
+    folder, own = shlex.quote(str(venv_dir())), shlex.quote(str(venv_python()))
     uv = uv_program()
     if uv:
         make = "" if has_venv() else f"{uv} venv --python '>=3.11' {folder} && "
         anew = "" if extras else "--reinstall-package ocdnet "  # else uv takes it to be up to date
-        return f"{make}{uv} pip install --python {python} {anew}{package}"
+        return f"{make}{uv} pip install --python {own} {anew}{package}"
     # An environment that uv made has no pip.
-    make = f"{python} -m ensurepip" if has_venv() else f"{_python()} -m venv {folder}"
-    return f"{make} && {python} -m pip install {package}"
+    make = f"{own} -m ensurepip" if has_venv() else f"{python()} -m venv {folder}"
+    return f"{make} && {own} -m pip install {package}"
 
 
 def _together(extras: list[str]) -> list[str]:
@@ -113,15 +113,18 @@ def called() -> str:
     """The start of a command line that runs ocdnet, quoted for a shell.
 
     `ocdnet` where it is installed; where it runs from a skill's folder, what the launcher sets:
-    `uv run --script /skill/scripts/ocdnet.py` or the like.
+    `uv run --script /skill/scripts/ocdnet.py` or the like; else `python3 -m ocdnet` if that is
+    how it was started.
     """
-    return os.environ.get(PROGRAM) or "ocdnet"
+    started = getattr(sys.modules["__main__"], "__spec__", None)
+    as_module = started is not None and started.name == "ocdnet.__main__"
+    return os.environ.get(PROGRAM) or (f"{python()} -m ocdnet" if as_module else "ocdnet")
 
 
 def program(script: str) -> str:
     """How to call a script of ours again from anywhere, quoted for a shell."""
     by_uv = uv_run(script) if "UV" in os.environ else None  # `uv run` sets it
-    return by_uv or f"{_python()} {shlex.quote(script)}"
+    return by_uv or f"{python()} {shlex.quote(script)}"
 
 
 def uv_run(script: str) -> str | None:
@@ -138,7 +141,7 @@ def uv_program() -> str | None:
     return shlex.quote(called) if os.path.isfile(called) else None  # noqa: PTH113 - may be no path
 
 
-def _python() -> str:
+def python() -> str:
     """This interpreter, by its short name where that is the one on the PATH."""
     short = shutil.which("python3")
     same = short and os.path.dirname(short) == os.path.dirname(sys.executable)  # noqa: PTH120 - a link in another folder is another environment

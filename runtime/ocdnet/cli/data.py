@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ocdnet.cli.shared import print_json
+from ocdnet.cli.help import Group
+from ocdnet.cli.shared import pixel_size, print_json
 from ocdnet.data.formats.recognise import FORMS
-from ocdnet.errors import Interrupted, UsageError
+from ocdnet.errors import Interrupted
 from ocdnet.progress_bar import counter
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Make datasets, convert and check them, and unpack their archives."""
 
@@ -57,7 +57,7 @@ def synth(out: Path, train: int, test: int, seed: int, size: str, **style: Any) 
     """
     from ocdnet.data.synthetic import SceneStyle, write_dataset
 
-    scenes = SceneStyle(size=_size(size), **style)
+    scenes = SceneStyle(size=pixel_size(size, "--size"), **style)
     with counter("rendering") as progress:
         summary = write_dataset(out, {"train": train, "test": test}, scenes, seed, progress)
     click.echo(json.dumps(summary, indent=2))
@@ -113,8 +113,8 @@ def check(paths: tuple[str, ...], tags: tuple[str, ...]) -> None:
     """Read every label of each PATH, a split folder or a datalist; tell what is doubtful in them.
 
     Prints JSON, a row a path: images, regions, ignored (regions), warnings (code, message, files,
-    count) as a run would have them; references/data-format.md says what each means. Labels that
-    can't be read are an error (exit 4) that lists ten of them.
+    count) as a run would have them. Labels that can't be read are an error (exit 4) that lists ten
+    of them.
     """
     from ocdnet.data.annotations import index_dataset
     from ocdnet.findings import collecting
@@ -137,7 +137,7 @@ def check(paths: tuple[str, ...], tags: tuple[str, ...]) -> None:
     epilog="""\b
 Examples:
   ocdnet data convert labelme_folder --to icdar2015 --out words
-  ocdnet data convert annotations/instances_train.json --images train2017 --to icdar2015 --out words
+  ocdnet data convert instances.json --images pictures --to icdar2015 --out words
   ocdnet data convert Label.txt --to datalist --out words
   ocdnet data convert words/train --to coco --out words-coco"""
 )
@@ -189,10 +189,3 @@ def convert(
         raise Interrupted(
             "interrupted", "Interrupted: nothing is written", hint="Run it again."
         ) from error
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
-    if match is None:
-        raise UsageError("bad-size", "--size can't be read", text, "WIDTHxHEIGHT, as in 640x480")
-    return int(match[1]), int(match[2])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ocdnet.errors import UsageError
 from ocdnet.install import called
 from ocdnet.ranks import is_rank_zero
 
@@ -32,6 +34,18 @@ def spec_file_option(help_text: str) -> Callable[[Any], Any]:
         type=click.Path(path_type=Path),
         help=help_text,
     )
+
+
+def pixel_size(text: str, option: str) -> tuple[int, int]:
+    """Width and height of a text as 640x480.
+
+    Raises:
+        UsageError: it can't be read.
+    """
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
+    if match is None:
+        raise UsageError("bad-size", f"{option} can't be read", text, "WIDTHxHEIGHT, as in 640x480")
+    return int(match[1]), int(match[2])
 
 
 def print_json(document: Any) -> None:
