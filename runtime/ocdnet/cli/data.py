@@ -137,7 +137,7 @@ def check(paths: tuple[str, ...], tags: tuple[str, ...]) -> None:
     epilog="""\b
 Examples:
   ocdnet data convert labelme_folder --to icdar2015 --out words
-  ocdnet data convert instances.json --images pictures --to icdar2015 --out words
+  ocdnet data convert coco.json --images pictures --to icdar2015 --out words
   ocdnet data convert Label.txt --to datalist --out words
   ocdnet data convert words/train --to coco --out words-coco"""
 )
@@ -177,8 +177,7 @@ def convert(
     Polygons, text and ignored regions are kept; pictures are copied byte for byte. OUT is whole or
     absent. What can't be read or found is left out, counted, and listed in OUT/left_out.txt; where
     that is all, exit 4. Prints JSON: from, to, data (what a spec's data_path takes), images,
-    regions, ignored, shapes, splits, left_out, warnings. references/convert.md says how each format
-    is read.
+    regions, ignored, shapes, splits, left_out, warnings.
     """
     from ocdnet.data.formats.convert import Plan
     from ocdnet.data.formats.convert import convert as run

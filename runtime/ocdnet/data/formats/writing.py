@@ -6,13 +6,16 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TextIO
+from typing import NamedTuple, Protocol, TextIO
 
+import numpy as np
+
+from ocdnet.data.coco_file import CocoFile
 from ocdnet.data.formats.labelled import Malformed, Shape
-from ocdnet.data.labels import has_area
 from ocdnet.data.look import IGNORE_TAGS
 from ocdnet.data.readings import Evidence, Tail
 from ocdnet.errors import printable
@@ -207,60 +210,20 @@ class _Coco:
         folder = root / "annotations"
         folder.mkdir()
         self._file = _opened(folder / "instances_default.json")
-        self._regions = _opened(folder / "regions.tmp")
-        self._count = self._region_count = 0
-        head = {"info": {}, "licenses": [], "categories": [{"id": 1, "name": "text"}]}
-        self._file.write(json.dumps(head)[:-1] + ', "images": [')
+        self._later = tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)  # noqa: SIM115
+        self._data = CocoFile(self._file, self._later, "Converted by ocdnet data convert")
 
     def add(self, picture: Picture) -> None:
-        name = self._images.put(picture.path)
-        self._count += 1
-        width, height = picture.size
-        image = {"id": self._count, "file_name": name, "width": width, "height": height}
-        _append(self._file, image, self._count)
+        self._data.add_image(self._images.put(picture.path), picture.size)
         for one in picture.shapes:
-            self._region_count += 1
-            _append(self._regions, self._region(one), self._region_count)
-
-    def _region(self, shape: Shape) -> dict[str, Any]:
-        points = _rounded(shape.values)
-        xs, ys = points[0::2], points[1::2]
-        left, top = min(xs), min(ys)
-        return {
-            "id": self._region_count,
-            "image_id": self._count,
-            "category_id": 1,
-            "segmentation": [points],
-            "bbox": _rounded([left, top, max(xs) - left, max(ys) - top]),
-            "area": round(_area(points), 2),
-            "iscrowd": int(shape.ignore),
-            "text": shape.text if shape.ignore else _no_tag(shape.text),
-        }
+            text = one.text if one.ignore else _no_tag(one.text)
+            points = np.array(one.values).round(2).reshape(-1, 2)
+            self._data.add_region(points, ignore=one.ignore, text=text)
 
     def close(self) -> None:
-        self._regions.close()
-        rest = Path(self._regions.name)
-        self._file.write('\n], "annotations": [')
-        with rest.open(encoding="utf-8", newline="") as regions:
-            shutil.copyfileobj(regions, self._file)
-        rest.unlink()
-        self._file.write("\n]}\n")
+        self._data.close()
+        self._later.close()
         self._file.close()
-
-
-def _append(file: TextIO, item: dict[str, Any], number: int) -> None:
-    file.write((",\n" if number > 1 else "\n") + json.dumps(item, ensure_ascii=False))
-
-
-def _area(values: Sequence[float]) -> float:
-    if not has_area(values):
-        return 0.0
-    last = values[-2:]
-    doubled = 0.0
-    for at in range(0, len(values), 2):
-        doubled += last[0] * values[at + 1] - values[at] * last[1]
-        last = values[at : at + 2]
-    return abs(doubled) / 2
 
 
 def _opened(path: Path) -> TextIO:
