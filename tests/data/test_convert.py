@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ocdnet.data.annotations import index_dataset
 from ocdnet.data.formats import coco, labelme, pages, tools
-from ocdnet.data.formats.convert import Plan, convert
+from ocdnet.data.formats.convert import Conversion, convert
 from ocdnet.data.formats.labelled import Shape, text_of
 from ocdnet.data.formats.left_out import LeftOut
 from ocdnet.data.formats.writing import Picture, Writers
@@ -44,7 +44,7 @@ def write(path, content):
 
 
 def converted(source, tmp_path, form="auto", to="icdar2015", **more):
-    return convert(Plan(source, form, to, tmp_path / "out", **more))
+    return convert(Conversion(source, form, to, tmp_path / "out", **more))
 
 
 def rows(data):
@@ -68,6 +68,7 @@ LABELME = labelme_of(
     {"label": "x", "points": PAIRS, "flags": {"difficult": True}},
     {"label": "text", "description": "words", "points": PAIRS},
     {"label": "x", "points": [[1, 1]], "shape_type": "point"},
+    {"label": "x", "points": [[1], [2]], "shape_type": "rectangle"},
 )
 COCO = {
     "images": [{"id": 7, "file_name": "sub/a.png", "width": 100, "height": 60}],
@@ -150,7 +151,7 @@ CASES = {
     "labelme": (
         {"a.json": LABELME},
         [(SIX, "Hi, you", False), (QUAD, "", False), (QUAD, "###", True), (QUAD, "words", False)],
-        {"other-shape": 1},
+        {"other-shape": 1, "bad-region": 1},
     ),
     "coco": (
         {"annotations/instances_train.json": COCO},
@@ -294,45 +295,64 @@ def test_what_is_written_is_read_back(tmp_path_factory, to, shapes):
             assert other.text == text
 
 
-KEYS = sorted(
-    {"images", "annotations", "categories", "shapes", "points", "flags", "imagePath", "label"}
-    | {"image_id", "id", "segmentation", "counts", "size", "bbox", "file_name", "imgs", "anns"}
-    | {"mask", "data_list", "instances", "img_path", "polygon", "polygons", "regions", "filename"}
-    | {"shape_attributes", "region_attributes", "name", "all_points_x", "shape_type"}
-)
-ODD = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-5, 10**400)
-    | st.floats()
-    | st.sampled_from(["", "a.png", "rect", "polygon", "rectangle"]),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6)
+ODD = st.one_of(
+    st.sampled_from(
+        [None, True, -1, 10**400, math.nan, "", "a.png", [], {}, [[]], [{}], [[1], [2]]]
     ),
-    max_leaves=25,
+    st.sampled_from(["rectangle", "rect", "circle", {"x": 1}, [1, "2"], {"a": {}}, "9" * 400]),
+    st.sampled_from([[[1, 2], [3, 4]], [1, 2, 3, 4], {"size": [2, 2], "counts": [1, 3]}, ["rect"]]),
 )
+JSON = [
+    (labelme.read, LABELME),
+    (coco.read, COCO),
+    (coco.read_text, COCO_TEXT),
+    (pages.read_doctr, DOCTR),
+    (pages.read_mmocr, MMOCR),
+    (tools.read_via, VIA),
+]
+XML = [(tools.read_cvat, CVAT), (tools.read_voc, VOC)]
+
+
+def nodes(value):
+    """Where each value within a JSON value is: the list or object, and the key."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in inner:
+        yield value, key
+        if isinstance(item, dict | list):
+            yield from nodes(item)
+
+
+def read_all(read, path):
+    with Path(os.devnull).open("w") as log, collecting():
+        try:
+            for one in read(path, LeftOut(log)):
+                assert all(len(shape.values) >= 8 for shape in one.shapes)
+        except (DataError, EnvironmentFault) as error:
+            assert str(path) in error.message or "pycocotools" in error.message
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(JSON), st.integers(0, 10**6), ODD, st.integers(0, 10**6), ODD)
+def test_no_json_breaks_a_reader(tmp_path_factory, case, at, odd, other, second):
+    path = tmp_path_factory.getbasetemp() / "odd.json"
+    read, document = case[0], json.loads(json.dumps(case[1]))
+    for place, value in ((at, odd), (other, second)):
+        places = list(nodes(document))
+        if places:
+            holder, key = places[place % len(places)]
+            holder[key] = json.loads(json.dumps(value))
+    path.write_text(json.dumps(document))
+    read_all(read, path)
 
 
 @settings(max_examples=150, deadline=None)
-@given(document=ODD, keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3))
-def test_no_json_breaks_a_reader(tmp_path_factory, document, keys):
-    path = tmp_path_factory.getbasetemp() / "odd.json"
-    for key in keys:
-        path.write_text(json.dumps({key: document, "annotations": [], "anns": {}}))
-        for read in (
-            labelme.read,
-            coco.read,
-            coco.read_text,
-            pages.read_mmocr,
-            pages.read_doctr,
-            tools.read_via,
-        ):
-            with Path(os.devnull).open("w") as log, collecting():
-                try:
-                    for one in read(path, LeftOut(log)):
-                        assert all(len(shape.values) >= 8 for shape in one.shapes)
-                except (DataError, EnvironmentFault) as error:
-                    assert str(path) in error.message or "pycocotools" in error.message
+@given(st.sampled_from(XML), st.integers(0, 10**6), st.sampled_from(["", "nan", "x", "1e999", "-"]))
+def test_no_xml_breaks_a_reader(tmp_path_factory, case, at, odd):
+    path = tmp_path_factory.getbasetemp() / "odd.xml"
+    found = list(re.finditer(r"\w[\w.,;]*", case[1]))
+    one = found[at % len(found)]
+    path.write_text(case[1][: one.start()] + odd + case[1][one.end() :])
+    read_all(case[0], path)
 
 
 def test_masks_keep_their_outline(tmp_path, monkeypatch):
@@ -483,5 +503,5 @@ def test_pictures_are_linked_copied_or_left_where_they_are(tmp_path, to):
     made = [path for path in (tmp_path / "out").rglob("*") if path.suffix.lower() == ".png"]
     assert len({path.stem.casefold() for path in made}) == (0 if to == "datalist" else 3)
     assert all(path.stat().st_nlink == 2 for path in made)
-    back = convert(Plan(Path(done["data"][0]), "auto", "icdar2015", tmp_path / "back"))
+    back = convert(Conversion(Path(done["data"][0]), "auto", "icdar2015", tmp_path / "back"))
     assert (back["images"], back["regions"], back["left_out"]) == (3, 3, {})

@@ -179,11 +179,11 @@ def convert(
     that is all, exit 4. Prints JSON: from, to, data (what a spec's data_path takes), images,
     regions, ignored, shapes, splits, left_out, warnings.
     """
-    from ocdnet.data.formats.convert import Plan
+    from ocdnet.data.formats.convert import Conversion
     from ocdnet.data.formats.convert import convert as run
 
     try:
-        print_json(run(Plan(source, form, to, out, images, link)))
+        print_json(run(Conversion(source, form, to, out, images, link)))
     except KeyboardInterrupt as error:
         raise Interrupted(
             "interrupted", "Interrupted: nothing is written", hint="Run it again."

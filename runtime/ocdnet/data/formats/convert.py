@@ -48,7 +48,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Plan:
+class Conversion:
     """What is to be converted.
 
     Attributes:
@@ -68,7 +68,7 @@ class Plan:
     link: bool = False
 
 
-def convert(plan: Plan) -> dict[str, Any]:
+def convert(asked: Conversion) -> dict[str, Any]:
     """Convert a set; what can't be taken along is left out, noted, and listed in `left_out.txt`.
 
     Returns:
@@ -81,21 +81,21 @@ def convert(plan: Plan) -> dict[str, Any]:
         DataError: the source is absent, of no known format or of several; nothing could be read.
         EnvironmentFault: masks need pycocotools, which is not installed; or as `writing`.
     """
-    target = checked_target(plan.out)
-    paths, form = _labels(plan)
-    with collecting() as seen, scratch_near(target, plan.out) as scratch:
+    target = checked_target(asked.out)
+    paths, form = _labels(asked)
+    with collecting() as seen, scratch_near(target, asked.out) as scratch:
         root = scratch / "set"
-        with writing(plan.out):
+        with writing(asked.out):
             root.mkdir()
             with (root / LISTING).open("x", encoding="utf-8") as listing:
-                work = _Conversion(plan, form, paths, root, LeftOut(listing))
+                work = _Work(asked, form, paths, root, LeftOut(listing))
                 work.run()
             rows = seen.rows()
             if not sum(work.writers.counts.values()):
-                raise _nothing(plan.source, work.form, [row.text for row in rows])
+                raise _nothing(asked.source, work.form, [row.text for row in rows])
             if not work.left_out.counts:
                 (root / LISTING).unlink()
-            take_place(root, target, plan.out)
+            take_place(root, target, asked.out)
     return work.result() | {
         "warnings": [
             {"code": row.code, "message": row.message, "files": row.files, "count": row.count}
@@ -104,22 +104,24 @@ def convert(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _labels(plan: Plan) -> tuple[list[Path], str]:
+def _labels(asked: Conversion) -> tuple[list[Path], str]:
     """The label files of a source, and their format."""
-    if plan.source.is_file():
-        paths = [plan.source]
-    elif plan.source.is_dir():
-        paths = [Path(entry.path) for entry in walk(plan.source) if is_label(entry.name)]
+    if asked.source.is_file():
+        paths = [asked.source]
+    elif asked.source.is_dir():
+        paths = [Path(entry.path) for entry in walk(asked.source) if is_label(entry.name)]
     else:
-        raise DataError("no-source", f"{plan.source} does not exist", expected="a file or a folder")
-    forms = forms_in(paths) if plan.form == "auto" else Counter([plan.form])
+        raise DataError(
+            "no-source", f"{asked.source} does not exist", expected="a file or a folder"
+        )
+    forms = forms_in(paths) if asked.form == "auto" else Counter([asked.form])
     if not forms:
-        raise _unknown(plan.source, paths)
+        raise _unknown(asked.source, paths)
     if len(forms) > 1:
         examples = {form_of(path): str(path) for path in reversed(paths[:1000])}
         raise DataError(
             "mixed-formats",
-            f"{plan.source} holds labels of several formats",
+            f"{asked.source} holds labels of several formats",
             got=[f"{form} ({count}): {examples.get(form, '')}" for form, count in forms.items()],
             expected="one format",
             hint=f"Name the one that is meant: --from {forms.most_common(1)[0][0]}",
@@ -153,8 +155,8 @@ def _nothing(source: Path, form: str, got: list[str]) -> DataError:
 
 
 @dataclass
-class _Conversion:
-    plan: Plan
+class _Work:
+    asked: Conversion
     form: str
     paths: list[Path]
     root: Path
@@ -163,7 +165,7 @@ class _Conversion:
     ignored: int = 0
 
     def __post_init__(self) -> None:
-        self.writers = Writers(self.plan.to, self.root, self.plan.link)
+        self.writers = Writers(self.asked.to, self.root, self.asked.link)
         self._used: set[str] = set()
         self._doubts = Doubts()
         self._splits = self._split_names()
@@ -182,12 +184,12 @@ class _Conversion:
 
     def result(self) -> dict[str, Any]:
         """What was done."""
-        counts, out = self.writers.counts, self.plan.out
-        given = WRITERS[self.plan.to][1]
+        counts, out = self.writers.counts, self.asked.out
+        given = WRITERS[self.asked.to][1]
         return {
             "from": self.form,
-            "recognised": self.plan.form == "auto",
-            "to": self.plan.to,
+            "recognised": self.asked.form == "auto",
+            "to": self.asked.to,
             "out": str(out),
             "data": [str(out / split / given) for split in sorted(counts)],
             "images": sum(counts.values()),
@@ -200,13 +202,13 @@ class _Conversion:
         }
 
     def _roots(self) -> Sequence[Path]:
-        if self.plan.images:
-            return self.plan.images
+        if self.asked.images:
+            return self.asked.images
         if self.form == "datalist":  # it names the pictures' paths
             return ()
-        if self.plan.source.is_dir():
-            return [self.plan.source]
-        folder = self.plan.source.absolute().parent
+        if self.asked.source.is_dir():
+            return [self.asked.source]
+        folder = self.asked.source.absolute().parent
         return [folder.parent if folder.name.lower() in _LABEL_FOLDERS else folder]
 
     def _read(self) -> Iterator[tuple[Path, Labelled]]:
@@ -227,10 +229,10 @@ class _Conversion:
 
     def _of_form(self, forms: frozenset[str], suffixes: tuple[str, ...]) -> list[Path]:
         """The label files of the format; recognised, the others are left out."""
-        if len(self.paths) == 1 and self.paths[0] == self.plan.source:
+        if len(self.paths) == 1 and self.paths[0] == self.asked.source:
             return self.paths
         named = [path for path in self.paths if path.suffix.lower() in suffixes]
-        if self.plan.form != "auto":
+        if self.asked.form != "auto":
             return named
         fitting = []
         for path in named:
@@ -245,7 +247,7 @@ class _Conversion:
         """The split of each label file by its path below the source, where there are several."""
         found = {}
         for path in self.paths:
-            below = path.relative_to(self.plan.source).as_posix().lower()
+            below = path.relative_to(self.asked.source).as_posix().lower()
             if match := _SPLIT.search(below):
                 found[path] = match[1]
         return found if len(set(found.values())) > 1 else {}

@@ -89,7 +89,7 @@ def outline(points: Any) -> list[float]:
     A last point that repeats the first is dropped. A triangle gets the middle of its longest edge
     as a fourth point.
     """
-    values = _flat(points)
+    values = coordinates(points)
     if len(values) % 2 or len(values) > 2 * MAX_POINTS:
         raise Malformed(f"{len(values)} coordinates")
     if len(values) > 6 and values[:2] == values[-2:]:
@@ -99,7 +99,8 @@ def outline(points: Any) -> list[float]:
     return _four(values) if len(values) == 6 else values
 
 
-def _flat(points: Any) -> list[float]:
+def coordinates(points: Any) -> list[float]:
+    """The numbers x1, y1, ... of points: pairs, {x, y}, or one flat list."""
     if not isinstance(points, Sequence) or isinstance(points, str):
         raise Malformed("points are no list")
     values: list[float] = []

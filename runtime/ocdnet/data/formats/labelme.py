@@ -12,6 +12,7 @@ from ocdnet.data.formats.labelled import (
     Malformed,
     Shape,
     box,
+    coordinates,
     is_class,
     mapping,
     outline,
@@ -59,8 +60,10 @@ def _region(entry: Any, kind: str) -> Shape:
     entry = mapping(entry, "a shape")
     points = sequence(entry.get("points"), "points")
     if kind == "rectangle" and len(points) == 2:
-        (left, top), (right, bottom) = (sequence(point, "a point")[:2] for point in points)
-        values = box(left, top, right, bottom)
+        corners = coordinates(points)
+        if len(corners) != 4:
+            raise Malformed("a rectangle has two points or four")
+        values = box(*corners)
     elif kind == "rectangle" or kind in _POLYGONS:
         values = outline(points)
     else:

@@ -175,7 +175,7 @@ def _via_shapes(regions: Any, where: str, out: LeftOut) -> list[Shape]:
         outer = entry.get("shape_attributes") if isinstance(entry, dict) else None
         kind = outer.get("name") if isinstance(outer, dict) else None
         place = f"{where}: region {at}"
-        if kind in {"circle", "ellipse", "polyline", "line", "point"}:
+        if str(kind) in {"circle", "ellipse", "polyline", "line", "point"}:
             out.add("other-shape", place, f"a {kind}")
         elif found := out.attempt("bad-region", place, partial(_via, entry)):
             shapes.append(found)
