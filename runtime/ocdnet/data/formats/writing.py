@@ -21,7 +21,7 @@ from ocdnet.data.readings import Evidence, Tail
 from ocdnet.errors import printable
 
 IGNORED = "###"
-_CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ODD = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST_NAME = 255
 _is_tag = Evidence(frozenset(IGNORE_TAGS)).is_tag
