@@ -39,6 +39,7 @@ _EXTRA = {
     "matplotlib": "data",
     "pillow_heif": "heic",
     "pypdfium2": "pdf",
+    "pycocotools": "coco",
 }
 _TOGETHER = ("train", "export", "automl")
 """Extras that are installed together: AutoML is the default route of a train request."""
@@ -106,6 +107,18 @@ def command(extra: str | None = "train") -> str:
 def _together(extras: list[str]) -> list[str]:
     others = [extra for extra in extras if extra not in _TOGETHER]
     return [*(_TOGETHER if len(others) < len(extras) else ()), *others]
+
+
+def called() -> str:
+    """The start of a command line that runs ocdnet, quoted for a shell.
+
+    `ocdnet` where it is installed; where it runs from a skill's folder, what the launcher sets:
+    `uv run --script /skill/scripts/ocdnet.py` or the like; else `python3 -m ocdnet` if that is
+    how it was started.
+    """
+    started = getattr(sys.modules["__main__"], "__spec__", None)
+    as_module = started is not None and started.name == "ocdnet.__main__"
+    return os.environ.get(PROGRAM) or (f"{python()} -m ocdnet" if as_module else "ocdnet")
 
 
 def program(script: str) -> str:

@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from ocdnet.cli.help import Group
-from ocdnet.cli.shared import pixel_size
+from ocdnet.cli.shared import pixel_size, print_json
+from ocdnet.data.formats.recognise import FORMS
 from ocdnet.errors import Interrupted
 from ocdnet.progress_bar import counter
 
 
 @click.group(cls=Group)
 def data() -> None:
-    """Make datasets, check them, and unpack their archives."""
+    """Make datasets, convert and check them, and unpack their archives."""
 
 
 @data.command(epilog="Example: ocdnet data synth --out scenes --train 200 --test 50 --words 3 8")
@@ -130,3 +131,60 @@ def check(paths: tuple[str, ...], tags: tuple[str, ...]) -> None:
         ignored = census.regions - census.cared
         rows.append({"path": path, **numbers, "ignored": ignored, "warnings": warnings})
     click.echo(json.dumps({"data": rows}, indent=2))
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  ocdnet data convert labelme_folder --to icdar2015 --out words
+  ocdnet data convert coco.json --images pictures --to icdar2015 --out words
+  ocdnet data convert Label.txt --to datalist --out words
+  ocdnet data convert words/train --to coco --out words-coco"""
+)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "to",
+    required=True,
+    type=click.Choice(["icdar2015", "datalist", "coco", "paddleocr"]),
+    help="Format to write; `datalist` leaves the pictures where they are.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder to make; absent or empty."
+)
+@click.option(
+    "--from",
+    "form",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", *FORMS]),
+    metavar="FORMAT",
+    help=f"Format of SOURCE: auto (by its content), {', '.join(FORMS)}.",
+)
+@click.option(
+    "--images",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the pictures, searched below, too; repeatable.  [default: SOURCE's own]",
+)
+@click.option("--link", is_flag=True, help="Hard links to the pictures instead of copies.")
+def convert(
+    source: Path, to: str, out: Path, form: str, images: tuple[Path, ...], link: bool
+) -> None:
+    """Convert labels of other tools, a file or a folder, into a set for training.
+
+    Polygons, text and ignored regions are kept; pictures are copied byte for byte. OUT is whole or
+    absent. What can't be read or found is left out, counted, and listed in OUT/left_out.txt; where
+    that is all, exit 4. Prints JSON: from, to, data (what a spec's data_path takes), images,
+    regions, ignored, shapes, splits, left_out, warnings.
+    """
+    from ocdnet.data.formats.convert import Conversion
+    from ocdnet.data.formats.convert import convert as run
+
+    try:
+        print_json(run(Conversion(source, form, to, out, images, link)))
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            "interrupted", "Interrupted: nothing is written", hint="Run it again."
+        ) from error

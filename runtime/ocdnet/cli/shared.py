@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,22 +12,15 @@ from typing import Any
 import click
 
 from ocdnet.errors import UsageError
-from ocdnet.install import PROGRAM, python
+from ocdnet.install import called
 from ocdnet.ranks import is_rank_zero
 
 _WIDTH = 100
 
 
 def program() -> str:
-    """The start of a command line that runs ocdnet, quoted for a shell.
-
-    `ocdnet` where it is installed; where it runs from a skill's folder, what the launcher sets:
-    `uv run --script /skill/scripts/ocdnet.py` or the like; else `python3 -m ocdnet` if that is
-    how it was started.
-    """
-    started = getattr(sys.modules["__main__"], "__spec__", None)
-    as_module = started is not None and started.name == "ocdnet.__main__"
-    return os.environ.get(PROGRAM) or (f"{python()} -m ocdnet" if as_module else "ocdnet")
+    """The start of a command line that runs ocdnet, quoted for a shell."""
+    return called()
 
 
 def spec_file_option(help_text: str) -> Callable[[Any], Any]:

@@ -18,6 +18,7 @@ from ocdnet.data.datalist import list_datalist
 from ocdnet.data.doubts import Doubts, note_shared
 from ocdnet.data.faults import as_one, collect
 from ocdnet.data.folders import note_folders, scan
+from ocdnet.data.formats.recognise import convert_line
 from ocdnet.data.label_files import LabelFiles
 from ocdnet.data.label_reader import LabelReader, Region, read_set
 from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, is_archive
@@ -293,6 +294,7 @@ class _Folder:
                     f"{root} has no folder {name}/",
                     got=sorted(item.name for item in root.iterdir())[:8],
                     expected=_LAYOUT,
+                    hint=convert_line(root),
                 )
         files, found = LabelFiles(root), scan(root / "img")
         _refuse_names(root / "img", found.images)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 from ocdnet.data.faults import collect
+from ocdnet.data.formats.recognise import convert_line
 from ocdnet.data.layout import IMAGE_SUFFIXES, is_image
 from ocdnet.data.text_files import read_text
 from ocdnet.errors import DataError
@@ -33,15 +35,29 @@ def list_datalist(path: Path, most: int | None = None) -> list[tuple[str, str]]:
         DataError: the list can't be read; a line does not name two files that are there. All such
             lines are told in one error.
     """
-    return collect(lambda numbered: _pair(path, *numbered), islice(_lines(path), most))
+    with _convert_hint(path):
+        return collect(lambda numbered: pair_of(path, *numbered), islice(lines_of(path), most))
 
 
 def check_form(path: Path, most: int = 200) -> None:
     """Raise the error of the first lines that do not name two files, whether they exist or not."""
-    collect(lambda numbered: _names(path, *numbered), islice(_lines(path), most))
+    with _convert_hint(path):
+        collect(lambda numbered: _names(path, *numbered), islice(lines_of(path), most))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+@contextmanager
+def _convert_hint(path: Path) -> Iterator[None]:
+    """Within: an error of a file that is no list, but other labels, tells how to convert them."""
+    try:
+        yield
+    except DataError as error:
+        if error.code == "bad-datalist-line":
+            error.hint = convert_line(path) or error.hint
+        raise
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of a list's lines; blank ones are left out."""
     lines = enumerate(read_text(path, "datalist", _MOST_BYTES).split("\n"), start=1)
     return ((number, line) for number, line in lines if line.strip())
 
@@ -65,8 +81,8 @@ def _names(path: Path, number: int, line: str) -> tuple[str, str]:
     return image, label
 
 
-def _pair(path: Path, number: int, line: str) -> tuple[str, str]:
-    """The two files of a line."""
+def pair_of(path: Path, number: int, line: str) -> tuple[str, str]:
+    """The two files of a line; raises DataError where it does not name two that are there."""
     names = dict(zip(("image", "label"), _names(path, number, line), strict=True))
     for kind, name in names.items():
         file = path.parent / name
@@ -87,8 +103,7 @@ def _fault(line: str, image: str, label: str) -> tuple[str, str | None] | None:
     if label.startswith(("[", "{")):
         return (
             "the second column is JSON as of PaddleOCR, not a label file",
-            "Write the points and transcription of each image into a label file, a line"
-            " x1,y1,...,x4,y4,transcription for each region, and its path into the list.",
+            "`ocdnet data convert` makes label files of them.",
         )
     if line.lstrip()[0] in "\"'" or label[:1] in {'"', "'"}:
         return "the paths are in quotes", "Take the quotes away: a path may hold blanks as it is."

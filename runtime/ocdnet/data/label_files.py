@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from pathlib import Path
 
+from ocdnet.data.formats.recognise import convert_line
 from ocdnet.data.layout import LABEL_NAMES, file_names, is_image
 from ocdnet.errors import DataError
 
@@ -60,7 +62,7 @@ class LabelFiles:
             return (
                 f"{other} is there, but no label file by its name: only .txt files of lines"
                 f" x1,y1,...,x4,y4,transcription are read, named {LABEL_NAMES[0].format('STEM')} or"
-                f" {LABEL_NAMES[1].format('STEM')} (small letters). Convert or rename it."
+                f" {LABEL_NAMES[1].format('STEM')} (small letters). {self._how_to_convert}"
             )
         if not self.labels:
             return f"There is no label file in {self._folder} at all: put the labels there."
@@ -68,6 +70,10 @@ class LabelFiles:
             f"Put its labels there (a label file in {self._folder} is named {min(self.labels)});"
             " only an image without text has an empty one."
         )
+
+    @cached_property
+    def _how_to_convert(self) -> str:
+        return convert_line(self._folder.parent) or "Convert or rename it."
 
     def _other(self, image: str) -> Path | None:
         """A file that looks like the labels of an image, in gt/ or beside the image."""

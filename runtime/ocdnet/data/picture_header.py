@@ -58,12 +58,17 @@ class PictureSize:
     Attributes:
         width: in pixels.
         height: in pixels.
-        turned: whether the stored picture lies on its side, and EXIF says how to turn it.
+        orientation: how the stored pixels are turned for that, as in EXIF.
     """
 
     width: int
     height: int
-    turned: bool = False
+    orientation: int = 1
+
+    @property
+    def turned(self) -> bool:
+        """Whether the stored picture lies on its side, and EXIF says how to turn it."""
+        return self.orientation in _TURNED
 
 
 def kind_of(head: bytes) -> str | None:
@@ -103,8 +108,8 @@ def picture_size(path: str | Path) -> PictureSize | None:
     if header is None or orientation != 1:
         return None
     if header.orientation in _TURNED:
-        return PictureSize(header.height, header.width, turned=True)
-    return PictureSize(header.width, header.height)
+        return PictureSize(header.height, header.width, header.orientation)
+    return PictureSize(header.width, header.height, header.orientation)
 
 
 def _jpeg(data: Data, _: int) -> Header:

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from ocdnet.data.datalist import check_form
+from ocdnet.data.formats.recognise import convert_line
 from ocdnet.data.layout import (
     HEAD_BYTES,
     IMAGE_SUFFIXES,
@@ -264,6 +265,7 @@ def _no_split(path: Path) -> DataError:
         splits = [str(path / name) for name in names[:50] if is_split(path / name)]
         if splits:
             hint = f"Did you mean {' or '.join(splits[:4])}?"
+    hint = convert_line(path) or hint
     return DataError(code, f"{path} {fault}", got=names[:8], expected=_LABELLED, hint=hint)
 
 

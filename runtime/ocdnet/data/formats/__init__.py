@@ -1,0 +1,1 @@
+"""Other tools' label formats: a reader for each family, and what they are recognised by."""
