@@ -22,18 +22,21 @@ _NUMBERS = re.compile(r"\s*(?:-?[0-9.]+[,\s]+){7}-?[0-9.]+")
 _EXPECTED = "<image path><tab><label path>, relative to the list"
 
 
-def list_datalist(path: Path, most: int | None = None) -> list[tuple[str, str]]:
+def list_datalist(
+    path: Path, most: int | None = None, errors: list[DataError] | None = None
+) -> list[tuple[str, str]]:
     """Image and label file of each line; blank lines are left out.
 
     Args:
         path: the list.
         most: lines that are looked at; None: all.
+        errors: takes those of lines that do not name two files, which are left out.
 
     Raises:
         DataError: the list can't be read; a line does not name two files that are there. All such
-            lines are told in one error.
+            lines are told in one error. Unless `errors` takes them.
     """
-    return collect(lambda numbered: _pair(path, *numbered), islice(_lines(path), most))
+    return collect(lambda numbered: _pair(path, *numbered), islice(_lines(path), most), errors)
 
 
 def check_form(path: Path, most: int = 200) -> None:
