@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ocdnet.cli.data_check import check, stats
 from ocdnet.cli.help import Group
 from ocdnet.cli.shared import pixel_size
 from ocdnet.errors import Interrupted
@@ -97,36 +98,5 @@ def extract(archive: Path, out: Path, max_gb: int | None, max_files: int | None)
     click.echo(json.dumps(unpacked, indent=2))
 
 
-@data.command(epilog="Example: ocdnet data check words/train words/test")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option(
-    "--ignore-tag",
-    "tags",
-    multiple=True,
-    default=("*", "###"),
-    show_default=True,
-    metavar="TEXT",
-    help="Transcription of text to ignore; repeatable.",
-)
-def check(paths: tuple[str, ...], tags: tuple[str, ...]) -> None:
-    """Read every label of each PATH, a split folder or a datalist; tell what is doubtful in them.
-
-    Prints JSON, a row a path: images, regions, ignored (regions), warnings (code, message, files,
-    count) as a run would have them. Labels that can't be read are an error (exit 4) that lists ten
-    of them.
-    """
-    from ocdnet.data.annotations import index_dataset
-    from ocdnet.findings import collecting
-
-    rows = []
-    for path in paths:
-        with collecting() as seen:
-            census = index_dataset([path], tags).census
-        warnings = [
-            {"code": row.code, "message": row.message, "files": row.files, "count": row.count}
-            for row in seen.rows()
-        ]
-        numbers = {"images": census.images, "regions": census.regions}
-        ignored = census.regions - census.cared
-        rows.append({"path": path, **numbers, "ignored": ignored, "warnings": warnings})
-    click.echo(json.dumps({"data": rows}, indent=2))
+for command in (check, stats):
+    data.add_command(command)

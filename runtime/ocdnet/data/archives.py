@@ -7,13 +7,10 @@ are read, equal names collide on disk, permissions are not carried over, and the
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -32,8 +29,8 @@ from ocdnet.data.archive_members import (
     too_large,
 )
 from ocdnet.data.layout import count_images, is_split
-from ocdnet.errors import DataError, UsageError
-from ocdnet.files import os_fault
+from ocdnet.data.new_folder import new_folder
+from ocdnet.errors import DataError
 
 _FILES = 2_000_000
 """Twice the images and labels of the largest public set."""
@@ -82,16 +79,15 @@ def extract(
             member is unsafe.
         RunError, EnvironmentFault: the disk is full, or the folder can't be written.
     """
-    target = _checked_target(out)
-    with opened(archive) as file, _scratch_near(target, out) as scratch:
-        limits = _limits(file, scratch, max_gb, max_files or _FILES)
-        with _writing(out):
-            writer = _Writer(scratch / "set", archive, limits)
-            for member in members(file, archive, limits, _percents(progress)):
-                writer.add(member)
-            if not writer.files:
-                raise DataError("empty-archive", f"{archive} holds no file", expected="images")
-            _take_place(_below_common_folders(writer.root), target, out)
+    with new_folder(out) as new, opened(archive) as file:
+        limits = _limits(file, new.scratch, max_gb, max_files or _FILES)
+        writer = _Writer(new.scratch / "set", archive, limits)
+        for member in members(file, archive, limits, _percents(progress)):
+            writer.add(member)
+        if not writer.files:
+            raise DataError("empty-archive", f"{archive} holds no file", expected="images")
+        new.take(_below_common_folders(writer.root))
+    target = new.target
     data_path = str(out) if is_split(target) else None
     return {
         "out": str(out),
@@ -100,59 +96,6 @@ def extract(
         "data_path": data_path,
         "images": count_images(target / "img" if data_path else target),
     }
-
-
-def _take_place(folder: Path, target: Path, out: Path) -> None:
-    """Rename a folder to the target, unless another process has filled that meanwhile."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if target.exists():
-            target.rmdir()
-        folder.rename(target)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise
-        raise _not_free(out) from error
-
-
-def _not_free(out: Path) -> UsageError:
-    message = f"{out} exists and is not an empty folder"
-    return UsageError("output-exists", message, hint="Name a new folder, or remove this one.")
-
-
-def _checked_target(out: Path) -> Path:
-    """The folder behind `out`, which may be a link to where there is room."""
-    with _writing(out):
-        try:
-            target = out.resolve()
-        except RuntimeError as error:  # a loop of links, before Python 3.13
-            raise UsageError("output-exists", f"{out} can't be a folder: {error}") from error
-        free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
-    if free and target == Path.cwd():  # it is replaced: the user's shell would stay in the old one
-        raise UsageError("output-exists", "--out is the current folder", hint="Name a new folder.")
-    if not free:
-        raise _not_free(out)
-    return target
-
-
-@contextmanager
-def _scratch_near(target: Path, out: Path) -> Iterator[Path]:
-    """A temporary folder on the target's disk, in the nearest folder that is there."""
-    with _writing(out):
-        nearest = next(parent for parent in target.parents if parent.exists())
-        scratch = tempfile.TemporaryDirectory(prefix=".ocdnet-extract-", dir=nearest)
-    with scratch as name:
-        yield Path(name)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        fault = os_fault(error, path)
-        fault.hint = "Choose another --out, or make room for it."
-        raise fault from error
 
 
 def _limits(file: IO[bytes], scratch: Path, max_gb: float | None, max_files: int) -> Limits:

@@ -147,9 +147,7 @@ class Frames:
         self._farthest = max(self._farthest, *reach)
         count = 0
         if not _inside(right, low, least, width, height):
-            for values in regions:
-                xs, ys = values[0::2], values[1::2]
-                count += not _inside(max(xs), max(ys), min(values), width, height)
+            count = sum(not is_inside(values, size) for values in regions)
         if count:
             self._see_outside(label, size, count, (right, low, least))
             self._first = self._first or (
@@ -198,6 +196,12 @@ class Frames:
         if self._reach > (1.05 if many else 1.3):
             return f": labels of pictures {self._reach:.1f} times as large or more?"
         return ""
+
+
+def is_inside(values: list[float], size: PictureSize) -> bool:
+    """Whether a region x1, y1, ... lies inside its picture, or hardly beyond."""
+    right, low = max(values[0::2]), max(values[1::2])
+    return _inside(right, low, min(values), size.width, size.height)
 
 
 def _inside(right: float, low: float, least: float, width: int, height: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heappush, heappushpop
 from typing import NamedTuple
 
@@ -86,6 +86,17 @@ class Measures:
     def words(self) -> int:
         """Regions that train and count."""
         return self.regions - self.tagged - self.flat
+
+    @classmethod
+    def together(cls, parts: Iterable[Measures]) -> Measures:
+        """The numbers of several sets as of one, without their strange pictures."""
+        total = cls()
+        for part in parts:
+            for name in ("images", "empty", "regions", "tagged", "flat"):
+                setattr(total, name, getattr(total, name) + getattr(part, name))
+            for name in ("heights", "lengths", "angles", "counts", "sizes"):
+                getattr(total, name).update(getattr(part, name))
+        return total
 
     def see(self, image: str, regions: list[Region], size: PictureSize | None) -> None:
         """Count a picture.
