@@ -82,7 +82,7 @@ class Checked:
         return [*self.listing_errors, *self.label_errors, *self.picture_errors.values()]
 
 
-class _Shown:
+class Progress:
     """Pairs that show on the terminal how far their reading is."""
 
     def __init__(self, pairs: Pairs, label: str) -> None:
@@ -101,11 +101,11 @@ def looked_at(path: str, tags: Iterable[str], *, decode: bool) -> Checked:
     listing: list[DataError] = []
     with collecting() as seen:
         pairs = list_pairs(path, KEY, listing)
-        shown = _Shown(pairs, "labels")
+        shown = Progress(pairs, "labels")
         measures, errors = look(shown, Measures, frozenset(tags), is_sound, KEY)
         result = Checked(path, pairs, measures, listing, errors, [], {})
         if decode:
-            images = (image for image, _ in _Shown(pairs, "pictures"))
+            images = (image for image, _ in Progress(pairs, "pictures"))
             result.hashes, result.places, result.picture_errors = hashes_of(decoded(images))
     result.findings = seen.rows()
     return result

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ocdnet.cli.data_check import check, stats
+from ocdnet.cli.data_check import check, split, stats
 from ocdnet.cli.help import Group
 from ocdnet.cli.shared import pixel_size
 from ocdnet.errors import Interrupted
@@ -98,5 +98,5 @@ def extract(archive: Path, out: Path, max_gb: int | None, max_files: int | None)
     click.echo(json.dumps(unpacked, indent=2))
 
 
-for command in (check, stats):
+for command in (check, split, stats):
     data.add_command(command)

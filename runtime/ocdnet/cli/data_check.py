@@ -90,3 +90,40 @@ def stats(**given: Any) -> None:
 
     sets = [looked_at(path, given["tags"], decode=False) for path in given["paths"]]
     print_json(to_json(DataStats(data=tuple(map(numbers, sets)))))
+
+
+@click.command(
+    epilog="""\b
+Example:
+  ocdnet data split words --out parts
+  ocdnet plan --action train --train-dataset parts/train.txt --eval-dataset parts/val.txt"""
+)
+@_PATHS
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder to make; absent or empty."
+)
+@click.option(
+    "--val",
+    "share",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the pictures to judge by.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another one: others."
+)
+@_TAGS
+def split(**given: Any) -> None:
+    """Divide the pictures of PATH, split folders or datalists, into two datalists.
+
+    Writes OUT/train.txt and OUT/val.txt, which name pictures and labels where they are. Both parts
+    have pictures of no, few and many words in the same proportion; pictures that nearly are the
+    same stand in one of them. PATH is never changed. Prints JSON: the lists, their pictures and
+    words.
+    """
+    from ocdnet.cli.splitting import divided
+    from ocdnet.runs.typed import to_json
+
+    wanted = (given[name] for name in ("paths", "out", "share", "seed", "tags"))
+    print_json(to_json(divided(*wanted)))

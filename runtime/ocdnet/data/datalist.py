@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -37,6 +37,30 @@ def list_datalist(
             lines are told in one error. Unless `errors` takes them.
     """
     return collect(lambda numbered: _pair(path, *numbered), islice(_lines(path), most), errors)
+
+
+def datalist_of(pairs: Iterable[tuple[str, str]], folder: Path) -> str:
+    """The text of a datalist in a folder, its paths relative where there is a way.
+
+    Raises:
+        DataError: a line can't hold a name, as of blanks at its end or a line feed.
+    """
+    lines = []
+    for pair in pairs:
+        image, label = (_relative(path, folder) for path in pair)
+        line = f"{image}\t{label}"
+        if "\n" in line or "\r" in line or _names(folder, 1, line) != (image, label):
+            message = "A datalist can't hold the name of an image or its label"
+            raise DataError("odd-name", message, got=list(pair), hint="Rename it.")
+        lines.append(f"{line}\n")
+    return "".join(lines)
+
+
+def _relative(path: str, folder: Path) -> str:
+    try:
+        return os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
+    except ValueError:  # another drive of Windows
+        return os.path.realpath(path)
 
 
 def check_form(path: Path, most: int = 200) -> None:
