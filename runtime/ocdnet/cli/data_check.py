@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ocdnet.cli.shared import print_json
+from ocdnet.cli.shared import print_json, program
 from ocdnet.data.look import IGNORE_TAGS
 from ocdnet.errors import Exit, UsageError
 
@@ -61,13 +61,20 @@ def check(context: click.Context, /, **given: Any) -> None:
     """
     from ocdnet.cli.checking import looked_at, mended, summed_up
     from ocdnet.policy.artifacts import Skill, skill_dir
+    from ocdnet.report.data_page import write_data_page
+    from ocdnet.runs.outputs import refuse_page
     from ocdnet.runs.typed import to_json
 
     if given["quick"] and given["fix"]:
         message = "--fix leaves out pictures that can't be read, which --quick does not look for"
         raise UsageError("contradiction", message, hint="Leave out one of them.")
+    if given["html"]:
+        refuse_page(given["html"])
     sets = [looked_at(path, given["tags"], decode=not given["quick"]) for path in given["paths"]]
     document = summed_up(sets, Skill(skill_dir()))
+    if given["html"]:
+        document = replace(document, html=str(given["html"]))
+        write_data_page(given["html"], document, [one.measures for one in sets], program())
     if given["fix"]:
         document = replace(document, fixed=mended(sets, given["fix"], given["tags"]))
     print_json(to_json(document))
