@@ -1,9 +1,11 @@
 """`ocdnet data check`: what a run would say of a set's labels, before there is one."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
+import jsonschema
 import pytest
 from click.testing import CliRunner
 
@@ -188,6 +190,32 @@ def test_a_copy_keeps_outlines_beside_quads(scenes, tmp_path):
     assert [len(p) for p in two.polygons] == [6, 4]
     assert two.texts == one.texts
     assert all((a == b).all() for a, b in zip(one.polygons, two.polygons, strict=True))
+
+
+def test_the_page_is_whole_offline_and_harmless(scenes, tmp_path):
+    copy, label = spoilt(scenes, tmp_path, "gt/gt_img_1.txt", lambda _: b"")
+    label.write_text(quad(150, 20, 40, 20))
+    evil = copy / "img" / "<script>alert(1)<b>.png"
+    (copy / "img/img_2.png").rename(evil)
+    (copy / "gt/gt_img_2.txt").rename(copy / "gt" / f"gt_{evil.stem}.txt")
+    out = tmp_path / "page.html"
+    told = document(copy, scenes / "test", "--html", out)
+    assert told["html"] == str(out)
+    page = out.read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert set(re.findall(r'(?:src|href)="([^"#]{5})', page)) == {"data:"}
+    assert page.count('class="bar"') >= 8
+    assert all(kind in page for kind in ("Labels beyond the picture", "Most words", "Pairs"))
+    assert all(one["key"] in page for one in told["settings"])
+    (tmp_path / "notes.html").write_text("mine")
+    assert check(copy, "--html", tmp_path / "notes.html").exception.code == "file-exists"
+
+
+def test_what_is_printed_is_as_its_schema_says(scenes, tmp_path):
+    schema = Path(__file__).parents[2] / "schemas/data_check.schema.json"
+    told = document(scenes / "test", "--fix", tmp_path / "out")
+    jsonschema.validate(told, json.loads(schema.read_text()))
 
 
 def split(*arguments):

@@ -103,7 +103,8 @@ def stats(**given: Any) -> None:
     epilog="""\b
 Example:
   ocdnet data split words --out parts
-  ocdnet plan --action train --train-dataset parts/train.txt --eval-dataset parts/val.txt"""
+  ocdnet plan --action train --train-dataset parts/train.txt \\
+    --eval-dataset parts/val.txt"""
 )
 @_PATHS
 @click.option(
