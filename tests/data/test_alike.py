@@ -5,7 +5,7 @@ import time
 import cv2
 import numpy as np
 
-from ocdnet.data.alike import groups_of, near_pairs, picture_hash
+from ocdnet.data.alike import alike_groups, picture_hash
 from ocdnet.data.synthetic import SceneStyle, render_scene
 
 
@@ -25,8 +25,8 @@ def test_copies_that_were_shrunk_lightened_and_compressed_are_found_and_no_other
     for picture in first[:6]:
         small = cv2.convertScaleAbs(cv2.resize(picture, (200, 150)), alpha=0.9, beta=12)
         copies.append(cv2.imdecode(cv2.imencode(".jpg", small, [1, 60])[1], cv2.IMREAD_COLOR))
-    pairs = near_pairs(hashes([*first, *copies])).tolist()
-    assert pairs == [[n, 12 + n] for n in range(6)]
+    groups = alike_groups(hashes([*first, *copies])).tolist()
+    assert groups == [*range(12), *range(6)]
 
 
 def test_a_plain_picture_is_like_no_other():
@@ -39,7 +39,7 @@ def test_a_hundred_thousand_with_a_thousand_copies_of_one_take_seconds():
     many[5000:6000] = many[0]
     many[7000] = many[1] ^ np.array([0b101, 1 << 40], np.uint64)
     start = time.perf_counter()
-    groups = groups_of(len(many), near_pairs(many).tolist())
+    groups = alike_groups(many).tolist()
     assert time.perf_counter() - start < 20
     assert [n for n, group in enumerate(groups) if group == 0] == [0, *range(5000, 6000)]
     assert groups[7000] == 1

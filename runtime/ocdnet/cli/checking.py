@@ -6,11 +6,12 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
-from ocdnet.data.alike import Hashes, groups_of, near_pairs
+from ocdnet.data.alike import Hashes, alike_groups
 from ocdnet.data.annotations import is_sound
 from ocdnet.data.faults import as_one
 from ocdnet.data.layout import HELD_OUT_PARTS
@@ -196,11 +197,18 @@ def _alike(sets: Sequence[Checked]) -> list[Group] | None:
     if any(one.hashes is None for one in sets):
         return None
     hashes = np.concatenate([one.hashes for one in sets if one.hashes is not None])
-    owners = [(number, place) for number, one in enumerate(sets) for place in one.places]
+    starts = list(accumulate((len(one.places) for one in sets), initial=0))
+
+    def owner(place: int) -> tuple[int, int]:
+        number = bisect_right(starts, place) - 1
+        return number, sets[number].places[place - starts[number]]
+
+    groups = alike_groups(hashes)
+    several = np.bincount(groups, minlength=1)[groups] > 1
     found: dict[int, Group] = {}
-    for place, first in enumerate(groups_of(len(hashes), near_pairs(hashes))):
-        found.setdefault(first, []).append(owners[place])
-    return [group for group in found.values() if len(group) > 1]
+    for place in np.flatnonzero(several).tolist():
+        found.setdefault(int(groups[place]), []).append(owner(place))
+    return list(found.values())
 
 
 def _paths(group: Group) -> set[int]:

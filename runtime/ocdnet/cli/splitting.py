@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 from ocdnet.cli.checking import KEY, Progress
-from ocdnet.data.alike import groups_of, near_pairs
+from ocdnet.data.alike import alike_groups
 from ocdnet.data.datalist import datalist_of
 from ocdnet.data.faults import as_one
 from ocdnet.data.listing import list_pairs
@@ -56,10 +57,7 @@ def divided(
 
 def _alike(groups: Sequence[int]) -> int:
     """How many pictures are not alone in their group."""
-    sizes: dict[int, int] = {}
-    for group in groups:
-        sizes[group] = sizes.get(group, 0) + 1
-    return sum(size for size in sizes.values() if size > 1)
+    return sum(size for size in Counter(groups).values() if size > 1)
 
 
 def _read(paths: Sequence[str], tags: Sequence[str]) -> tuple[list[tuple[str, str]], WordCounts]:
@@ -82,8 +80,10 @@ def _groups(pairs: list[tuple[str, str]]) -> list[int]:
     hashes, places, errors = hashes_of(decoded(images))
     if errors:
         raise as_one(list(errors.values()), len(pairs))
-    near = near_pairs(hashes)
-    return groups_of(len(pairs), ((places[one], places[two]) for one, two in near.tolist()))
+    groups = list(range(len(pairs)))
+    for place, first in zip(places, alike_groups(hashes).tolist(), strict=True):
+        groups[place] = places[first]
+    return groups
 
 
 def _written(

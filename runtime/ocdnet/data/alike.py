@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +36,13 @@ def picture_hash(grey: NDArray[np.uint8]) -> tuple[int, int] | None:
     return one, two
 
 
-def near_pairs(hashes: Hashes) -> NDArray[np.int64]:
-    """Places [P, 2] of the pairs of hashes that are nearly equal, in N log N time.
+def alike_groups(hashes: Hashes) -> NDArray[np.int64]:
+    """Of each hash the place of the first one of its group, in N log N time and flat memory.
 
-    Of hashes with the same quarter, in the order of the rest, each is compared with the next 32:
-    of more than that number of alike pictures the chain still joins them all.
+    Hashes that are nearly equal are in one group. Of those with the same quarter, in the order of
+    the rest, each is compared with the next 32: of more alike ones the chain still joins them all.
     """
-    found = [np.empty((0, 2), np.int64)]
-    first = hashes[:, 0]
+    groups, first = np.arange(len(hashes)), hashes[:, 0]
     for band in range(_BANDS):
         shift = np.uint64(band * _BAND_BITS)
         # The band to the top, the others behind it.
@@ -56,22 +53,19 @@ def near_pairs(hashes: Hashes) -> NDArray[np.int64]:
             here, there = order[:-step], order[step:]
             differing = np.bitwise_count(hashes[here] ^ hashes[there])
             near = (differing[:, 0] <= _NEAR) & (differing.sum(axis=1) <= _NEAR_ALL)
-            near &= key[:-step] == key[step:]
-            found.append(np.column_stack([here[near], there[near]]))
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+            near &= (key[:-step] == key[step:]) & (groups[here] != groups[there])
+            groups = _joined(groups, here[near], there[near])
+    return groups
 
 
-def groups_of(number: int, pairs: Iterable[Sequence[int]]) -> list[int]:
-    """Of each of `number` things the first of its group: what pairs join is in one group."""
-    parents = list(range(number))
-
-    def root(one: int) -> int:
-        while parents[one] != one:
-            parents[one] = parents[parents[one]]
-            one = parents[one]
-        return one
-
-    for one, two in pairs:
-        low, high = sorted((root(one), root(two)))
-        parents[high] = low
-    return [root(one) for one in range(number)]
+def _joined(
+    groups: NDArray[np.int64], one: NDArray[np.intp], two: NDArray[np.intp]
+) -> NDArray[np.int64]:
+    """The groups when those of each pair are joined; a group is called by its first member."""
+    while (groups[one] != groups[two]).any():
+        low = np.minimum(groups[one], groups[two])
+        joined = groups.copy()
+        np.minimum.at(joined, groups[one], low)
+        np.minimum.at(joined, groups[two], low)
+        groups = joined[joined[groups]]
+    return groups
