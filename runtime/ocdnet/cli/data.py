@@ -17,7 +17,7 @@ from ocdnet.progress_bar import counter
 
 @click.group(cls=Group)
 def data() -> None:
-    """Make datasets, check them, and unpack their archives."""
+    """Make datasets, check and divide them, unpack their archives."""
 
 
 @data.command(epilog="Example: ocdnet data synth --out scenes --train 200 --test 50 --words 3 8")
