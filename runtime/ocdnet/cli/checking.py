@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -295,38 +295,39 @@ def mended(sets: Sequence[Checked], out: Path, tags: Sequence[str]) -> MendedCop
         DataError: nothing would be left.
         RunError, EnvironmentFault: it can't be written.
     """
-    counts: Counter[str] = Counter()
-    results: list[tuple[str, Mended]] = []
+    results: dict[str, Mended] = {}
     with new_folder(out) as new:
         build, scratch = new.scratch / "set", new.scratch / "texts"
         scratch.mkdir()
         for one in sets:
-            name = _name(one.path, [name for name, _ in results]) if len(sets) > 1 else ""
+            name = _name(one.path, results) if len(sets) > 1 else ""
             bad = {
                 image for place, (image, _) in enumerate(one.pairs) if place in one.picture_errors
             }
-            results.append((name, mend(one.pairs, build / name, tags, bad, scratch)))
-        if not any(result.images for _, result in results):
+            pairs = Progress(one.pairs, "copy")
+            results[name] = mend(pairs, build / name, tags, bad, scratch)
+        if not any(result.images for result in results.values()):
             raise DataError("nothing-left", "No picture can be mended", hint="See `errors`.")
         new.take(build)
-    for _, result in results:
+    counts: Counter[str] = Counter()
+    gone = [error.message for one in sets for error in one.listing_errors]
+    for result in results.values():
         counts.update(result.counts)
-    gone = [*(e.message for one in sets for e in one.listing_errors)]
-    gone += [reason for _, result in results for reason in result.left_out]
+        gone += result.left_out
     return MendedCopy(
         out=str(out),
-        data_paths=tuple(str(out / name) for name, result in results if result.images),
-        images=sum(result.images for _, result in results),
+        data_paths=tuple(str(out / name) for name, result in results.items() if result.images),
+        images=sum(result.images for result in results.values()),
         left_out=len(gone),
         left_out_first=tuple(gone[:_SHOWN]),
         mended=dict(counts),
     )
 
 
-def _name(path: str, taken: Sequence[str]) -> str:
+def _name(path: str, taken: Collection[str]) -> str:
     """A folder's name for a set."""
-    stem, number = Path(path).resolve().stem, 1
-    name = stem
+    target, number = Path(path).resolve(), 1
+    stem = name = target.name if target.is_dir() else target.stem
     while name in taken:
         number += 1
         name = f"{stem}_{number}"

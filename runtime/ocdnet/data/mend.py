@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from ocdnet.data.doubts import is_inside
 from ocdnet.data.label_reader import Region
 from ocdnet.data.labels import has_area
 from ocdnet.data.layout import LABEL_NAMES
-from ocdnet.data.listing import Pairs
 from ocdnet.data.look import IGNORE_TAGS, look
 from ocdnet.data.picture_header import PictureSize
 from ocdnet.data.text_files import as_utf8
@@ -39,7 +38,11 @@ class Mended:
 
 
 def mend(
-    pairs: Pairs, folder: Path, tags: Collection[str], unreadable: Collection[str], scratch: Path
+    pairs: Iterable[tuple[str, str]],
+    folder: Path,
+    tags: Collection[str],
+    unreadable: Collection[str],
+    scratch: Path,
 ) -> Mended:
     """Write a mended copy of a set as a split folder.
 
@@ -48,7 +51,7 @@ def mend(
     copies.
 
     Args:
-        pairs: images and labels.
+        pairs: images and labels; gone through more than once.
         folder: the split folder to make.
         tags: transcriptions of regions to ignore.
         unreadable: images that are left out.
@@ -76,7 +79,7 @@ def mend(
 class _InUtf8:
     """Images and labels; labels of another encoding that is known are converted copies."""
 
-    def __init__(self, pairs: Pairs, scratch: Path) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]], scratch: Path) -> None:
         self._pairs, self._scratch = pairs, scratch
         self.converted: dict[str, str] = {}
 
