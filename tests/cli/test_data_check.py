@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import jsonschema
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -179,6 +180,27 @@ def test_a_mended_copy_has_no_doubts_and_the_original_is_untouched(scenes, tmp_p
     assert (out / "img/img_1.png").read_bytes() == (copy / "img/img_1.png").read_bytes()
     again = check(copy, "--fix", out)
     assert again.exception.code == "output-exists"
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_labels_of_stored_pixels_are_turned_with_their_photograph(tmp_path, orientation):
+    pillow = pytest.importorskip("PIL.Image")
+    for name in ("img", "gt"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+    exif = pillow.Exif()
+    exif[0x0112] = orientation
+    for stem, (left, top) in {"a": (250, 20), "unsure": (50, 20)}.items():
+        stored = np.zeros((160, 320, 3), np.uint8)
+        stored[top : top + 20, left : left + 40] = 255
+        pillow.fromarray(stored).save(tmp_path / "set/img" / f"{stem}.png", exif=exif)
+        (tmp_path / "set/gt" / f"{stem}.txt").write_text(quad(left, top, 39, 19))
+    fixed = document(tmp_path / "set", "--fix", tmp_path / "out")["fixed"]
+    assert (fixed["images"], fixed["left_out"]) == (1, 1)
+    (one,) = index_dataset([tmp_path / "out"], ["###"])
+    inside = np.zeros((320, 160), np.uint8)
+    cv2.fillPoly(inside, [one.polygons[0].astype(int)], 255)
+    shown = cv2.imread(str(one.image), cv2.IMREAD_GRAYSCALE)
+    assert (inside == shown).all()
 
 
 def test_a_copy_keeps_outlines_beside_quads(scenes, tmp_path):

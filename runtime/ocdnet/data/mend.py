@@ -21,6 +21,8 @@ from ocdnet.findings import collecting
 _DOUBTS = ("mended-corners", "quoted-tag", "script-column", "difficult-column")
 """What the reader mends, and notes."""
 
+_TURNED = "turned as EXIF says"
+
 
 @dataclass
 class Mended:
@@ -66,7 +68,7 @@ def mend(
 
     with collecting() as seen:
         copy, errors = look(texts, start, tags)
-    mended = copy.mended
+    mended = copy.finish()
     mended.left_out += [error.message for error in errors]
     mended.counts["converted to UTF-8"] = len(texts.converted)
     for row in seen.rows():
@@ -103,6 +105,7 @@ class _Copy:
         self._tag = next((tag for tag in reversed(list(tags)) if tag), IGNORE_TAGS[-1])
         self._tags = tags
         self.mended = Mended()
+        self._unsure: list[tuple[str, Path, Path]] = []
 
     def see(self, image: str, regions: list[Region], size: PictureSize | None) -> None:
         """Write a picture and what its labels are when they are mended."""
@@ -114,11 +117,24 @@ class _Copy:
             return
         name = Path(image)
         stem = self._free(name.stem)
-        _link(image, self._images / f"{stem}{name.suffix}")
+        picture = self._images / f"{stem}{name.suffix}"
+        label = self._labels / LABEL_NAMES[0].format(stem)
+        _link(image, picture)
         lines = [f"{self._line(region)}\n" for region in kept if self._has_area(region)]
-        path = self._labels / LABEL_NAMES[0].format(stem)
-        path.write_text("".join(lines), encoding="utf-8", newline="\n")
+        label.write_text("".join(lines), encoding="utf-8", newline="\n")
         self.mended.images += 1
+        if size and size.turned and kept and _fit(regions, size) and _fit(regions, _stored(size)):
+            self._unsure.append((image, picture, label))
+
+    def finish(self) -> Mended:
+        """Take away what can't be told to be right, and say what became of the set."""
+        for image, picture, label in self._unsure if self.mended.counts[_TURNED] else ():
+            picture.unlink()
+            label.unlink()
+            self.mended.images -= 1
+            message = "its labels may be of the stored or of the turned picture"
+            self.mended.left_out.append(f"{image}: {message}")
+        return self.mended
 
     def _free(self, stem: str) -> str:
         """A name that no other picture has: labels are found by it."""
@@ -138,6 +154,9 @@ class _Copy:
                 r._replace(values=[v * sides[i % 2] for i, v in enumerate(r.values)], flat=False)
                 for r in regions
             ]
+        if size.turned and not _fit(regions, size) and _fit(regions, _stored(size)):
+            self.mended.counts[_TURNED] += len(regions)
+            return [r._replace(values=_as_shown(r.values, size)) for r in regions]
         far = [not is_inside(region.values, size) for region in regions]
         if sum(far) * 2 > len(regions) and not all(_centred(r, size) for r in regions):
             self.mended.left_out.append(f"{image}: most of its labels lie beyond it")
@@ -167,6 +186,25 @@ def _centred(region: Region, size: PictureSize) -> bool:
     xs, ys = region.values[0::2], region.values[1::2]
     centre = sum(xs) / len(xs), sum(ys) / len(ys)
     return 0 <= centre[0] <= size.width and 0 <= centre[1] <= size.height
+
+
+def _fit(regions: list[Region], size: PictureSize) -> bool:
+    return all(is_inside(region.values, size) for region in regions)
+
+
+def _stored(size: PictureSize) -> PictureSize:
+    """The size of a turned picture as it is stored."""
+    return PictureSize(size.height, size.width)
+
+
+def _as_shown(values: list[float], size: PictureSize) -> list[float]:
+    """Coordinates x1, y1, ... of a stored picture in the one that its orientation makes of it."""
+    right, low = size.width - 1, size.height - 1
+    shown: list[float] = []
+    for x, y in zip(values[0::2], values[1::2], strict=True):
+        shown.append(right - y if size.orientation in (6, 7) else y)
+        shown.append(low - x if size.orientation in (7, 8) else x)
+    return shown
 
 
 def _clipped(region: Region, size: PictureSize) -> Region:

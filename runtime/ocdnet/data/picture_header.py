@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -59,11 +59,13 @@ class PictureSize:
         width: in pixels.
         height: in pixels.
         turned: whether the stored picture lies on its side, and EXIF says how to turn it.
+        orientation: as in EXIF.
     """
 
     width: int
     height: int
     turned: bool = False
+    orientation: int = field(default=1, compare=False)
 
 
 def kind_of(head: bytes) -> str | None:
@@ -103,7 +105,7 @@ def picture_size(path: str | Path) -> PictureSize | None:
     if header is None or orientation != 1:
         return None
     if header.orientation in _TURNED:
-        return PictureSize(header.height, header.width, turned=True)
+        return PictureSize(header.height, header.width, True, header.orientation)
     return PictureSize(header.width, header.height)
 
 
