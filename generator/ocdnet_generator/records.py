@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from ocdnet.policy.plan_record import Plan
 from ocdnet.runs.pages import PageRecord
+from ocdnet.runs.printed_data import DataChecked
 from ocdnet.runs.records import Results
 from ocdnet.runs.status_line import StatusLine
 from ocdnet.runs.typed import Bounds, Pattern, Size, Version, With, tagged
@@ -66,6 +67,12 @@ def page() -> Node:
     """Schema of a picture's record."""
     says = "What was found in a picture: a line of predictions.jsonl and of `predict --json`."
     return schema(PageRecord, "page, one line", says)
+
+
+def data_check() -> Node:
+    """Schema of what `ocdnet data check` prints."""
+    says = "What `ocdnet data check` prints: what is in sets, what is wrong, which settings suit."
+    return schema(DataChecked, "ocdnet data check", says)
 
 
 def _node(kind: Any) -> Node:

@@ -44,7 +44,12 @@ SKIP_UNREADABLE = "inference.skip_unreadable"
 MAX_MEGAPIXELS = "max_megapixels"
 MEGAPIXELS = 200
 """Its default: the largest picture that is decoded."""
+INFERENCE_SIZE = ("inference.width", "inference.height")
 INFERENCE_RESIZE = "inference.resize"
+STRIDE = 32
+"""The network halves its input five times: sides must be multiples of this."""
+MOST_SIZES = 4.0
+"""Pixels that `auto` spends on a long picture, in network's sizes."""
 
 EXPORT_CHECKPOINT = "export.checkpoint"
 EXPORT_ONNX = "export.onnx_file"

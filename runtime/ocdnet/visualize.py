@@ -30,8 +30,10 @@ detection where no text is red."""
 
 
 _REGION: Color = (0, 158, 230)
+_IGNORED: Color = (233, 180, 86)
 _CASING: Color = (0, 0, 0)
-"""Orange in black: of the palette of Okabe and Ito, and seen on any ground by its brightness."""
+"""Orange and blue in black: of the palette of Okabe and Ito, seen on any ground by its
+brightness."""
 
 
 def draw_detections(
@@ -52,6 +54,22 @@ def draw_detections(
     for outline, score in zip(outlines, scores, strict=True):
         _label(drawn, f"{score:.2f}", outline, unit)
     return drawn
+
+
+def draw_labels(
+    image: NDArray[np.uint8], words: Sequence[Points], ignored: Sequence[Points]
+) -> NDArray[np.uint8]:
+    """A copy of an image with its labels: words in orange, ignored text in blue and struck out.
+
+    Args:
+        image: uint8[H, W, 3], BGR.
+        words: polygons [N, 2] in pixels of the image.
+        ignored: likewise.
+    """
+    drawn = draw_polygons(image, [*words, *ignored], _CASING, 3)
+    drawn = draw_polygons(drawn, words, _REGION, 1)
+    strokes = [polygon[[0, len(polygon) // 2]] for polygon in ignored]
+    return draw_polygons(drawn, [*ignored, *strokes], _IGNORED, 1)
 
 
 def _label(drawn: NDArray[np.uint8], text: str, outline: NDArray[np.int32], unit: int) -> None:

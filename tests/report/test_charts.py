@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocdnet.report import charts
-from ocdnet.report.charts import chart, ticks
+from ocdnet.report.charts import chart, histogram, ticks
 from ocdnet.runs.history import Epoch
 
 
@@ -89,3 +89,23 @@ def test_epochs_are_whole():
     for last in range(1, 200):
         marks = ticks(1, last, whole=True)
         assert all(math.isclose(mark, round(mark)) for mark in marks)
+
+
+def test_a_column_is_as_high_as_its_count_and_says_it():
+    drawn = histogram("Height", "pixels", [0, 8, 16], [5, 0, 10], "words")
+    low, none, high = drawn.bars
+    assert (low.height, none.height) == (high.height / 2, 0)
+    assert {bar.y + bar.height for bar in drawn.bars} == {charts.HEIGHT - charts.BOTTOM}
+    assert charts.LEFT < low.x < low.x + low.width < none.x < high.x
+    assert high.x + high.width < charts.WIDTH - charts.RIGHT
+    texts = [bar.text for bar in drawn.bars]
+    assert texts[::2] == ["0 or more and below 8: 5 words", "16 or more: 10 words"]
+    assert drawn.summary.endswith("Most: 16 or more: 10 words.")
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=14))
+def test_no_column_leaves_the_plot(counts):
+    edges = list(range(len(counts)))
+    for bar in histogram("t", "x", edges, counts, "").bars:
+        assert charts.LEFT < bar.x <= bar.x + bar.width < charts.WIDTH - charts.RIGHT
+        assert bar.y + 0.11 >= charts.TOP and bar.height >= 0

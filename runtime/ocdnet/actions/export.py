@@ -20,13 +20,13 @@ from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config.export import ExportConfig
 from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import TAO, Preprocess
-from ocdnet.data.resizing import STRIDE
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing, sha256
 from ocdnet.models.quantized import to_float
 from ocdnet.runs.files import onnx_beside
 from ocdnet.runs.printed import ExportResult, Tensor
 from ocdnet.runs.status_line import Kpi
+from ocdnet.spec_keys import STRIDE
 
 LOG = logging.getLogger("ocdnet")
 LEAST_OPSET = 19

@@ -14,9 +14,10 @@ from ocdnet.backends.base import Batch, BatchSizes, filled
 from ocdnet.backends.maps import probability_maps, refused
 from ocdnet.backends.sidecar import Engine, Feeding, beside, read_foreign
 from ocdnet.data.preprocess import Normalisation, Preprocess
-from ocdnet.data.resizing import STRIDE, Room
+from ocdnet.data.resizing import Room
 from ocdnet.errors import DataError, EnvironmentFault, out_of_memory
 from ocdnet.hardware import cpus
+from ocdnet.spec_keys import STRIDE
 
 
 class OnnxPredictor:

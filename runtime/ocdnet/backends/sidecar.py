@@ -16,10 +16,11 @@ from pydantic.dataclasses import dataclass
 from ocdnet.backends.base import BatchSizes
 from ocdnet.config.base import STRICT
 from ocdnet.data.preprocess import Normalisation, Preprocess
-from ocdnet.data.resizing import STRIDE, Room
+from ocdnet.data.resizing import Room
 from ocdnet.engines import Kind
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import read_regular, sha256, write_json
+from ocdnet.spec_keys import STRIDE
 
 PAGE = "references/foreign-models.md"
 MOST_BYTES = 1 << 24

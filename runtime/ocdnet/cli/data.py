@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ocdnet.cli.data_check import check, split, stats
 from ocdnet.cli.help import Group
 from ocdnet.cli.shared import pixel_size, print_json
 from ocdnet.data.formats.recognise import FORMS
@@ -17,7 +18,7 @@ from ocdnet.progress_bar import counter
 
 @click.group(cls=Group)
 def data() -> None:
-    """Make datasets, convert and check them, and unpack their archives."""
+    """Make datasets, convert, check and divide them, and unpack their archives."""
 
 
 @data.command(epilog="Example: ocdnet data synth --out scenes --train 200 --test 50 --words 3 8")
@@ -98,41 +99,6 @@ def extract(archive: Path, out: Path, max_gb: int | None, max_files: int | None)
     click.echo(json.dumps(unpacked, indent=2))
 
 
-@data.command(epilog="Example: ocdnet data check words/train words/test")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option(
-    "--ignore-tag",
-    "tags",
-    multiple=True,
-    default=("*", "###"),
-    show_default=True,
-    metavar="TEXT",
-    help="Transcription of text to ignore; repeatable.",
-)
-def check(paths: tuple[str, ...], tags: tuple[str, ...]) -> None:
-    """Read every label of each PATH, a split folder or a datalist; tell what is doubtful in them.
-
-    Prints JSON, a row a path: images, regions, ignored (regions), warnings (code, message, files,
-    count) as a run would have them. Labels that can't be read are an error (exit 4) that lists ten
-    of them.
-    """
-    from ocdnet.data.annotations import index_dataset
-    from ocdnet.findings import collecting
-
-    rows = []
-    for path in paths:
-        with collecting() as seen:
-            census = index_dataset([path], tags).census
-        warnings = [
-            {"code": row.code, "message": row.message, "files": row.files, "count": row.count}
-            for row in seen.rows()
-        ]
-        numbers = {"images": census.images, "regions": census.regions}
-        ignored = census.regions - census.cared
-        rows.append({"path": path, **numbers, "ignored": ignored, "warnings": warnings})
-    click.echo(json.dumps({"data": rows}, indent=2))
-
-
 @data.command(
     epilog="""\b
 Examples:
@@ -188,3 +154,7 @@ def convert(
         raise Interrupted(
             "interrupted", "Interrupted: nothing is written", hint="Run it again."
         ) from error
+
+
+for command in (check, split, stats):
+    data.add_command(command)

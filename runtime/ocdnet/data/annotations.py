@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -14,23 +13,16 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.data.datalist import list_datalist
-from ocdnet.data.doubts import Doubts, note_shared
-from ocdnet.data.faults import as_one, collect
-from ocdnet.data.folders import note_folders, scan
-from ocdnet.data.formats.recognise import convert_line
-from ocdnet.data.label_files import LabelFiles
+from ocdnet.data.faults import as_one
 from ocdnet.data.label_reader import LabelReader, Region, read_set
-from ocdnet.data.layout import HEAD_BYTES, IMAGE_SUFFIXES, is_archive
+from ocdnet.data.layout import IMAGE_SUFFIXES
+from ocdnet.data.listing import LAYOUT, list_pairs
 from ocdnet.data.readings import Reading
-from ocdnet.errors import DataError, printable
-from ocdnet.files import is_folder, open_regular
+from ocdnet.errors import DataError
 from ocdnet.geometry import Polygon, is_valid
 from ocdnet.spec_keys import VALIDATE_DATA
 
 _LOG = logging.getLogger("ocdnet")
-_SHOWN = 10
-_LAYOUT = "a split folder with img/ and gt/, or a UTF-8 datalist file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +171,11 @@ def index_dataset(
             "no-data-path",
             "No data path is given",
             got=[],
-            expected=_LAYOUT,
+            expected=LAYOUT,
             hint="Set dataset.train_dataset.data_path or dataset.validate_dataset.data_path.",
         )
     # All are listed before a label is read: a wrong path is an error at once.
-    listed = [_list_pairs(entry, key) for entry in data_paths]
+    listed = [list_pairs(entry, key) for entry in data_paths]
     annotations, errors = Annotations(), []
     for pairs in listed:
         found, bad = _read_set(pairs, frozenset(ignore_tags), key)
@@ -214,7 +206,7 @@ def _read_set(
     def start(reading: Reading) -> LabelReader:
         nonlocal annotations
         annotations = Annotations()
-        return LabelReader(tags, reading, _is_sound)
+        return LabelReader(tags, reading, is_sound)
 
     def read(reader: LabelReader, pair: tuple[str, str]) -> None:
         annotations.add(*pair, reader.read(*pair))
@@ -224,101 +216,6 @@ def _read_set(
     return annotations, errors
 
 
-def _is_sound(values: list[float]) -> bool:
+def is_sound(values: list[float]) -> bool:
     """Whether the polygon x1, y1, ... counts in evaluation."""
     return is_valid(np.array(values).reshape(-1, 2))
-
-
-def _list_pairs(entry: str | Path, key: str) -> Iterable[tuple[str, str]]:
-    """Image and label paths of one data path."""
-    path = Path(entry)
-    if not str(entry).strip():
-        raise DataError("no-data-path", "A data path is empty", got=str(entry), expected=_LAYOUT)
-    _refuse_names(path.parent, [path.name])
-    if is_folder(path):
-        return _Folder(path, key)
-    if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
-        raise DataError(
-            "missing-data-path", f"The data path {path} does not exist", expected=_LAYOUT
-        )
-    _refuse_archive(path)
-    return list_datalist(path)
-
-
-def _refuse_archive(path: Path) -> None:
-    try:
-        with open_regular(path) as file:
-            head = file.read(HEAD_BYTES)
-    except OSError as error:
-        raise DataError(
-            "unreadable-file",
-            f"Cannot read the data path {path}: {error.strerror}",
-            expected=_LAYOUT,
-        ) from error
-    if is_archive(path.name, head):
-        raise DataError(
-            "archive-as-data-path",
-            f"The data path {path} is an archive",
-            got=path.name,
-            expected=_LAYOUT,
-            hint="Extract it first and give the folder that holds img/ and gt/.",
-        )
-
-
-def _refuse_names(folder: Path, names: Iterable[str]) -> None:
-    """Raise DataError for names that are not UTF-8: no record of a run could hold them."""
-    # Surrogates stand for the bytes of such names.
-    odd = [name for name in names if not name.isascii() and printable(name) != name]
-    if odd:
-        raise DataError(
-            "not-utf8-name",
-            f"{len(odd)} names in {printable(folder)} are not UTF-8",
-            got=[printable(name) for name in sorted(odd)[:_SHOWN]],
-            expected="names of UTF-8",
-            hint="Rename images and labels alike, e.g. convmv -f latin1 -t utf8 --notest -r DATA.",
-        )
-
-
-class _Folder:
-    """Image and label paths of a split folder; notes labels without image, or with several.
-
-    Only names are held: of 100,000 images the paths would take 40 MB.
-    """
-
-    def __init__(self, root: Path, key: str) -> None:
-        self._root = root
-        for name in ("img", "gt"):
-            if not is_folder(root / name):
-                raise DataError(
-                    "bad-split-folder",
-                    f"{root} has no folder {name}/",
-                    got=sorted(item.name for item in root.iterdir())[:8],
-                    expected=_LAYOUT,
-                    hint=convert_line(root),
-                )
-        files, found = LabelFiles(root), scan(root / "img")
-        _refuse_names(root / "img", found.images)
-        _refuse_names(root / "gt", files.labels)
-        note_folders(root / "img", found.folders)
-        if found.no_files:
-            raise DataError(
-                "not-a-file",
-                f"{len(found.no_files)} images of {root / 'img'} are no files: links to nothing, "
-                "pipes or devices",
-                got=found.no_files[:_SHOWN],
-                expected="image files, or links to some",
-                hint="Remove them and their labels, or put the images there.",
-            )
-        self._images = found.images
-        self._labels = collect(files.of, self._images)
-        doubts = Doubts()
-        for label in sorted(files.labels.difference(self._labels)):
-            doubts.add("unused-label", str(root / "gt" / label))
-        doubts.note(key)
-        if len(set(self._labels)) < len(self._labels):
-            note_shared(self, key)
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        image, label = f"{self._root / 'img'}{os.sep}", f"{self._root / 'gt'}{os.sep}"
-        pairs = zip(self._images, self._labels, strict=True)
-        return ((image + name, label + other) for name, other in pairs)

@@ -29,7 +29,7 @@ from ocdnet.data.archive_members import (
     too_large,
 )
 from ocdnet.data.layout import count_images, is_split
-from ocdnet.data.new_folder import checked_target, scratch_near, take_place, writing
+from ocdnet.data.new_folder import new_folder
 from ocdnet.errors import DataError
 
 _FILES = 2_000_000
@@ -79,16 +79,15 @@ def extract(
             member is unsafe.
         RunError, EnvironmentFault: the disk is full, or the folder can't be written.
     """
-    target = checked_target(out)
-    with opened(archive) as file, scratch_near(target, out) as scratch:
-        limits = _limits(file, scratch, max_gb, max_files or _FILES)
-        with writing(out):
-            writer = _Writer(scratch / "set", archive, limits)
-            for member in members(file, archive, limits, _percents(progress)):
-                writer.add(member)
-            if not writer.files:
-                raise DataError("empty-archive", f"{archive} holds no file", expected="images")
-            take_place(_below_common_folders(writer.root), target, out)
+    with new_folder(out) as new, opened(archive) as file:
+        limits = _limits(file, new.scratch, max_gb, max_files or _FILES)
+        writer = _Writer(new.scratch / "set", archive, limits)
+        for member in members(file, archive, limits, _percents(progress)):
+            writer.add(member)
+        if not writer.files:
+            raise DataError("empty-archive", f"{archive} holds no file", expected="images")
+        new.take(_below_common_folders(writer.root))
+    target = new.target
     data_path = str(out) if is_split(target) else None
     return {
         "out": str(out),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -24,19 +24,47 @@ _NUMBERS = re.compile(r"\s*(?:-?[0-9.]+[,\s]+){7}-?[0-9.]+")
 _EXPECTED = "<image path><tab><label path>, relative to the list"
 
 
-def list_datalist(path: Path, most: int | None = None) -> list[tuple[str, str]]:
+def list_datalist(
+    path: Path, most: int | None = None, errors: list[DataError] | None = None
+) -> list[tuple[str, str]]:
     """Image and label file of each line; blank lines are left out.
 
     Args:
         path: the list.
         most: lines that are looked at; None: all.
+        errors: takes those of lines that do not name two files, which are left out.
 
     Raises:
         DataError: the list can't be read; a line does not name two files that are there. All such
-            lines are told in one error.
+            lines are told in one error. Unless `errors` takes them.
     """
     with _convert_hint(path):
-        return collect(lambda numbered: pair_of(path, *numbered), islice(lines_of(path), most))
+        numbered = islice(lines_of(path), most)
+        return collect(lambda line: pair_of(path, *line), numbered, errors)
+
+
+def datalist_of(pairs: Iterable[tuple[str, str]], folder: Path) -> str:
+    """The text of a datalist in a folder, its paths relative where there is a way.
+
+    Raises:
+        DataError: a line can't hold a name, as of blanks at its end or a line feed.
+    """
+    lines = []
+    for pair in pairs:
+        image, label = (_relative(path, folder) for path in pair)
+        line = f"{image}\t{label}"
+        if "\n" in line or "\r" in line or _names(folder, 1, line) != (image, label):
+            message = "A datalist can't hold the name of an image or its label"
+            raise DataError("odd-name", message, got=list(pair), hint="Rename it.")
+        lines.append(f"{line}\n")
+    return "".join(lines)
+
+
+def _relative(path: str, folder: Path) -> str:
+    try:
+        return os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
+    except ValueError:  # another drive of Windows
+        return os.path.realpath(path)
 
 
 def check_form(path: Path, most: int = 200) -> None:

@@ -56,9 +56,14 @@ class _Row:
 
 
 class Doubts:
-    """Counts doubts about a set's labels by their kind and file."""
+    """Counts doubts about a set's labels by their kind and file.
+
+    Attributes:
+        size: of the picture that was seen last; None: not known, or it has no regions.
+    """
 
     def __init__(self) -> None:
+        self.size: PictureSize | None = None
         self._rows: dict[str, _Row] = {}
         self._regions = self._images = 0
         self._frames = Frames()
@@ -67,7 +72,9 @@ class Doubts:
         """Count an image, and compare its regions, as x1, y1, ..., with its size."""
         self._images += 1
         self._regions += len(regions)
-        self._frames.see(image, label, regions)
+        self.size = picture_size(image) if regions else None
+        if self.size:
+            self._frames.see(image, label, regions, self.size)
 
     def add(self, code: str, file: str, count: int = 1) -> None:
         """Count something that was seen in a file."""
@@ -128,11 +135,8 @@ class Frames:
         self._reach = 0.0
         self._farthest = 0.0
 
-    def see(self, image: str, label: str, regions: list[list[float]]) -> None:
-        """Compare the regions of an image, as coordinates x1, y1, ..., with its size."""
-        size = picture_size(image) if regions else None
-        if size is None:
-            return
+    def see(self, image: str, label: str, regions: list[list[float]], size: PictureSize) -> None:
+        """Compare the regions of an image, at least one, as x1, y1, ..., with its size."""
         width, height = size.width, size.height
         self.regions += len(regions)
         self.images += 1
@@ -143,9 +147,7 @@ class Frames:
         self._farthest = max(self._farthest, *reach)
         count = 0
         if not _inside(right, low, least, width, height):
-            for values in regions:
-                xs, ys = values[0::2], values[1::2]
-                count += not _inside(max(xs), max(ys), min(values), width, height)
+            count = sum(not is_inside(values, size) for values in regions)
         if count:
             self._see_outside(label, size, count, (right, low, least))
             self._first = self._first or (
@@ -194,6 +196,12 @@ class Frames:
         if self._reach > (1.05 if many else 1.3):
             return f": labels of pictures {self._reach:.1f} times as large or more?"
         return ""
+
+
+def is_inside(values: list[float], size: PictureSize) -> bool:
+    """Whether a region x1, y1, ... lies inside its picture, or hardly beyond."""
+    right, low = max(values[0::2]), max(values[1::2])
+    return _inside(right, low, min(values), size.width, size.height)
 
 
 def _inside(right: float, low: float, least: float, width: int, height: int) -> bool:

@@ -15,16 +15,18 @@ SHOWN = 10
 """Bad files or lines that are listed."""
 
 
-def collect(read: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
-    """Read all items; where some fail, raise their errors as one (see `as_one`)."""
+def collect(
+    read: Callable[[_T], _R], items: Iterable[_T], kept: list[DataError] | None = None
+) -> list[_R]:
+    """Read all items; where some fail, raise their errors as one (see `as_one`), or keep them."""
     results: list[_R] = []
-    errors: list[DataError] = []
+    errors: list[DataError] = [] if kept is None else kept
     for item in items:
         try:
             results.append(read(item))
         except DataError as error:
             errors.append(error)
-    if errors:
+    if errors and kept is None:
         raise as_one(errors, len(errors) + len(results))
     return results
 

@@ -1,4 +1,4 @@
-"""A new folder, whole or absent: filled beside its place, then renamed."""
+"""A folder that is whole or absent: made beside its place, then renamed into it."""
 
 from __future__ import annotations
 
@@ -6,65 +6,81 @@ import errno
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ocdnet.errors import UsageError
 from ocdnet.files import os_fault
 
 
-def checked_target(out: Path) -> Path:
-    """The folder behind `out`, which may be a link to where there is room.
+@dataclass(frozen=True)
+class NewFolder:
+    """Where a folder is made.
+
+    Attributes:
+        scratch: a temporary folder on the disk of its place.
+        target: its place.
+        out: what the user calls it.
+    """
+
+    scratch: Path
+    target: Path
+    out: Path
+
+    def take(self, folder: Path) -> None:
+        """Rename a folder to its place, unless another process has filled that meanwhile."""
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if self.target.exists():
+                self.target.rmdir()
+            folder.rename(self.target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise _not_free(self.out) from error
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[NewFolder]:
+    """Make a folder, absent or empty before; what was not taken is gone at the end.
 
     Raises:
-        UsageError: it is neither absent nor empty, or it is the current folder.
+        UsageError: `out` is not absent or empty.
+        RunError, EnvironmentFault: the disk is full, or the folder can't be written.
     """
-    with writing(out):
+    target = _checked(out)
+    with _writing(out):
+        nearest = next(parent for parent in target.parents if parent.exists())
+        scratch = tempfile.TemporaryDirectory(prefix=".ocdnet-", dir=nearest)
+    with scratch as name, _writing(out):
+        yield NewFolder(Path(name), target, out)
+
+
+def _not_free(out: Path) -> UsageError:
+    message = f"{out} exists and is not an empty folder"
+    return UsageError("output-exists", message, hint="Name a new folder, or remove this one.")
+
+
+def _checked(out: Path) -> Path:
+    """The folder behind `out`, which may be a link to where there is room."""
+    with _writing(out):
         try:
             target = out.resolve()
         except RuntimeError as error:  # a loop of links, before Python 3.13
             raise UsageError("output-exists", f"{out} can't be a folder: {error}") from error
         free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
     if free and target == Path.cwd():  # it is replaced: the user's shell would stay in the old one
-        raise UsageError("output-exists", "--out is the current folder", hint="Name a new folder.")
+        raise UsageError("output-exists", f"{out} is the current folder", hint="Name a new folder.")
     if not free:
         raise _not_free(out)
     return target
 
 
 @contextmanager
-def scratch_near(target: Path, out: Path) -> Iterator[Path]:
-    """A temporary folder on the target's disk, in the nearest folder that is there."""
-    with writing(out):
-        nearest = next(parent for parent in target.parents if parent.exists())
-        scratch = tempfile.TemporaryDirectory(prefix=".ocdnet-new-", dir=nearest)
-    with scratch as name:
-        yield Path(name)
-
-
-def take_place(folder: Path, target: Path, out: Path) -> None:
-    """Rename a folder to the target, unless another process has filled that meanwhile."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if target.exists():
-            target.rmdir()
-        folder.rename(target)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise
-        raise _not_free(out) from error
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Within: errors of the system are the user's, about `--out`."""
+def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         fault = os_fault(error, path)
-        fault.hint = "Choose another --out, or make room for it."
+        fault.hint = f"Choose another folder than {path}, or make room for it."
         raise fault from error
-
-
-def _not_free(out: Path) -> UsageError:
-    message = f"{out} exists and is not an empty folder"
-    return UsageError("output-exists", message, hint="Name a new folder, or remove this one.")

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet.data.reading import Image, check_img_mode
-from ocdnet.data.resizing import STRIDE, Mode, Room, fitted, padded
+from ocdnet.data.resizing import Mode, Room, fitted, padded
 from ocdnet.errors import DataError, SpecError
 from ocdnet.geometry import Frame
+from ocdnet.spec_keys import STRIDE
 
 MEAN = (122.67891434, 116.66876762, 104.00698793)
 """Subtracted in channel order, whatever the image mode (as TAO OCDNet does)."""

@@ -9,6 +9,7 @@ from typing import TypeAlias, get_args
 
 from ocdnet.config.base import Resize
 from ocdnet.findings import note
+from ocdnet.spec_keys import MOST_SIZES, STRIDE
 
 Mode: TypeAlias = Resize
 """stretch: to the network's size, whatever the aspect (TAO). fit: as large as fits into it, aspect
@@ -16,11 +17,6 @@ kept. auto: the same with width and height the way round that the picture has th
 pictures the short side decides. tile: pictures larger than the network's size in overlapping parts
 of it, smaller ones fitted."""
 MODES: tuple[Mode, ...] = get_args(Mode)
-STRIDE = 32
-"""The network halves its input five times: sides must be multiples of this."""
-
-_LONGEST = 4.0
-"""Pixels that `auto` spends on a long picture, in network's sizes."""
 _SPREAD = 1.5
 """Change of the aspect above which `stretch` is worth a warning."""
 
@@ -58,7 +54,7 @@ def fitted(picture: Pair, size: Pair, mode: Mode, room: Room | None) -> Pair:
     if mode == "auto":
         # A long page would be shrunk to illegible text: its short side decides, within limits.
         legible = min(1.0, min(size) / min(picture))
-        affordable = math.sqrt(_LONGEST * math.prod(size) / math.prod(picture))
+        affordable = math.sqrt(MOST_SIZES * math.prod(size) / math.prod(picture))
         scale = max(scale, min(legible, affordable))
     if room is not None:
         scale = min(scale, _into(picture, room.most))

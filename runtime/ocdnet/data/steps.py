@@ -9,10 +9,11 @@ from ocdnet.config.dataset import DatasetArgs
 from ocdnet.data.augment import Affine, Fliplr, GaussianBlur, Resize, Step
 from ocdnet.data.crop import RandomCrop, WordCrop
 from ocdnet.data.preprocess import Preprocess, Size
-from ocdnet.data.resizing import MODES, STRIDE, Mode
+from ocdnet.data.resizing import MODES, Mode
 from ocdnet.data.step_args import StepArgs, read_items, unknown
 from ocdnet.data.transforms import BorderMap, ShrinkMap, TrainTransform
 from ocdnet.errors import SpecError
+from ocdnet.spec_keys import STRIDE
 
 _T = TypeVar("_T")
 _KEY = "dataset.{}.args.pre_processes"

@@ -52,6 +52,19 @@ def read_text(path: str | Path, kind: str, most: int = MOST_BYTES) -> str:
     return text
 
 
+def as_utf8(path: str | Path) -> bytes | None:
+    """A text file's content as UTF-8, where its bytes show that it has another encoding.
+
+    None: it has not, the encoding can't be known, or it can't be read.
+    """
+    try:
+        raw = read_regular(path, MOST_BYTES)
+        encoding = _encoding(raw)
+        return raw.decode(encoding).removeprefix("\ufeff").encode() if encoding else None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def not_utf8(path: str | Path, kind: str, raw: bytes, start: int) -> DataError:
     """The error of a file that is something else than UTF-8 text.
 

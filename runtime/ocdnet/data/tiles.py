@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ocdnet.data.preprocess import Preprocess, pad_to, resized
 from ocdnet.data.reading import Image
-from ocdnet.data.resizing import STRIDE, fitted, up
+from ocdnet.data.resizing import fitted, up
 from ocdnet.geometry import Frame
+from ocdnet.spec_keys import STRIDE
 
 _OVERLAP = 192
 """Pixels that neighbours share, at least: a word is whole in one of two tiles up to this length,

@@ -11,7 +11,7 @@ from ocdnet.runs.jobs import RunFolder
 from ocdnet.tree import keys
 
 _VALIDATION = "dataset.validate_dataset.args"
-_DEFAULT_SIZE = [1280, 736]
+DEFAULT_SIZE = [1280, 736]
 
 
 def size_changes(entry: Action, job: RunFolder) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def size_changes(entry: Action, job: RunFolder) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     holds = section in job.experiment  # a TAO experiment holds every section
     size = exported if made is not None else None if holds else validated
-    if size is not None and (holds or size != _DEFAULT_SIZE):
+    if size is not None and (holds or size != DEFAULT_SIZE):
         changes = {f"{section}.width": size[0], f"{section}.height": size[1]}
     mode = keys.get(job.experiment, f"{_VALIDATION}.img_mode")
     if entry.makes != "onnx" and not holds and mode == "RGB":

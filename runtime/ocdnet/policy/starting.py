@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ocdnet import hardware
 from ocdnet.hardware import cpus
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
+from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
 from ocdnet.policy.draft import Draft
 from ocdnet.spec_keys import (
@@ -33,10 +34,11 @@ _CPU_BATCH = 4
 _TAO_CROP = {"min_crop_side_ratio": 0.6}
 """Of EastRandomCropData, which NVIDIA's image has in place of WordCrop."""
 
-_CROPS = {"WordCrop": 320, "EastRandomCropData": 640}
+CROPS = {"WordCrop": 320, "EastRandomCropData": 640}
 """And the side of each where the spec names no size."""
 
-_FEWEST_STEPS, _ENOUGH_STEPS = 200, 1000
+_FEWEST_STEPS, ENOUGH_STEPS = 200, 1000
+"""Of an optimiser: fewer hardly find anything; what a training should have."""
 _HOUR = 3600.0
 
 GIGAFLOP = {
@@ -72,12 +74,15 @@ def start(case: Case, draft: Draft, images: int | None) -> dict[str, Any]:
     return chosen
 
 
+def few_images(skill: Skill) -> dict[str, Any]:
+    """The recipe for few images by dotted key; nothing where the skill lacks it."""
+    path = skill.root / "references" / RECIPE
+    return dict(keys.leaves(yaml_io.read(path))) if path.is_file() else {}
+
+
 def _few(case: Case, draft: Draft, images: int) -> dict[str, Any]:
     """The recipe for few images, key by key."""
-    path = case.skill.template_path(case.entry.spec).with_name(RECIPE)
-    if not path.is_file():
-        return {}
-    recipe = dict(keys.leaves(yaml_io.read(path)))
+    recipe = few_images(case.skill)
     if draft.known(PRETRAINED):
         recipe.pop(_RATE)  # it is for random weights; the template's is right for others
     if case.runner == BY_SKILL or PLATFORMS[case.request.platform].tao:
@@ -201,7 +206,7 @@ def steps(case: Case, draft: Draft, step: Step, images: int | None) -> None:
     if total < _FEWEST_STEPS:
         case.notes.warn(
             f"{total} steps of training are few, and it will hardly find anything: "
-            f"{NUM_EPOCHS}={math.ceil(_ENOUGH_STEPS / epoch)} makes {_ENOUGH_STEPS:,} of them.",
+            f"{NUM_EPOCHS}={math.ceil(ENOUGH_STEPS / epoch)} makes {ENOUGH_STEPS:,} of them.",
             NUM_EPOCHS,
         )
 
@@ -220,7 +225,7 @@ def _crop(draft: Draft) -> tuple[int, int] | None:
     """Width and height of a training sample."""
     steps = [step for step in draft.at(TRAIN_STEPS) or () if isinstance(step, dict)]
     for step in steps:
-        side = _CROPS.get(str(step.get("type")))
+        side = CROPS.get(str(step.get("type")))
         size = keys.get(step, "args.size") or [side, side]
         # What stands in a step is checked when it runs.
         if side and isinstance(size, list) and [type(one) for one in size] == [int, int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ocdnet.runs.history import Epoch
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 40
 _MOST_DOTS, _MOST_POINTS = 60, 500
+_MOST_EDGES, _GAP = 9, 1.5
 _SMALLEST, _LARGEST = 1e-12, 1e12
 
 Place = Callable[[float, float], tuple[float, float]]
@@ -50,6 +51,18 @@ class Chart:
     curves: list[Curve]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
+    bars: list[Bar] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A column of a histogram: its place in pixels, and what it shows."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    text: str
 
 
 def chart(title: str, epochs: Sequence[Epoch], names: Mapping[str, str]) -> Chart | None:
@@ -132,6 +145,40 @@ def scatter(
         curves=[_dotted(kind, some, place) for kind, some in kept],
         x_ticks=[(place(x, y_ticks[0])[0], text) for x, text in marks],
         y_ticks=[(place(first, y)[1], f"{y:g}") for y in y_ticks],
+    )
+
+
+def histogram(
+    title: str, x_label: str, edges: Sequence[float], counts: Sequence[int], unit: str
+) -> Chart:
+    """Columns of equal width, whatever the distance of their edges.
+
+    Args:
+        title: what it shows.
+        x_label: what is counted over.
+        edges: where each column begins, at least one; the last has no end.
+        counts: of each column.
+        unit: what is counted, for its text.
+    """
+    y_ticks = ticks(0.0, float(max(counts)), whole=True)
+    place = _placer((0.0, float(len(edges))), (0.0, y_ticks[-1]))
+    every = math.ceil(len(edges) / _MOST_EDGES)
+    ends = [f"below {high:g}" for high in edges[1:]] + [""]
+    bars = []
+    for number, (count, low, end) in enumerate(zip(counts, edges, ends, strict=True)):
+        (left, top), (right, bottom) = place(number, count), place(number + 1, 0)
+        text = f"{low:g} or more{f' and {end}' if end else ''}: {count} {unit}"
+        width, height = right - left - 2 * _GAP, bottom - top
+        bars.append(Bar(left + _GAP, top, round(width, 1), round(height, 1), text))
+    most = bars[max(range(len(counts)), key=counts.__getitem__)].text
+    return Chart(
+        title=title,
+        x_label=x_label,
+        summary=f"{title} by {x_label}. Most: {most}.",
+        curves=[],
+        x_ticks=[(place(at, 0)[0], f"{low:g}") for at, low in enumerate(edges) if at % every == 0],
+        y_ticks=[(place(0, y)[1], f"{y:g}") for y in y_ticks],
+        bars=bars,
     )
 
 

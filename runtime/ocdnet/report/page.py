@@ -16,7 +16,8 @@ from ocdnet.runs.jobs import run_folders
 from ocdnet.version import VERSION
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
-_PICTURE_BYTES = 2_400_000
+PICTURE_BYTES = 2_400_000
+"""Of all pictures of a page, as data URIs."""
 _MOST_JOBS = 20
 
 
@@ -35,10 +36,11 @@ def write_report(root: Path, out: Path, program: str) -> dict[str, Any]:
         DataError: the folder does not exist, can't be read, or holds no job.
         UserError: the file can't be written, as `ocdnet.files.replacing`.
     """
-    album = Album(_PICTURE_BYTES)
+    album = Album(PICTURE_BYTES)
     jobs = run_folders(root)
     sections = [section(job, root, program, album, jobs) for job in jobs[:_MOST_JOBS]]
-    page = _rendered(root, sections, left_out=len(jobs) - len(sections))
+    left_out = len(jobs) - len(sections)
+    page = rendered("page.html.j2", root=root, sections=sections, left_out=left_out)
     write_text(out, page)
     return {
         "report": str(out),
@@ -47,7 +49,8 @@ def write_report(root: Path, out: Path, program: str) -> dict[str, Any]:
     }
 
 
-def _rendered(root: Path, sections: list[Section], left_out: int) -> str:
+def rendered(template: str, **values: Any) -> str:
+    """A page of a template, with when and by what it was written."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         undefined=StrictUndefined,
@@ -55,13 +58,11 @@ def _rendered(root: Path, sections: list[Section], left_out: int) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(
-        root=root,
-        sections=sections,
-        left_out=left_out,
+    return environment.get_template(template).render(
         charts=charts,
         version=VERSION,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+        **values,
     )
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ocdnet.data.reading import read_image
 from ocdnet.errors import UserError
 from ocdnet.runs.samples import Sample
 from ocdnet.visualize import draw_roles, encoded, fitted
+
+Draw: TypeAlias = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
+"""Draws on a reduced picture uint8[H, W, 3], BGR; is told the factor of its reduction."""
 
 _LONGEST = 960
 _QUALITY = 65
@@ -52,13 +58,25 @@ class Album:
         return [self._picture(sample) for sample in samples]
 
     def _picture(self, sample: Sample) -> Picture:
-        path = Path(sample.image)
         counts = [f"{sample.count(role)} {text}" for role, text in _COUNTED.items()]
         caption = f"hmean {sample.hmean:.3f}: " + ", ".join(counts)
+
+        def draw(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+            polygons = {
+                role: [np.array(polygon).reshape(-1, 2) * factor for polygon in group]
+                for role, group in sample.polygons.items()
+            }
+            return draw_roles(image, polygons, thickness=1)
+
+        return self.picture(sample.image, caption, draw)
+
+    def picture(self, file: str, caption: str, draw: Draw) -> Picture:
+        """A file's picture with what `draw` draws on it, while there is room."""
+        path = Path(file)
         uri, why_not = None, "The page is full."
         if self.left > 0:
             try:
-                uri, why_not = _uri(path, sample), ""
+                uri, why_not = _uri(path, draw), ""
             except (UserError, ValueError) as error:  # ValueError: a path that can't be one
                 why_not = error.message if isinstance(error, UserError) else "No such image."
         if uri is not None and len(uri) > self.left:
@@ -67,12 +85,8 @@ class Album:
         return Picture(path.name, str(path), caption, uri, why_not)
 
 
-def _uri(path: Path, sample: Sample) -> str:
-    """The image with its polygons, reduced; raises UserError where it can't be read."""
+def _uri(path: Path, draw: Draw) -> str:
+    """The image, reduced and drawn on; raises UserError where it can't be read."""
     image, factor = fitted(read_image(path), _LONGEST)
-    polygons = {
-        role: [np.array(polygon).reshape(-1, 2) * factor for polygon in group]
-        for role, group in sample.polygons.items()
-    }
-    data = encoded(draw_roles(image, polygons, thickness=1), ".webp", _QUALITY)
+    data = encoded(draw(image, factor), ".webp", _QUALITY)
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

@@ -18,7 +18,7 @@ from ocdnet.data.formats.pictures import Pictures, is_picture
 from ocdnet.data.formats.recognise import FORMS, LINES, LISTING, form_of, forms_in, is_label, walk
 from ocdnet.data.formats.writing import WRITERS, Picture, Writers
 from ocdnet.data.layout import is_archive
-from ocdnet.data.new_folder import checked_target, scratch_near, take_place, writing
+from ocdnet.data.new_folder import new_folder
 from ocdnet.data.picture_header import PictureSize, picture_size
 from ocdnet.data.reading import read_image
 from ocdnet.errors import DataError, UserError
@@ -79,23 +79,21 @@ def convert(asked: Conversion) -> dict[str, Any]:
     Raises:
         UsageError: `out` is neither absent nor empty.
         DataError: the source is absent, of no known format or of several; nothing could be read.
-        EnvironmentFault: masks need pycocotools, which is not installed; or as `writing`.
+        EnvironmentFault: masks need pycocotools, which is not installed; or as `new_folder`.
     """
-    target = checked_target(asked.out)
-    paths, form = _labels(asked)
-    with collecting() as seen, scratch_near(target, asked.out) as scratch:
-        root = scratch / "set"
-        with writing(asked.out):
-            root.mkdir()
-            with (root / LISTING).open("x", encoding="utf-8") as listing:
-                work = _Work(asked, form, paths, root, LeftOut(listing))
-                work.run()
-            rows = seen.rows()
-            if not sum(work.writers.counts.values()):
-                raise _nothing(asked.source, work.form, [row.text for row in rows])
-            if not work.left_out.counts:
-                (root / LISTING).unlink()
-            take_place(root, target, asked.out)
+    with new_folder(asked.out) as new, collecting() as seen:
+        paths, form = _labels(asked)
+        root = new.scratch / "set"
+        root.mkdir()
+        with (root / LISTING).open("x", encoding="utf-8") as listing:
+            work = _Work(asked, form, paths, root, LeftOut(listing))
+            work.run()
+        rows = seen.rows()
+        if not sum(work.writers.counts.values()):
+            raise _nothing(asked.source, work.form, [row.text for row in rows])
+        if not work.left_out.counts:
+            (root / LISTING).unlink()
+        new.take(root)
     return work.result() | {
         "warnings": [
             {"code": row.code, "message": row.message, "files": row.files, "count": row.count}
