@@ -244,7 +244,9 @@ class Detector:
             if self._stretch_key and preprocess.resize == "stretch":
                 note_stretch(prediction.frame.scale, name_of(source), self._stretch_key)
             found = self.postprocess(prediction.probability, prediction.frame, name_of(source))
-            held = Held(prediction.image, preprocess.img_mode, prediction.probability)
+            held = Held(
+                prediction.image, preprocess.img_mode, prediction.probability, prediction.frame
+            )
             number = source.number if isinstance(source, FilePage) else None
             size = prediction.frame.image_size
             page = Page(found.polygons, found.scores, size, name_of(source), number, held)

@@ -16,7 +16,7 @@ from ocdnet.crops import crop
 from ocdnet.data.reading import FilePage, Image
 from ocdnet.data.sources import read_source
 from ocdnet.errors import UsageError
-from ocdnet.geometry import Polygon
+from ocdnet.geometry import Frame, Polygon
 from ocdnet.runs.pages import PageRecord, Region
 from ocdnet.runs.typed import to_json
 from ocdnet.visualize import draw_detections, heat_map, write_image
@@ -34,11 +34,13 @@ class Held:
         img_mode: BGR, RGB or GRAY, as it was read.
         probability: float32[h, w] in 0..1, the network's map of the whole picture, at the size at
             which the network saw it; None where it was let go.
+        frame: what brings polygons of the map back to the picture; None where nobody said.
     """
 
     image: Image
     img_mode: str
     probability: NDArray[np.float32] | None
+    frame: Frame | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -89,6 +91,11 @@ class Page:
     def probability(self) -> NDArray[np.float32] | None:
         """The network's map float32[h, w] in 0..1 of the whole picture; None where not held."""
         return self._held.probability if self._held else None
+
+    @property
+    def frame(self) -> Frame | None:
+        """What brings polygons of the map back to the picture; None where not held."""
+        return self._held.frame if self._held else None
 
     def let_go(self) -> Page:
         """The same without what can be read again: the pixels of a file; and without the map."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ocdnet.files import write_json
+from ocdnet.runs.explained import BoxScores, CocoScores, Curve, Mistakes, RecallBy
 from ocdnet.runs.files import EPOCH_PATTERN, RESULTS
 from ocdnet.runs.names import Metric
 from ocdnet.runs.parsing import read
@@ -120,6 +121,18 @@ class EvaluateResult(Scores, Result):
     """Thresholds of the post-processing."""
     results: str
     """Path of this file."""
+    mistakes: Mistakes | None = None
+    """Every miss and false alarm, by kind."""
+    recall_by: RecallBy | None = None
+    """Which texts are found."""
+    coco: CocoScores | None = None
+    """Average precision, where the spec asks for it."""
+    explained: str | None = None
+    """Path of explained.jsonl: labels, regions and mistakes, a line a picture."""
+    curve: Curve | None = None
+    """What other values of box_thresh would score; not in what the command prints."""
+    box_scores: BoxScores | None = None
+    """Histogram of the regions' scores; not in what the command prints."""
     per_image: tuple[ImageScores, ...] | None = None
     """The same of each image; not in what the command prints."""
 
