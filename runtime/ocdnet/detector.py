@@ -263,6 +263,18 @@ class Detector:
             workers=self._num_threads or None,
         )
 
+    @property
+    def identity(self) -> str | None:
+        """What decides a picture's map, beside the picture and the model's files.
+
+        None where pictures of one batch decide each other's: those of several sizes are padded.
+        """
+        preprocess = self._preprocess
+        alone = self._batch_size == 1 or isinstance(preprocess.size, tuple)
+        if preprocess.resize == "stretch" and not alone:
+            return None
+        return f"{self.backend} {self._open_predictor().device_type} {preprocess!r}"
+
     def close(self) -> None:
         """Free the network; the detector finds nothing any more."""
         self._predictor = None

@@ -10,6 +10,7 @@ from typing import Any
 
 from ocdnet.actions.detection import detector_of
 from ocdnet.actions.explaining import Examined, Explanation, examined
+from ocdnet.actions.kept_maps import cache_of, keep
 from ocdnet.actions.scoring import scores
 from ocdnet.actions.session import session
 from ocdnet.average_precision import AveragePrecision
@@ -19,6 +20,7 @@ from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.steps import eval_preprocess
 from ocdnet.detector import Detector
 from ocdnet.files import replacing
+from ocdnet.map_cache import MapCache
 from ocdnet.metrics import Counts, ImageMatch
 from ocdnet.page import Page
 from ocdnet.postprocess import DBPostprocessor
@@ -51,13 +53,16 @@ def run(loaded: Loaded) -> EvaluateResult:
         model = loaded.experiment.model
         detector = detector_of(config, model, preprocess, postprocess, VALIDATE_STEPS)
         counts, showcase, images = Counts(), Showcase(), []
+        cache = cache_of(detector, loaded)  # for `ocdnet tune`
         with _explanation(here.folder / EXPLAINED, config) as explanation:
-            for annotation, page, seen in _examined(detector, annotations):
+            for annotation, page, seen in _examined(detector, annotations, cache):
                 match = seen.of_detections
                 counts += match.counts
                 images.append(_image_row(annotation, match))
                 showcase.add(annotation, page.polygons, match)
                 explanation.add(annotation, seen)
+        if cache is not None:
+            cache.trim()
         here.status.write("RUNNING", "Test metrics generated.", Kpi(**scores(counts)))
         showcase.write(here.folder, counts.hmean)  # first: the result tells what it replaces
         result = EvaluateResult(
@@ -87,11 +92,13 @@ def _explanation(path: Path, config: EvaluateConfig) -> Iterator[Explanation]:
 
 
 def _examined(
-    detector: Detector, annotations: Sequence[Annotation]
+    detector: Detector, annotations: Sequence[Annotation], cache: MapCache | None
 ) -> Iterator[tuple[Annotation, Page, Examined]]:
     """Each image's detections, and how they meet its labels; shows progress on stderr."""
 
     def finish(annotation: Annotation, page: Page) -> tuple[Page, Examined]:
+        if cache is not None:
+            keep(cache, annotation.image, page, detector.postprocess)
         return page.let_go(), examined(annotation, page, detector.postprocess)
 
     rows = detector.map(annotations, lambda annotation: annotation.image, finish)

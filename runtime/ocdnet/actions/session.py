@@ -46,7 +46,12 @@ class Session:
     @property
     def warnings(self) -> tuple[Warned, ...]:
         """What it saw so far, as results have it."""
-        return tuple(map(_row, self.findings.rows()))
+        return warned(self.findings)
+
+
+def warned(findings: Findings) -> tuple[Warned, ...]:
+    """What was seen, as results have it."""
+    return tuple(map(_row, findings.rows()))
 
 
 FirstError = Callable[[BaseException, StatusWriter], BaseException]
