@@ -16,7 +16,7 @@ from ocdnet.postprocess import DBPostprocessor
 _NINE = tuple(round(0.1 * step, 1) for step in range(1, 10))
 _THRESH = (0.2, 0.3, 0.4, 0.5, 0.6)
 _UNCLIP = (1.0, 1.2, 1.5, 1.8, 2.2)
-_BOX_THRESH = tuple(round(0.3 + 0.05 * step, 2) for step in range(11))
+_BOX_THRESH = tuple(round(0.2 + 0.05 * step, 2) for step in range(15))
 
 
 class Setting(NamedTuple):

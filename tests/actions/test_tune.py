@@ -66,6 +66,21 @@ def test_the_network_sees_a_picture_once(scenes, detector_onnx, maps, tmp_path):
     assert first.rounding.hmean == pytest.approx(scored["hmean"])
 
 
+def test_an_evaluation_with_other_thresholds_reuses_the_maps(scenes, detector_onnx, maps, tmp_path):
+    support.evaluate(scenes / "test", detector_onnx, tmp_path)
+    reuse, both = "evaluate.reuse_maps=true", f"{scenes}/test,{scenes}/train"
+    fresh = support.evaluate(both, detector_onnx, tmp_path / "fresh", BAD)
+    maps.joinpath(*next(maps.glob("*/*.map")).parts[-2:]).unlink()  # one was lost
+    again = support.evaluate(both, detector_onnx, tmp_path / "again", BAD, reuse)
+    assert again["reused_maps"] == 11
+    assert again["counts"] == fresh["counts"]
+    rows = [
+        [row["image"] for row in json.loads((folder / "results.json").read_text())["per_image"]]
+        for folder in (tmp_path / "fresh" / "evaluate", tmp_path / "again" / "evaluate")
+    ]
+    assert rows[0] == rows[1]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -134,6 +149,7 @@ def test_a_choice_of_noise_is_told_as_unsure():
     rows = []
     for at in range(60):
         table = np.stack([rng.integers(4, 7, len(TRIED)), np.full(len(TRIED), 10)], 1)
+        table[TRIED.index(SPEC)] = 5, 10  # the mean of all
         rows.append((at % 2 == 1, 10, table))
     chosen = choice(rows)
     with collecting() as seen:

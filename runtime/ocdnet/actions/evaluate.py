@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.steps import eval_preprocess
 from ocdnet.detector import Detector
 from ocdnet.files import replacing
-from ocdnet.map_cache import MapCache
+from ocdnet.map_cache import MapCache, digest_of
 from ocdnet.metrics import Counts, ImageMatch
 from ocdnet.page import Page
 from ocdnet.postprocess import DBPostprocessor
@@ -53,13 +53,14 @@ def run(loaded: Loaded) -> EvaluateResult:
         model = loaded.experiment.model
         detector = detector_of(config, model, preprocess, postprocess, VALIDATE_STEPS)
         counts, showcase, images = Counts(), Showcase(), []
-        cache = cache_of(detector, loaded)  # for `ocdnet tune`
+        cache = cache_of(detector, loaded)
+        examiner = _Examiner(detector, cache, config.reuse_maps)
         with _explanation(here.folder / EXPLAINED, config) as explanation:
-            for annotation, page, seen in _examined(detector, annotations, cache):
+            for annotation, seen in examiner.rows(annotations):
                 match = seen.of_detections
                 counts += match.counts
                 images.append(_image_row(annotation, match))
-                showcase.add(annotation, page.polygons, match)
+                showcase.add(annotation, seen.detections, match)
                 explanation.add(annotation, seen)
         if cache is not None:
             cache.trim()
@@ -76,6 +77,7 @@ def run(loaded: Loaded) -> EvaluateResult:
             resize=preprocess.resize,
             thresholds=Thresholds(thresh=postprocess.thresh, box_thresh=postprocess.box_thresh),
             results=str(here.folder / RESULTS),
+            reused_maps=examiner.reused if config.reuse_maps else None,
             explained=str(here.folder / EXPLAINED),
             per_image=tuple(images),
             **explanation.records(),
@@ -91,19 +93,46 @@ def _explanation(path: Path, config: EvaluateConfig) -> Iterator[Explanation]:
         yield Explanation(lines, coco)
 
 
-def _examined(
-    detector: Detector, annotations: Sequence[Annotation], cache: MapCache | None
-) -> Iterator[tuple[Annotation, Page, Examined]]:
-    """Each image's detections, and how they meet its labels; shows progress on stderr."""
+@dataclass
+class _Examiner:
+    """Looks at pictures by their maps: the network's, or kept ones where these shall be reused."""
 
-    def finish(annotation: Annotation, page: Page) -> tuple[Page, Examined]:
-        if cache is not None:
-            keep(cache, annotation.image, page, detector.postprocess)
-        return page.let_go(), examined(annotation, page, detector.postprocess)
+    detector: Detector
+    cache: MapCache | None
+    reuses: bool
+    reused: int = 0
 
-    rows = detector.map(annotations, lambda annotation: annotation.image, finish)
-    for annotation, (page, seen) in tracked(rows, "evaluating", len(annotations)):
-        yield annotation, page, seen
+    def rows(self, annotations: Sequence[Annotation]) -> Iterator[tuple[Annotation, Examined]]:
+        """Each picture with what was seen, in order; shows progress on stderr."""
+        rows = self._rows(annotations)
+        yield from tracked(rows, "evaluating", len(annotations))
+
+    def _rows(self, annotations: Sequence[Annotation]) -> Iterator[tuple[Annotation, Examined]]:
+        cache = self.cache
+        if cache is None or not self.reuses:
+            yield from self._computed(annotations)
+            return
+        keys = [cache.key(digest_of(one.image)) for one in annotations]
+        there = [cache.has(key) for key in keys]
+        rest = [one for one, is_there in zip(annotations, there, strict=True) if not is_there]
+        computed = self._computed(rest)
+        for annotation, key, is_there in zip(annotations, keys, there, strict=True):
+            kept = cache.get(key) if is_there else None
+            if kept is not None:
+                self.reused += 1
+                seen = examined(annotation, kept.probability, kept.frame, self.detector.postprocess)
+                yield annotation, seen
+            else:
+                yield from self._computed([annotation]) if is_there else [next(computed)]
+
+    def _computed(self, annotations: Sequence[Annotation]) -> Iterator[tuple[Annotation, Examined]]:
+        return self.detector.map(annotations, lambda one: one.image, self._finish)
+
+    def _finish(self, annotation: Annotation, page: Page) -> Examined:
+        probability, frame = page.held_map()
+        if self.cache is not None:
+            keep(self.cache, annotation.image, page, self.detector.postprocess)
+        return examined(annotation, probability, frame, self.detector.postprocess)
 
 
 def _counts(counts: Counts) -> dict[str, Any]:

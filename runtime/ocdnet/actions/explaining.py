@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any, TextIO, TypeVar
 
 import numpy as np
@@ -14,9 +15,8 @@ from ocdnet.average_precision import LEVELS, AveragePrecision
 from ocdnet.breakdown import ANGLES, HEIGHTS, LENGTHS, Breakdown, Tally
 from ocdnet.data.annotations import Annotation
 from ocdnet.diagnosis import Diagnosis, diagnose
-from ocdnet.geometry import Frame, Points
+from ocdnet.geometry import Frame, Points, Polygon
 from ocdnet.metrics import Counts, ImageMatch, Overlaps
-from ocdnet.page import Page
 from ocdnet.postprocess import DBPostprocessor, Detections
 from ocdnet.runs.explained import (
     MOST_BYTES,
@@ -66,8 +66,13 @@ class Examined:
     curve: NDArray[np.int64]
 
     @property
+    def detections(self) -> list[Polygon]:
+        """The polygons of those regions that are kept."""
+        return list(compress(self.regions.polygons, self.kept))
+
+    @property
     def of_detections(self) -> ImageMatch:
-        """The match with indices of the detections, which a page has without the other regions."""
+        """The match with indices of the detections."""
         place = np.cumsum(self.kept) - 1
         return replace(
             self.match,
@@ -76,16 +81,18 @@ class Examined:
         )
 
 
-def examined(annotation: Annotation, page: Page, postprocess: DBPostprocessor) -> Examined:
-    """Look at a picture whose map is at hand; called in threads."""
-    if page.probability is None:
-        raise ValueError("the page's map was let go")
-    frame = page.frame or Frame.whole(page.probability)
-    regions, kept = postprocess.regions(page.probability, frame)
+def examined(
+    annotation: Annotation,
+    probability: NDArray[np.float32],
+    frame: Frame,
+    postprocess: DBPostprocessor,
+) -> Examined:
+    """Look at a picture by its map float32[h, w]; called in threads."""
+    regions, kept = postprocess.regions(probability, frame)
     overlaps = Overlaps.of(regions.polygons, annotation.polygons, annotation.ignore)
     match = overlaps.match(kept)
     return Examined(
-        size=page.size,
+        size=frame.image_size,
         regions=regions,
         kept=kept,
         overlaps=overlaps,

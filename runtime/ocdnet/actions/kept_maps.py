@@ -9,7 +9,6 @@ from ocdnet.backends.sidecar import beside
 from ocdnet.config.spec import Loaded
 from ocdnet.detector import Detector
 from ocdnet.files import sha256
-from ocdnet.geometry import Frame
 from ocdnet.map_cache import Kept, MapCache, default_folder, digest_of
 from ocdnet.page import Page
 from ocdnet.postprocess import DBPostprocessor
@@ -40,14 +39,12 @@ def _is(path: Path) -> bool:
 
 def keep(cache: MapCache, picture: Path, page: Page, postprocess: DBPostprocessor) -> None:
     """Keep a page's map, which it still holds; what can't be kept is not."""
-    if page.probability is None:
-        return
+    probability, frame = page.held_map()
     try:
         key = cache.key(digest_of(picture))
     except OSError:
         return
-    frame = page.frame or Frame.whole(page.probability)
-    cache.put(key, Kept.of(page.probability, frame, settings_of(postprocess), page.polygons))
+    cache.put(key, Kept.of(probability, frame, settings_of(postprocess), page.polygons))
 
 
 def settings_of(postprocess: DBPostprocessor) -> tuple[float, float, int, float, bool]:

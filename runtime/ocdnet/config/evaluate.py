@@ -45,6 +45,9 @@ class EvaluateConfig:
     coco_ap: Annotated[bool, extra] = False
     """Report average precision as COCO does, too (AP50:95, AP50, AP75), over polygons."""
 
+    reuse_maps: Annotated[bool, extra] = False
+    """Read maps that an earlier run kept (in 8 bits) instead of computing them: for thresholds."""
+
     def notices(self) -> Iterator[str]:
         """That the checkpoint is not read, where an engine stands beside it."""
         if self.trt_engine and self.checkpoint:

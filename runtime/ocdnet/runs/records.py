@@ -127,6 +127,8 @@ class EvaluateResult(Scores, Result):
     """Which texts are found."""
     coco: CocoScores | None = None
     """Average precision, where the spec asks for it."""
+    reused_maps: Count | None = None
+    """Where the spec asks for it: images whose map, of 8 bits, was kept from an earlier run."""
     explained: str | None = None
     """Path of explained.jsonl: labels, regions and mistakes, a line a picture."""
     curve: Curve | None = None
