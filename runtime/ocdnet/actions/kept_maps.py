@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 from ocdnet.backends.sidecar import beside
+from ocdnet.config.model import ModelConfig
 from ocdnet.config.spec import Loaded
 from ocdnet.detector import Detector
+from ocdnet.errors import UserError
 from ocdnet.files import sha256
 from ocdnet.map_cache import Kept, MapCache, default_folder, digest_of
 from ocdnet.page import Page
@@ -20,21 +22,22 @@ def cache_of(detector: Detector, loaded: Loaded) -> MapCache | None:
     folder, identity = default_folder(), detector.identity
     if folder is None or identity is None:
         return None
-    model, path = loaded.experiment.model, Path(detector.model)
-    of_network = []
+    try:
+        files = _digests(Path(detector.model), loaded.experiment.model)
+    except (OSError, UserError):  # the network is open, and needs its file no more: nor do we
+        return None
+    return MapCache(folder, json.dumps([VERSION, identity, files]))
+
+
+def _digests(path: Path, model: ModelConfig) -> list[str]:
+    """What tells a network from any other."""
+    beside_it = [sha256(beside(path))] if beside(path).is_file() else []
     if path.suffix == ".onnx":
         from ocdnet.onnx_file import model_sha256
 
-        digests = [model_sha256(path)]
-    else:
-        digests = [sha256(path)]
-        of_network = [repr(model)]  # a checkpoint's network is the spec's
-    digests += [sha256(file) for file in (beside(path), Path(model.pruned_graph_path)) if _is(file)]
-    return MapCache(folder, json.dumps([VERSION, identity, digests, of_network]))
-
-
-def _is(path: Path) -> bool:
-    return path.name != "" and path.is_file()
+        return [model_sha256(path), *beside_it]
+    graph = [sha256(Path(model.pruned_graph_path))] if model.pruned_graph_path else []
+    return [sha256(path), *beside_it, *graph, repr(model)]  # a checkpoint's network is the spec's
 
 
 def keep(cache: MapCache, picture: Path, page: Page, postprocess: DBPostprocessor) -> None:

@@ -105,9 +105,9 @@ def overrides(best: Setting | None) -> Iterator[str]:
         return
     for section in ("evaluate", "inference"):
         args = f"{section}.post_processing.args"
-        yield f"{args}.thresh={best.thresh:g}"
-        yield f"{args}.box_thresh={best.box_thresh:g}"
-        yield f"{args}.unclip_ratio={best.unclip_ratio:g}"
+        yield f"{args}.thresh={best.thresh!r}"
+        yield f"{args}.box_thresh={best.box_thresh!r}"
+        yield f"{args}.unclip_ratio={best.unclip_ratio!r}"
     shape = str(best.polygon).lower()
     yield f"evaluate.metric.args.is_output_polygon={shape}"
     yield f"inference.polygon={shape}"
