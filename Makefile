@@ -30,8 +30,9 @@ $(CLIENT): $(READY)
 demo: $(READY) ## Render scenes, train for up to 8 minutes, evaluate, export, predict
 	$(BIN)/ocdnet demo --out demo
 
+# Networks this small compute in one thread: more of them, in several processes, wait for each other.
 test: $(READY) ## Run the tests that need nothing but this machine (minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not client and not install and not slurm and not container"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not client and not install and not slurm and not container"
 
 test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill, read HEIC and PDF (installs them)
 	$(BIN)/python -m pytest tests/client -m client

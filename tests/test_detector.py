@@ -139,7 +139,7 @@ def test_pictures_of_pillow_are_turned_upright(light, photo, tmp_path):
         Path(),
         Pillow.new("F", (40, 40)),
     ],
-    ids=repr,
+    ids=lambda bad: type(bad).__name__,
 )
 def test_what_is_no_picture_is_one_kind_of_error(light, bad):
     with pytest.raises(UserError) as caught:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet.geometry import Frame, Polygon
+from ocdnet.install import cache_dir
 
 LOG = logging.getLogger("ocdnet")
 
@@ -115,10 +116,7 @@ def default_folder() -> Path | None:
         return None
     if given:
         return Path(given).absolute()
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not home.is_absolute():
-        home = Path(os.path.expanduser("~/.cache"))  # noqa: PTH111 - Path's raises without a home
-    return home.absolute() / "ocdnet" / "maps"
+    return cache_dir() / "maps"
 
 
 def digest_of(picture: Path) -> bytes:

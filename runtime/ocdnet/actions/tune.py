@@ -95,7 +95,7 @@ def run(loaded: Loaded, findings: Findings) -> TuneResult:
         overrides=tuple(overrides(choice.best)),
         spec_file=None,
         **choice.records(),
-        warnings=warned(findings),
+        warnings=tuple(map(warned, findings.rows())),
     )
 
 

@@ -28,9 +28,9 @@ Examples:
     help="File for the spec with what was found, for evaluate and inference; it may not exist.",
 )
 def tune(spec_file: Path, overrides: tuple[str, ...], write: Path | None) -> None:
-    """Find thresh, box_thresh, unclip_ratio and the shape of boxes that suit a model and pictures.
+    """Find the thresholds that suit a model and pictures.
 
-    The network sees each picture once; maps that evaluate made are found in the cache. Prints JSON:
+    Tries 750 settings of thresh, box_thresh, unclip_ratio and the shape of boxes. The network sees each picture once; maps that evaluate made are found in the cache. Prints JSON:
     `spec` (what the spec's settings score), `best`, `cross_validated` (each half of the pictures
     with what the other half chose: what to expect elsewhere; its gain with a 95 % interval),
     `tao_best_of_nine`, `one_by_one` (how much each setting matters), `overrides` (KEY=VALUE for
