@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   ocdnet tune -e spec.yaml
-  ocdnet tune -e spec.yaml evaluate.checkpoint=model_best.pth --write tuned.yaml
-  ocdnet evaluate -e tuned.yaml results_dir=tuned"""
+  ocdnet tune -e spec.yaml --write tuned.yaml
+  ocdnet evaluate -e tuned.yaml evaluate.reuse_maps=true"""
 )
 @spec_file_option("A spec of evaluate: its model, its pictures, its thresholds.")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
@@ -30,12 +30,12 @@ Examples:
 def tune(spec_file: Path, overrides: tuple[str, ...], write: Path | None) -> None:
     """Find the thresholds that suit a model and pictures.
 
-    Tries 750 settings of thresh, box_thresh, unclip_ratio and the shape of boxes. The network sees each picture once; maps that evaluate made are found in the cache. Prints JSON:
-    `spec` (what the spec's settings score), `best`, `cross_validated` (each half of the pictures
-    with what the other half chose: what to expect elsewhere; its gain with a 95 % interval),
-    `tao_best_of_nine`, `one_by_one` (how much each setting matters), `overrides` (KEY=VALUE for
-    evaluate and inference), `warnings`. Tune on validation pictures: on test pictures the scores
-    flatter. references/tuning.md tells more.
+    Tries 750 settings of thresh, box_thresh, unclip_ratio and the shape of boxes. The network sees
+    each picture once; maps that evaluate made are found in the cache. Prints JSON: `spec` (what the
+    spec's settings score), `best`, `cross_validated` (each half of the pictures with what the other
+    half chose: what to expect elsewhere; its gain with a 95 % interval), `tao_best_of_nine`,
+    `one_by_one` (how much each setting matters), `overrides` (KEY=VALUE for evaluate and
+    inference), `warnings`. Tune on validation pictures: on test pictures the scores flatter.
 
     OCDNET_MAPS names another folder for the cache, or is `off`.
     """
