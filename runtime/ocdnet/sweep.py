@@ -27,6 +27,11 @@ class Setting(NamedTuple):
     unclip_ratio: float
     box_thresh: float
 
+    @classmethod
+    def of(cls, one: DBPostprocessor) -> Setting:
+        """Those of a post-processor."""
+        return cls(one.polygon, one.thresh, one.unclip_ratio, one.box_thresh)
+
 
 def grid(spec: Setting) -> list[Setting]:
     """What a sweep tries, sorted: quads and polygons, and what the spec says."""

@@ -10,6 +10,7 @@ import pytest
 import support
 from ocdnet.actions import tune as action
 from ocdnet.actions.choosing import choose
+from ocdnet.actions.detection import on_labelled
 from ocdnet.actions.kept_maps import cache_of
 from ocdnet.cli.main import cli
 from ocdnet.config import spec
@@ -93,11 +94,7 @@ def test_what_changes_a_map_finds_none(scenes, detector, maps, change):
     caches = []
     for more in ((), (change,)):
         loaded = spec.load("evaluate", None, overrides(scenes / "test", detector, *more))
-        config, data = loaded.experiment.evaluate, loaded.experiment.dataset.validate_dataset
-        opened = action.detector_of(
-            config, loaded.experiment.model, action.eval_preprocess(data.args),
-            action.DBPostprocessor(), "",
-        )  # fmt: skip
+        opened, _ = on_labelled(loaded)
         caches.append(cache_of(opened, loaded))
     assert caches[0].key(b"picture") != caches[1].key(b"picture")
 

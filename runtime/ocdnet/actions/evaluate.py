@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ocdnet.actions.detection import detector_of
+from ocdnet.actions.detection import on_labelled
 from ocdnet.actions.explaining import Examined, Explanation, examined
 from ocdnet.actions.kept_maps import cache_of, keep
 from ocdnet.actions.scoring import scores
@@ -16,20 +16,17 @@ from ocdnet.actions.session import session
 from ocdnet.average_precision import AveragePrecision
 from ocdnet.config.evaluate import EvaluateConfig
 from ocdnet.config.spec import Loaded
-from ocdnet.data.annotations import Annotation, index_dataset
-from ocdnet.data.steps import eval_preprocess
+from ocdnet.data.annotations import Annotation
 from ocdnet.detector import Detector
 from ocdnet.files import replacing
 from ocdnet.map_cache import MapCache, digest_of
 from ocdnet.metrics import Counts, ImageMatch
 from ocdnet.page import Page
-from ocdnet.postprocess import DBPostprocessor
 from ocdnet.progress_bar import tracked
 from ocdnet.runs.files import EXPLAINED, RESULTS, SAMPLES
 from ocdnet.runs.records import EvaluateResult, ImageScores, MatchCounts, Thresholds, write_results
 from ocdnet.runs.samples import Showcase
 from ocdnet.runs.status_line import Kpi
-from ocdnet.spec_keys import VALIDATE_STEPS
 
 
 def run(loaded: Loaded) -> EvaluateResult:
@@ -44,14 +41,10 @@ def run(loaded: Loaded) -> EvaluateResult:
     Raises:
         UserError: bad data or model, or a model made for other images than the spec's.
     """
-    config, dataset = loaded.experiment.evaluate, loaded.experiment.dataset.validate_dataset
+    config = loaded.experiment.evaluate
     with session(loaded, writes=(RESULTS, SAMPLES, EXPLAINED), renews=True) as here:
-        preprocess = eval_preprocess(dataset.args)
-        annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
-        polygon = config.metric.args.is_output_polygon
-        postprocess = DBPostprocessor.from_spec(config.post_processing, polygon, "evaluate")
-        model = loaded.experiment.model
-        detector = detector_of(config, model, preprocess, postprocess, VALIDATE_STEPS)
+        detector, annotations = on_labelled(loaded)
+        postprocess = detector.postprocess
         counts, showcase, images = Counts(), Showcase(), []
         cache = cache_of(detector, loaded)
         examiner = _Examiner(detector, cache, config.reuse_maps)
@@ -74,7 +67,7 @@ def run(loaded: Loaded) -> EvaluateResult:
             images=len(images),
             checkpoint=detector.model,
             backend=detector.backend,
-            resize=preprocess.resize,
+            resize=detector.resize,
             thresholds=Thresholds(thresh=postprocess.thresh, box_thresh=postprocess.box_thresh),
             results=str(here.folder / RESULTS),
             reused_maps=examiner.reused if config.reuse_maps else None,

@@ -13,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet.actions.choosing import choose
-from ocdnet.actions.detection import detector_of
+from ocdnet.actions.detection import on_labelled
 from ocdnet.actions.kept_maps import cache_of, keep
-from ocdnet.actions.session import warned
+from ocdnet.actions.session import remedied, warned
 from ocdnet.config.spec import Loaded
-from ocdnet.data.annotations import Annotation, index_dataset
-from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.annotations import Annotation
 from ocdnet.data.reading import pixel_limit
-from ocdnet.data.steps import eval_preprocess
 from ocdnet.detector import Detector
-from ocdnet.errors import DataError
+from ocdnet.errors import DataError, RunError
 from ocdnet.findings import Findings, note
 from ocdnet.hardware import cpus
 from ocdnet.map_cache import Kept, MapCache, digest_of
@@ -30,7 +28,7 @@ from ocdnet.metrics import Counts, Overlaps, match_image
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.progress_bar import tracked
 from ocdnet.runs.printed import MapsUsed, Rounding, TuneResult
-from ocdnet.spec_keys import VALIDATE_DATA, VALIDATE_STEPS
+from ocdnet.spec_keys import VALIDATE_DATA
 from ocdnet.sweep import Setting, grid, nine, swept
 
 MOST_IMAGES = 2000
@@ -59,28 +57,19 @@ def run(loaded: Loaded, findings: Findings) -> TuneResult:
     Raises:
         UserError: bad data or model.
     """
-    config, dataset = loaded.experiment.evaluate, loaded.experiment.dataset.validate_dataset
-    with pixel_limit(loaded.experiment.max_megapixels):
-        annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
-        postprocess = DBPostprocessor.from_spec(
-            config.post_processing, config.metric.args.is_output_polygon, "evaluate"
-        )
-        preprocess: Preprocess = eval_preprocess(dataset.args)
-        model = loaded.experiment.model
-        detector = detector_of(config, model, preprocess, postprocess, VALIDATE_STEPS)
+    with remedied(loaded.action), pixel_limit(loaded.experiment.max_megapixels):
+        detector, annotations = on_labelled(loaded)
+        spec = Setting.of(detector.postprocess)
+        settings = sorted({*grid(spec), *nine(spec)})
         with _cache(detector, loaded) as (cache, lasting):
             pictures = _pictures(cache, annotations)
             missing = [one.annotation for one in pictures if not cache.has(one.key)]
             _compute(detector, cache, missing)
-            spec = Setting(
-                postprocess.polygon,
-                postprocess.thresh,
-                postprocess.unclip_ratio,
-                postprocess.box_thresh,
-            )
-            settings = sorted({*grid(spec), *nine(spec)})
-            rows = list(_rows(cache, pictures, settings, postprocess.max_candidates))
+            most = detector.postprocess.max_candidates
+            rows = list(_rows(cache, pictures, settings, most))
             folder = str(cache.folder) if lasting else None
+    if not rows:
+        raise RunError("no-maps", "No map could be kept", hint="Is the disk full?")
     counted = [(row.second, row.of_floats.gt_care, row.counts) for row in rows]
     choice = choose(settings, grid(spec), spec, counted)
     choice.note_doubts()
