@@ -17,6 +17,15 @@ def _sigterm() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _maps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Maps are kept for the tests alone, not in the user's cache."""
+    folder = tmp_path_factory.mktemp("maps")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OCDNET_MAPS", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`train` (8 images) and `test` (4) of `support.write_blocks`; not to be changed."""

@@ -17,6 +17,7 @@ from ocdnet.actions import detection, evaluate, inference, train
 from ocdnet.backends.base import Batch, Predictor
 from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.config import spec
+from ocdnet.map_cache import FOLDER
 from ocdnet.training import pace
 from ocdnet.training.pace import Pace
 from rows.network import HEIGHT, WIDTH, exported
@@ -34,7 +35,11 @@ class Timed:
     def __init__(self, network: Callable[[Batch], Batch]) -> None:
         self.network, self.seconds = network, 0.0
         self.backend, self.img_mode, self.size = "timed", "BGR", (WIDTH, HEIGHT)
-        self.normalisation, self.batch, self.path = None, None, Path("timed.onnx")
+        self.normalisation, self.batch, self.path = (
+            None,
+            None,
+            getattr(network, "path", Path("timed.onnx")),
+        )
         self.device_type, self.advised = "cpu", None
         self.map = scenes.probability_map(WORDS, (HEIGHT, WIDTH))
 
@@ -59,7 +64,7 @@ def through(action: Any, predictor: Predictor, overrides: list[str]) -> float:
 def evaluation(rounds: int) -> Iterator[Row]:
     """Share of an evaluation outside the network: reading, post-processing, metric, results."""
     images = 10 * rounds
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict("os.environ", {FOLDER: folder}):
         data = scenes.folder_of(images, Path(folder) / "data")
         timed = Timed(OnnxPredictor(exported("resnet18", Path(folder))))
         total = through(

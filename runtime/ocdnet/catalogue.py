@@ -80,7 +80,10 @@ _TRAINED_FILES = (
     "ocd_model_latest.pth",
     "results.json (best_epoch)",
 )
-_SCORES = ("results.json (hmean, precision, recall)",)
+_SCORES = (
+    "results.json (hmean, precision, recall, kinds of mistakes)",
+    "explained.jsonl (labels, regions and mistakes of each image)",
+)
 _PREDICTIONS = ("<stem>.txt", "<stem>_result.jpg", "<stem>_pred.jpg")
 _STEPS = "dataset.validate_dataset.args.pre_processes"
 

@@ -258,7 +258,9 @@ class Detector:
             if self._stretch_key and preprocess.resize == "stretch":
                 note_stretch(prediction.frame.scale, name_of(source), self._stretch_key)
             found = self.postprocess(prediction.probability, prediction.frame, name_of(source))
-            held = Held(prediction.image, preprocess.img_mode, prediction.probability)
+            held = Held(
+                prediction.image, preprocess.img_mode, prediction.probability, prediction.frame
+            )
             number = source.number if isinstance(source, FilePage) else None
             size = prediction.frame.image_size
             page = Page(found.polygons, found.scores, size, name_of(source), number, held)
@@ -274,6 +276,18 @@ class Detector:
             skipped=skipped,
             workers=self._num_threads or None,
         )
+
+    @property
+    def identity(self) -> str | None:
+        """What decides a picture's map, beside the picture and the model's files.
+
+        None where pictures of one batch decide each other's: those of several sizes are padded.
+        """
+        preprocess = self._preprocess
+        alone = self._batch_size == 1 or isinstance(preprocess.size, tuple)
+        if preprocess.resize == "stretch" and not alone:
+            return None
+        return f"{self.backend} {self._open_predictor().device_type} {preprocess!r}"
 
     def close(self) -> None:
         """Free the network; the detector finds nothing any more."""

@@ -63,6 +63,14 @@ def venv_dir() -> Path:
     return data.absolute() / "ocdnet" / "venv"
 
 
+def cache_dir() -> Path:
+    """What may be made anew, of this user: `ocdnet` in the user's cache, there or not."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not home.is_absolute():
+        home = Path(os.path.expanduser("~/.cache"))  # noqa: PTH111 - Path's raises without a home
+    return home.absolute() / "ocdnet"
+
+
 def venv_python() -> Path:
     """The interpreter of the skill's own environment, there or not."""
     return venv_dir() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

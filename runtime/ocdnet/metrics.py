@@ -78,6 +78,94 @@ class ImageMatch:
         return _harmonic_mean(self.precision, self.recall)
 
 
+@dataclass(frozen=True, slots=True)
+class Overlaps:
+    """Where detections and ground truth of one image meet; of it matches are made at little cost.
+
+    Polygons that cross themselves, or have fewer than three points or no area, are left out. The
+    columns below are of the pairs that touch, ascending by ground truth, then by detection.
+
+    Attributes:
+        gts: indices of the valid ones among the ground truth given.
+        dets: the same of the detections given.
+        ignored: bool[len(gts)]: don't-care text.
+        covered: bool[len(dets)]: detections on one don't-care text.
+        gt: int64[K]: of each pair the position in `gts`.
+        det: int64[K]: of each pair the position in `dets`.
+        of_gt: float64[K]: share of the ground truth's area that lies in the detection.
+        of_det: float64[K]: share of the detection's area that lies in the ground truth.
+        iou: float64[K]: intersection over union.
+    """
+
+    gts: list[int]
+    dets: list[int]
+    ignored: NDArray[np.bool_]
+    covered: NDArray[np.bool_]
+    gt: NDArray[np.int64]
+    det: NDArray[np.int64]
+    of_gt: NDArray[np.float64]
+    of_det: NDArray[np.float64]
+    iou: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        predictions: Sequence[Points],
+        ground_truth: Sequence[Points],
+        ignore: Sequence[bool] | NDArray[np.bool_],
+    ) -> Overlaps:
+        """The overlaps of polygons [N, 2] in pixels of one image; see `match_image`."""
+        if len(ground_truth) != len(ignore):
+            raise ValueError(f"{len(ground_truth)} polygons but {len(ignore)} ignore flags")
+        gts = [i for i, polygon in enumerate(ground_truth) if is_valid(polygon)]
+        dets = [i for i, polygon in enumerate(predictions) if is_valid(polygon)]
+        gt_polygons, det_polygons = [ground_truth[i] for i in gts], [predictions[i] for i in dets]
+        candidates, overlap = overlaps(gt_polygons, det_polygons)
+        gt, det = candidates.T
+        gt_area = np.array([area(p) for p in gt_polygons])[gt]
+        det_area = np.array([area(p) for p in det_polygons])[det]
+        of_gt, of_det = overlap / gt_area, overlap / det_area
+        # Don't-care detections: they can neither match nor count as false.
+        ignored = np.array([bool(ignore[i]) for i in gts], np.bool_)
+        covered = np.zeros(len(dets), np.bool_)
+        covered[det[ignored[gt] & (of_det > _DONT_CARE_OVERLAP)]] = True
+        iou = overlap / (gt_area + det_area - overlap)
+        return cls(gts, dets, ignored, covered, gt, det, of_gt, of_det, iou)
+
+    def match(self, kept: NDArray[np.bool_] | None = None) -> ImageMatch:
+        """The match of the detections, or of those that are kept: bool for each one given."""
+        there = np.ones(len(self.dets), np.bool_) if kept is None else kept[self.dets]
+        close = (self.iou > _MIN_IOU) & ~self.ignored[self.gt] & (~self.covered & there)[self.det]
+        # First come, first served, not the best overlap: so does ICDAR's own evaluation.
+        pairs = _pair(np.column_stack((self.gt[close], self.det[close])))
+        det_care = int((~self.covered & there).sum())
+        return ImageMatch(
+            counts=Counts(len(pairs), int((~self.ignored).sum()), det_care),
+            pairs=[(self.gts[i], self.dets[j]) for i, j in pairs],
+            gt_dontcare=[self.gts[i] for i in np.flatnonzero(self.ignored)],
+            det_dontcare=[self.dets[j] for j in np.flatnonzero(self.covered & there)],
+        )
+
+    def counts(self, scores: NDArray[np.float32], least: Sequence[float]) -> NDArray[np.int64]:
+        """What would be counted of the detections with these scores or higher ones.
+
+        Args:
+            scores: of each detection given.
+            least: scores from which on a detection is kept.
+
+        Returns:
+            int64[len(least), 2]: matches, and detections that count.
+        """
+        own, rows = scores[self.dets], []
+        close = (self.iou > _MIN_IOU) & ~self.ignored[self.gt] & ~self.covered[self.det]
+        table = np.column_stack((self.gt[close], self.det[close]))
+        of_pair, of_counted = own[table[:, 1]], own[~self.covered]
+        for score in least:
+            pairs = _pair(table[of_pair >= score])
+            rows.append((len(pairs), int((of_counted >= score).sum())))
+        return np.array(rows, np.int64).reshape(-1, 2)
+
+
 def match_image(
     predictions: Sequence[Points],
     ground_truth: Sequence[Points],
@@ -94,29 +182,7 @@ def match_image(
         ground_truth: polygons [N, 2] in pixels of the same image.
         ignore: for each ground-truth polygon whether it is don't-care text.
     """
-    if len(ground_truth) != len(ignore):
-        raise ValueError(f"{len(ground_truth)} polygons but {len(ignore)} ignore flags")
-    gts = [i for i, polygon in enumerate(ground_truth) if is_valid(polygon)]
-    dets = [i for i, polygon in enumerate(predictions) if is_valid(polygon)]
-    gt_polygons, det_polygons = [ground_truth[i] for i in gts], [predictions[i] for i in dets]
-    candidates, overlap = overlaps(gt_polygons, det_polygons)
-    gt, det = candidates.T
-    gt_area = np.array([area(p) for p in gt_polygons])[gt]
-    det_area = np.array([area(p) for p in det_polygons])[det]
-
-    # Don't-care detections first: they can neither match nor count as false.
-    ignored = np.array([bool(ignore[i]) for i in gts], np.bool_)
-    covered = np.zeros(len(dets), np.bool_)
-    covered[det[ignored[gt] & (overlap / det_area > _DONT_CARE_OVERLAP)]] = True
-    close = overlap / (gt_area + det_area - overlap) > _MIN_IOU
-    # First come, first served, not the best overlap: so does ICDAR's own evaluation.
-    pairs = _pair(candidates[close & ~ignored[gt] & ~covered[det]])
-    return ImageMatch(
-        counts=Counts(len(pairs), int((~ignored).sum()), int((~covered).sum())),
-        pairs=[(gts[i], dets[j]) for i, j in pairs],
-        gt_dontcare=[gts[i] for i in np.flatnonzero(ignored)],
-        det_dontcare=[dets[j] for j in np.flatnonzero(covered)],
-    )
+    return Overlaps.of(predictions, ground_truth, ignore).match()
 
 
 def _pair(allowed: NDArray[np.int64]) -> list[tuple[int, int]]:

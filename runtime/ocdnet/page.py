@@ -16,7 +16,7 @@ from ocdnet.crops import crop
 from ocdnet.data.reading import FilePage, Image
 from ocdnet.data.sources import read_source
 from ocdnet.errors import UsageError
-from ocdnet.geometry import Polygon
+from ocdnet.geometry import Frame, Polygon
 from ocdnet.reading_order import reading_order
 from ocdnet.runs.pages import PageRecord, Region
 from ocdnet.runs.typed import to_json
@@ -35,11 +35,13 @@ class Held:
         img_mode: BGR, RGB or GRAY, as it was read.
         probability: float32[h, w] in 0..1, the network's map of the whole picture, at the size at
             which the network saw it; None where it was let go.
+        frame: what brings polygons of the map back to the picture; None where nobody said.
     """
 
     image: Image
     img_mode: str
     probability: NDArray[np.float32] | None
+    frame: Frame | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -90,6 +92,17 @@ class Page:
     def probability(self) -> NDArray[np.float32] | None:
         """The network's map float32[h, w] in 0..1 of the whole picture; None where not held."""
         return self._held.probability if self._held else None
+
+    def held_map(self) -> tuple[NDArray[np.float32], Frame]:
+        """The network's map, and what brings its polygons back to the picture.
+
+        Raises:
+            UsageError: the map is not held.
+        """
+        if self._held is None or self._held.probability is None:
+            raise _no_map()
+        probability = self._held.probability
+        return probability, self._held.frame or Frame.whole(probability)
 
     def let_go(self) -> Page:
         """The same without what can be read again: the pixels of a file; and without the map."""
@@ -145,14 +158,7 @@ class Page:
             UsageError: the map is not held.
             UserError: as `draw`.
         """
-        if self.probability is None:
-            raise UsageError(
-                "no-map",
-                "The probability map of this page is not held any more",
-                expected="a page of `detector(picture)` or of `detector.stream(pictures)`",
-                hint="Lists of pages let go of their maps: take `detector.stream`.",
-            )
-        picture = heat_map(self.image, self.probability)
+        picture = heat_map(self.image, self.held_map()[0])
         if path is not None:
             write_image(Path(path), picture)
         return picture
@@ -177,6 +183,15 @@ class Page:
     def to_json(self) -> str:
         """`to_dict` as one line of JSON."""
         return json.dumps(self.to_dict(), allow_nan=False)
+
+
+def _no_map() -> UsageError:
+    return UsageError(
+        "no-map",
+        "The probability map of this page is not held any more",
+        expected="a page of `detector(picture)` or of `detector.stream(pictures)`",
+        hint="Lists of pages let go of their maps: take `detector.stream`.",
+    )
 
 
 def _rounded(polygon: Polygon) -> tuple[tuple[float, float], ...]:

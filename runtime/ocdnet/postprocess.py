@@ -16,7 +16,8 @@ from ocdnet.config.shared import PostProcessing
 from ocdnet.findings import note
 from ocdnet.geometry import Frame, Polygon, min_area_quad, order_quad, short_side, unclip
 
-_Scored: TypeAlias = tuple[Polygon, float]
+Scored: TypeAlias = tuple[Polygon, float]
+"""A kernel and the mean probability inside it."""
 
 # Rectangles whose short side (pixels of the map) is below these, before and after unclipping, are
 # noise.
@@ -86,24 +87,56 @@ class DBPostprocessor:
         """
         frame = frame or Frame.whole(probability)
         probability = frame.cut(probability)
-        bitmap = (probability > self.thresh).astype(np.uint8)
-        # RETR_LIST: the outlines of holes are candidates, too, as in TAO.
-        contours, _ = cv2.findContours(bitmap, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-        looked_at, cut = _largest(contours, self.max_candidates)
+        looked_at, cut = self.contours(probability)
         if cut:
             self._note(cut, image)
-        find = self._polygon if self.polygon else self._quad
-        regions = [
-            find(probability, np.asarray(contour, np.int32).reshape(-1, 2)) for contour in looked_at
-        ]
-        kept = [region for region in regions if region is not None]
+        kernels = [self.kernel(probability, contour) for contour in looked_at]
+        kept = [one for one in kernels if one is not None and one[1] >= self.box_thresh]
+        return self.grown(kept, frame)[0]
+
+    def regions(
+        self, probability: NDArray[np.float32], frame: Frame
+    ) -> tuple[Detections, NDArray[np.bool_]]:
+        """Every region, whatever its score, and bool[K]: which of them `__call__` returns."""
+        probability = frame.cut(probability)
+        kernels = [self.kernel(probability, contour) for contour in self.contours(probability)[0]]
+        return self.grown([one for one in kernels if one is not None], frame)
+
+    def contours(self, probability: NDArray[np.float32]) -> tuple[list[NDArray[np.int32]], int]:
+        """Outlines int32[N, 2] of what lies above `thresh`; how many regions were left out."""
+        bitmap = (probability > self.thresh).astype(np.uint8)
+        # RETR_LIST: the outlines of holes are candidates, too, as in TAO.
+        found, _ = cv2.findContours(bitmap, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+        looked_at, cut = _largest(found, self.max_candidates)
+        return [np.asarray(contour, np.int32).reshape(-1, 2) for contour in looked_at], cut
+
+    def kernel(self, probability: NDArray[np.float32], contour: NDArray[np.int32]) -> Scored | None:
+        """What is to be grown of a contour, with its score; None where it is noise."""
+        if not self.polygon:
+            quad, side = min_area_quad(contour)
+            return None if side < _MIN_SIDE else (quad, _mean_inside(probability, quad))
+        outline = cv2.approxPolyDP(contour, _OUTLINE_TOLERANCE * cv2.arcLength(contour, True), True)
+        if len(outline) < 4:
+            return None
+        return np.asarray(outline, np.float32).reshape(-1, 2), _mean_inside(probability, contour)
+
+    def grown(
+        self, kernels: Sequence[Scored], frame: Frame
+    ) -> tuple[Detections, NDArray[np.bool_]]:
+        """Kernels grown by `unclip_ratio`, in pixels of the image; those that fail are left out.
+
+        Also bool[K]: which of them reach `box_thresh`.
+        """
+        grow = self._polygon if self.polygon else self._quad
+        regions = [(grow(kernel), score) for kernel, score in kernels]
+        kept = [(polygon, score) for polygon, score in regions if polygon is not None]
         polygons = [polygon for polygon, _ in kept]
         if not self.polygon:
             polygons = [order_quad(quad, frame.scale) for quad in polygons]
-        return Detections(
-            polygons=frame.to_image(polygons),
-            scores=np.array([score for _, score in kept], np.float32),
-        )
+        scores = [score for _, score in kept]
+        # By the scores as they were computed: rounded to float32 they might just reach it.
+        enough = np.array([score >= self.box_thresh for score in scores], np.bool_)
+        return Detections(frame.to_image(polygons), np.array(scores, np.float32)), enough
 
     def _note(self, cut: int, image: Path | str | None) -> None:
         key = f"{self.section}.post_processing.args.max_candidates" if self.section else ""
@@ -116,38 +149,24 @@ class DBPostprocessor:
             count=cut,
         )
 
-    def _quad(self, probability: NDArray[np.float32], contour: NDArray[np.int32]) -> _Scored | None:
-        """The grown minimum-area rectangle of a contour with its score, or None where rejected."""
-        kernel, side = min_area_quad(contour)
-        if side < _MIN_SIDE:  # noise: not worth a score
-            return None
-        score = _mean_inside(probability, kernel)
-        if score < self.box_thresh:
-            return None
+    def _quad(self, kernel: Polygon) -> Polygon | None:
+        """The minimum-area rectangle around a grown one."""
         pieces = unclip(kernel, self.unclip_ratio)
         if len(pieces) != 1:
             return None
         quad, side = min_area_quad(pieces[0])
-        return None if side < _MIN_SIDE_UNCLIPPED else (quad, score)
+        return None if side < _MIN_SIDE_UNCLIPPED else quad
 
-    def _polygon(
-        self, probability: NDArray[np.float32], contour: NDArray[np.int32]
-    ) -> _Scored | None:
-        """The grown outline of a contour with its score, or None where rejected.
+    def _polygon(self, kernel: Polygon) -> Polygon | None:
+        """A grown outline.
 
-        An outline that touches itself may grow into several pieces, or a piece and holes, and a
-        ragged one into none: such a region is rejected.
+        One that touches itself may grow into several pieces, or a piece and holes, and a ragged one
+        into none: such a region is rejected.
         """
-        outline = cv2.approxPolyDP(contour, _OUTLINE_TOLERANCE * cv2.arcLength(contour, True), True)
-        if len(outline) < 4:
-            return None
-        score = _mean_inside(probability, contour)
-        if score < self.box_thresh:
-            return None
-        pieces = unclip(outline.reshape(-1, 2), self.unclip_ratio)
+        pieces = unclip(kernel, self.unclip_ratio)
         if len(pieces) != 1 or short_side(pieces[0]) < _MIN_SIDE_UNCLIPPED:
             return None
-        return pieces[0], score
+        return pieces[0]
 
 
 def _largest(contours: Sequence[Any], limit: int) -> tuple[Sequence[Any], int]:

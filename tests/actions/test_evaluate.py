@@ -12,6 +12,7 @@ from ocdnet.config import spec
 from ocdnet.data.annotations import index_dataset
 from ocdnet.errors import DataError, Exit
 from ocdnet.metrics import DetectionMetric
+from ocdnet.runs.explained import read_explained
 
 pytestmark = pytest.mark.usefixtures("small_network")
 
@@ -59,8 +60,9 @@ def test_results_file(exam, detector_onnx, tmp_path):
     result = support.evaluate(exam, detector_onnx, tmp_path)
     folder = tmp_path / "evaluate"
     written = json.loads((folder / "results.json").read_text())
-    images = written.pop("per_image")
+    images, curve, _ = (written.pop(name) for name in ("per_image", "curve", "box_scores"))
     assert written == result
+    assert curve["hmean"][curve["box_thresh"].index(0.55)] == round(result["hmean"], 4)
     assert [image["image"] for image in images] == [
         str(exam / "img" / f"img_{number}.png") for number in (1, 2, 3, 4)
     ]
@@ -172,3 +174,34 @@ def test_bad_data(exam, detector_onnx, tmp_path, trouble):
     assert caught.value.exit_code == Exit.DATA
     assert named in str(caught.value)
     assert not (tmp_path / "evaluate" / "results.json").exists()
+
+
+def test_every_mistake_is_explained(exam, detector_onnx, tmp_path):
+    """The exam has one false alarm and one miss, both where nothing else lies."""
+    result = support.evaluate(exam, detector_onnx, tmp_path, "evaluate.coco_ap=true")
+    misses, false = result["mistakes"]["misses"], result["mistakes"]["false_alarms"]
+    assert {kind for kind, number in misses.items() if number} == {"missed"}
+    assert {kind for kind, number in false.items() if number} == {"no_text"}
+    assert sum(misses.values()) == sum(false.values()) == 1
+    for groups in result["recall_by"].values():
+        assert (sum(groups["texts"]), sum(groups["found"])) == (7, 6)
+    assert result["recall_by"]["height"]["texts"][0] == 1  # the label of 4 x 155 pixels
+    assert 0 < result["coco"]["ap"] < result["coco"]["ap50"] <= 6 / 7
+    pictures = list(read_explained(tmp_path / "evaluate"))
+    assert [picture.mistakes for picture in pictures] == [1, 0, 1, 0]
+    (missed,) = [label for label in pictures[2].labels if label.role == "missed"]
+    assert (missed.kind, missed.polygon) == ("missed", (0, 0, 4, 0, 4, 155, 0, 155))
+    assert [region.role for region in pictures[1].regions].count("ignored") == 1
+
+
+def test_a_high_box_thresh_is_told_as_such(exam, detector_onnx, tmp_path):
+    none = "evaluate.post_processing.args.box_thresh=1.0"
+    result = support.evaluate(exam, detector_onnx, tmp_path, none)
+    assert result["mistakes"]["misses"]["low_score"] == 6
+    written = json.loads((tmp_path / "evaluate" / "results.json").read_text())
+    at = written["curve"]["box_thresh"].index(0.5)
+    assert written["curve"]["recall"][at] == round(6 / 7, 4)
+    assert (sum(written["box_scores"]["matched"]), sum(written["box_scores"]["unmatched"])) == (
+        6,
+        1,
+    )

@@ -50,6 +50,13 @@ def test_status_tells_state_epoch_scores_and_files(tmp_path):
     assert "eta" not in job
 
 
+def test_of_epochs_that_found_nothing_none_is_the_best(tmp_path):
+    made.train(tmp_path / "train", scores=(0.0, 0.0))
+    (job,) = ocdnet("status", tmp_path)[0]["jobs"]
+    assert "best" not in job
+    assert job["kpis"]["hmean"] == 0
+
+
 def test_status_tells_how_long_it_will_take_and_when_it_is_perhaps_killed(tmp_path):
     folder = made.train(tmp_path / "train", epochs=9, end=None)
     (job,) = ocdnet("status", tmp_path)[0]["jobs"]

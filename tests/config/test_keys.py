@@ -47,6 +47,8 @@ MAXIMA = {
 RESNETS = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
 CHOICES = {"model.backbone": [*RESNETS, "mobilenet_v2", "mobilenet_v3_large"]}
 OURS = {
+    "evaluate.coco_ap",
+    "evaluate.reuse_maps",
     "export.dynamic_size",
     "gen_trt_engine.backend",
     "gen_trt_engine.max_size",

@@ -1,4 +1,4 @@
-"""What evaluate and inference share: the detector that a section describes."""
+"""What evaluate, tune and inference share: the detector that a section describes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,28 @@ from ocdnet.backends.open import open_engine, open_predictor
 from ocdnet.config.evaluate import EvaluateConfig
 from ocdnet.config.inference import InferenceConfig
 from ocdnet.config.model import ModelConfig
+from ocdnet.config.spec import Loaded
+from ocdnet.data.annotations import Annotations, index_dataset
 from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.steps import eval_preprocess
 from ocdnet.detector import Detector
 from ocdnet.postprocess import DBPostprocessor
+from ocdnet.spec_keys import VALIDATE_STEPS
+
+
+def on_labelled(loaded: Loaded) -> tuple[Detector, Annotations]:
+    """The detector of `evaluate`, and the pictures with labels that it names.
+
+    Raises:
+        UserError: bad data or model, or a model made for other images than the spec's.
+    """
+    config, dataset = loaded.experiment.evaluate, loaded.experiment.dataset.validate_dataset
+    preprocess = eval_preprocess(dataset.args)
+    annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
+    polygon = config.metric.args.is_output_polygon
+    postprocess = DBPostprocessor.from_spec(config.post_processing, polygon, "evaluate")
+    model = loaded.experiment.model
+    return detector_of(config, model, preprocess, postprocess, VALIDATE_STEPS), annotations
 
 
 def detector_of(

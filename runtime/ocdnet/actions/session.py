@@ -176,6 +176,18 @@ def _ended(loaded: Loaded, status: StatusWriter, first_error: FirstError) -> Ite
         raise failure from error
 
 
+@contextmanager
+def remedied(action: str) -> Iterator[None]:
+    """Let errors say what the user can do, for what runs as an action does but has no folder."""
+    try:
+        yield
+    except Exception as error:
+        failure = _explained(error, action)
+        if failure is error:
+            raise
+        raise failure from error
+
+
 def _message(failure: BaseException) -> str:
     if isinstance(failure, KeyboardInterrupt):
         return "interrupted"

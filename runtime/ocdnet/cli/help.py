@@ -18,6 +18,7 @@ HEADINGS = {
         "predict",
         "train",
         "evaluate",
+        "tune",
         "export",
         "gen_trt_engine",
         "prune",

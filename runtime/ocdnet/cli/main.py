@@ -23,6 +23,7 @@ from ocdnet.cli.report import report
 from ocdnet.cli.results import next_, status
 from ocdnet.cli.shared import print_json, program, spec_file_option
 from ocdnet.cli.spec import spec
+from ocdnet.cli.tune import tune
 from ocdnet.cli.weights import weights
 from ocdnet.errors import Exit, Interrupted, UsageError, UserError
 from ocdnet.files import disk_full
@@ -162,7 +163,7 @@ def _report(error: UserError) -> int:
 for _action in ACTIONS.values():
     if not _action.command:  # another action's command runs it
         cli.add_command(_action_command(_action))
-for _command in (predict, automl, plan, status, next_, report, doctor, spec, data, weights):
+for _command in (predict, tune, automl, plan, status, next_, report, doctor, spec, data, weights):
     cli.add_command(_command)
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def _row(job: RunFolder, jobs: Sequence[RunFolder]) -> dict[str, Any]:
         "eta": _duration(progress.seconds_left) if job.running else None,
         "silent_for": _duration(silent),
         "kpis": {name: round(value, 6) for name, value in progress.kpis.items()},
-        "best": vars(job.best) if job.best else None,
+        "best": vars(job.best) if job.best and job.best.found_text else None,
         "warnings": _doubts(job, jobs),
         **_search(job),
         "message": None if progress.error else progress.message,

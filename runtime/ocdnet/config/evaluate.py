@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, GpuId, Positive, popular
+from ocdnet.config.base import STRICT, GpuId, Positive, extra, popular
 from ocdnet.config.rules import Given, Needed
 from ocdnet.config.shared import Metric, PostProcessing
 from ocdnet.spec_keys import EVALUATE_CHECKPOINT, EVALUATE_ENGINE, engine_wins
@@ -41,6 +41,12 @@ class EvaluateConfig:
     post_processing: PostProcessing = field(default_factory=PostProcessing)
 
     metric: Metric = field(default_factory=Metric)
+
+    coco_ap: Annotated[bool, extra] = False
+    """Report average precision as COCO does, too (AP50:95, AP50, AP75), over polygons."""
+
+    reuse_maps: Annotated[bool, extra] = False
+    """Read maps that an earlier run kept (in 8 bits) instead of computing them: for thresholds."""
 
     def notices(self) -> Iterator[str]:
         """That the checkpoint is not read, where an engine stands beside it."""

@@ -163,7 +163,9 @@ def _state(job: RunFolder) -> str:
 
 def _facts(job: RunFolder, past: History) -> Iterator[tuple[str, str]]:
     progress, total = job.progress, total_epochs(job) if job.action in TRAINING else None
-    if job.best:
+    if job.best and not job.best.found_text:
+        yield f"best {job.best.metric}", "none: no epoch found text"
+    elif job.best:
         yield f"best {job.best.metric}", f"{job.best.value:.4f} in epoch {job.best.epoch}"
     elif job.action not in TRAINING:
         yield from ((name, f"{value:.4f}") for name, value in numbers(job.result, SCORES).items())
@@ -204,7 +206,7 @@ def _epochs(epochs: Sequence[Epoch], job: RunFolder) -> Table | None:
     names = [name for name in _COLUMNS if any(name in epoch.values for epoch in epochs)]
     if not names:
         return None
-    best = job.best.epoch if job.best else None
+    best = job.best.epoch if job.best and job.best.found_text else None
     rows = [
         [
             f"{epoch.number}{' (best)' if epoch.number == best else ''}",

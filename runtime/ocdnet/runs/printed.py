@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from ocdnet.errors import DataError, Exit, UserError
 from ocdnet.runs.parsing import loads, parse
-from ocdnet.runs.typed import Amount, Count, Record, Result, record
+from ocdnet.runs.records import Scores
+from ocdnet.runs.typed import Amount, Count, Record, Result, Unit, record
 
 
 @record
@@ -118,6 +119,113 @@ class EngineResult(Result):
     layers_fp32: Count | None = None
     max_difference: Amount
     mean_difference: Amount
+
+
+@record
+class SettingScores(Scores):
+    """Settings of the post-processing, and what they score."""
+
+    thresh: Unit
+    box_thresh: Unit
+    unclip_ratio: Amount
+    polygon: bool
+    """Outlines instead of quadrilaterals."""
+
+
+@record
+class HalfTuned(Record):
+    """One half of the pictures, which a digest of their content decides."""
+
+    images: Count
+    chosen: SettingScores
+    """Its own best, with the scores on this half."""
+    other_hmean: Unit
+    """What that scores on the other half."""
+
+
+@record
+class CrossValidated(Scores):
+    """All pictures, each with the settings that the other half chose: what to expect of others."""
+
+    gain: float
+    """Of hmean over the spec's settings."""
+    low: float
+    """Between this and `high` the gain lies in 95 of 100 cases (bootstrap over pictures)."""
+    high: float
+
+
+@record
+class BestOfNine(Scores):
+    """What TAO's evaluation reports: at nine thresholds, all else as in the spec, the best."""
+
+    thresh: Unit
+
+
+@record
+class Rounding(Record):
+    """What maps of 8 bits change, at the settings of the pass that made them."""
+
+    hmean: Unit
+    """Of the maps as the network returned them."""
+    difference: float
+    """Of the hmean of the rounded maps."""
+
+
+@record
+class MapsUsed(Record):
+    """Where the maps came from."""
+
+    kept: Count
+    """Found in the cache."""
+    computed: Count
+    """Made by the network now."""
+    folder: str | None
+    """The cache; null: none was used."""
+
+
+@record
+class Tried(Record):
+    """One setting varied, the others as in `best`."""
+
+    values: tuple[float, ...]
+    hmean: tuple[Unit, ...]
+
+
+@record
+class OneByOne(Record):
+    """How much each setting matters."""
+
+    thresh: Tried
+    box_thresh: Tried
+    unclip_ratio: Tried
+
+
+@record
+class TuneResult(Result):
+    """Of tune: the post-processing that suits a model and pictures."""
+
+    action: Literal["tune"] = "tune"
+    checkpoint: str
+    backend: str
+    images: Count
+    texts: Count
+    """Those that count."""
+    settings_tried: Count
+    spec: SettingScores
+    """What the spec says."""
+    best: SettingScores | None
+    """The best on all pictures, which flatters; null: nothing is found with any setting."""
+    cross_validated: CrossValidated | None
+    halves: tuple[HalfTuned, ...]
+    tao_best_of_nine: BestOfNine | None
+    """For comparison with figures of TAO; null where that is 0."""
+    rounding: Rounding
+    one_by_one: OneByOne | None
+    maps: MapsUsed
+    overrides: tuple[str, ...]
+    """For `ocdnet evaluate` and `ocdnet inference`."""
+    spec_file: str | None
+    """The spec with these, where one was asked for."""
 
 
 @record

@@ -32,6 +32,11 @@ class Best:
     metric: Metric
     value: float
 
+    @property
+    def found_text(self) -> bool:
+        """Whether it is the best of anything: of epochs that all have hmean 0 none is."""
+        return self.metric != "hmean" or self.value > 0
+
 
 @dataclass
 class _Validated:

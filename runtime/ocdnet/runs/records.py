@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ocdnet.files import write_json
+from ocdnet.runs.explained import BoxScores, CocoScores, Curve, Mistakes, RecallBy
 from ocdnet.runs.files import EPOCH_PATTERN, RESULTS
 from ocdnet.runs.names import Metric
 from ocdnet.runs.parsing import read
@@ -132,6 +133,20 @@ class EvaluateResult(Scores, Result):
     """Thresholds of the post-processing."""
     results: str
     """Path of this file."""
+    mistakes: Mistakes | None = None
+    """Every miss and false alarm, by kind."""
+    recall_by: RecallBy | None = None
+    """Which texts are found."""
+    coco: CocoScores | None = None
+    """Average precision, where the spec asks for it."""
+    reused_maps: Count | None = None
+    """Where the spec asks for it: images whose map, of 8 bits, was kept from an earlier run."""
+    explained: str | None = None
+    """Path of explained.jsonl: labels, regions and mistakes, a line a picture."""
+    curve: Curve | None = None
+    """What other values of box_thresh would score; not in what the command prints."""
+    box_scores: BoxScores | None = None
+    """Histogram of the regions' scores; not in what the command prints."""
     per_image: tuple[ImageScores, ...] | None = None
     """The same of each image; not in what the command prints."""
 

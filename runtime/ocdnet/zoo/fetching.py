@@ -81,10 +81,7 @@ def fetch(weights: Weights) -> Path:
 
 def cache() -> Path:
     """Folder of fetched files: `ocdnet/weights` in the user's cache."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not home.is_absolute():
-        home = Path(os.path.expanduser("~/.cache"))  # noqa: PTH111 - Path's raises without a home
-    return home.absolute() / "ocdnet" / "weights"
+    return install.cache_dir() / "weights"
 
 
 def _url(weights: Weights) -> str:
