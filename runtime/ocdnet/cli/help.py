@@ -20,6 +20,7 @@ HEADINGS = {
         "evaluate",
         "export",
         "gen_trt_engine",
+        "optimize",
         "prune",
         "quantize",
         "inference",
