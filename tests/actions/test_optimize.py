@@ -91,9 +91,11 @@ def test_a_checkpoint_is_exported_and_quantized_for_pictures_of_any_shape(
     assert match_image(found, wanted, [False] * 4).counts.hmean > 0.8
 
 
-def test_the_command_says_what_is_missing(capsys, scenes):
+def test_the_command_says_what_is_missing(capsys, scenes, monkeypatch):
+    given = ["ocdnet", "optimize", "absent.onnx", "--images", str(scenes / "test/img")]
+    monkeypatch.setattr("sys.argv", given)
     with pytest.raises(SystemExit) as ended:
-        main.main(["optimize", "absent.onnx", "--images", str(scenes / "test/img")])
+        main.main()
     assert ended.value.code == Exit.DATA
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "no-model"
 

@@ -139,11 +139,6 @@ class Bench:
         """What is found in each picture."""
         return [Found(page.size, page.polygons) for page in self._open().stream(pictures)]
 
-    def rate(self, pictures: Sequence[Path]) -> float:
-        """Images a second of a stream: the better of two, after one that warms up."""
-        self.find(pictures)
-        return len(pictures) / min(self._stream(pictures) for _ in range(2))
-
     def time(self, pictures: Sequence[Path]) -> Times:
         """Seconds of each picture, and of a stream of them."""
         detector, each = self._open(), []
@@ -152,7 +147,7 @@ class Bench:
             start = time.perf_counter()
             detector(picture)
             each.append(time.perf_counter() - start)
-        return Times(each, self._stream(pictures))
+        return Times(each, self.stream(pictures))
 
     def memory(self) -> float | None:
         """Megabytes that this process held at most; None where the system does not say."""
@@ -162,7 +157,8 @@ class Bench:
             return int(row.split()[1]) * 1024 / 1e6
         return None
 
-    def _stream(self, pictures: Sequence[Path]) -> float:
+    def stream(self, pictures: Sequence[Path]) -> float:
+        """Seconds of pictures in a stream."""
         start = time.perf_counter()
         for _ in self._open().stream(pictures):
             pass

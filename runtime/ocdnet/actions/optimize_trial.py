@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ LOG = logging.getLogger("ocdnet")
 ROUNDS = 3
 _TRIAL = 6
 """Pictures of the trial of threads."""
+_TURNS = 2
+"""In which the numbers of threads are tried."""
 _MEMORY = 0.7
 """Part of the free memory that is used at once."""
 Way = tuple[Kind, Precision]
@@ -72,7 +74,7 @@ class Trial:
     size: tuple[int, int] | None
     resize: str
     opened: Opened | None = None
-    found: list[Found] = field(default_factory=list)
+    found: Sequence[Found] = ()
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -171,20 +173,30 @@ class Trial:
         row.file = target
 
     def _try(self, row: Row) -> None:
-        """Open it with each number of threads; with the first, compare what it finds."""
-        for threads in _numbers(hardware.cpus()):
-            with Process(self.clock) as process:
+        """Compare what it finds, and try numbers of threads, in turns."""
+        with ExitStack() as stack:
+            tried: dict[int, Process] = {}
+            for threads in _numbers(hardware.cpus()):
+                if row.memory and not _fits(row.memory):
+                    break
+                process = tried[threads] = stack.enter_context(Process(self.clock))
                 opened: Opened = process.call(Bench.open, self._options(row, threads))
-                if not row.tried:
-                    row.backend = opened.backend
-                    found: list[Found] = process.call(Bench.find, self.pictures.timed)
-                    if self.opened is None:
-                        self.opened, self.found = opened, found
-                    self._compare(row, found)
-                row.tried[threads] = process.call(Bench.rate, self.pictures.timed[:_TRIAL])
-                row.memory = max(row.memory or 0, process.call(Bench.memory) or 0) or None
+                if len(tried) == 1:
+                    self._compare(row, opened, process.call(Bench.find, self.pictures.timed))
+                    row.memory = process.call(Bench.memory)
+            part = self.pictures.timed[:_TRIAL]
+            seconds = dict.fromkeys(tried, 0.0)
+            for turn in range(1 + _TURNS):
+                for threads, process in tried.items():
+                    took = process.call(Bench.stream, part)
+                    seconds[threads] += took if turn else 0.0  # the first warms up
+            row.tried = {n: _TURNS * len(part) / total for n, total in seconds.items()}
 
-    def _compare(self, row: Row, found: Sequence[Found]) -> None:
+    def _compare(self, row: Row, opened: Opened, found: Sequence[Found]) -> None:
+        """With what the model as given finds, and with the labels; that model comes first."""
+        if self.opened is None:
+            self.opened, self.found = opened, found
+        row.backend = opened.backend
         with_given, with_labels = Counts(), Counts()
         rows = zip(self.pictures.timed, self.found, found, strict=True)
         for picture, given, own in rows:
@@ -215,14 +227,17 @@ def _absent(ways: Sequence[Way]) -> Iterator[Row]:
 
 def _fitting(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows in groups whose processes fit into memory together; one group where they all do."""
-    free = available_megabytes()
     groups: list[list[Row]] = [[]]
     for row in rows:
-        needed = sum(one.memory or 0.0 for one in (*groups[-1], row))
-        if groups[-1] and free is not None and needed > _MEMORY * free:
+        if groups[-1] and not _fits(sum(one.memory or 0.0 for one in (*groups[-1], row))):
             groups.append([])
         groups[-1].append(row)
     return groups
+
+
+def _fits(megabytes: float) -> bool:
+    free = available_megabytes()
+    return free is None or megabytes <= _MEMORY * free
 
 
 def _numbers(cpus: int) -> list[int]:
