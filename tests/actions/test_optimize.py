@@ -73,7 +73,7 @@ def test_an_engine_is_recommended_that_finds_the_same_and_a_failure_is_a_row(
     picture = next((scenes / "test/img").iterdir())
     detect = eval(result["recommended"]["python"], {"Detector": Detector})
     same(detect(picture).polygons, Detector(light, size=SIZE)(picture).polygons)
-    assert [row["code"] for row in result["warnings"]] == ["calibrated-on-the-compared"]
+    assert "calibrated-on-the-compared" in [row["code"] for row in result["warnings"]]
 
 
 @pytest.mark.usefixtures("small_network")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
 import tempfile
@@ -21,13 +22,15 @@ from ocdnet.actions.session import warned
 from ocdnet.backends.open import is_foreign
 from ocdnet.errors import DataError, Interrupted, RunError, UsageError
 from ocdnet.files import make_folder, write_json
-from ocdnet.findings import Findings
+from ocdnet.findings import Findings, note
 from ocdnet.runs.printed_optimize import OptimizeResult
 from ocdnet.runs.typed import to_json
 from ocdnet.zoo.fetching import model_file
 
 LOG = logging.getLogger("ocdnet")
 RESULTS = "optimize.json"
+_BUSY = 0.5
+"""Load for each CPU from which it matters."""
 _CHECKPOINTS = (".pth", ".tlt", ".ckpt")
 
 
@@ -68,6 +71,7 @@ def run(request: Request, findings: Findings) -> OptimizeResult:
         Interrupted: by SIGINT or SIGTERM. Engines that were built by then stay.
     """
     clock = Clock(request.minutes)
+    _note_load()
     model = _model(request.model)
     _refuse_full(request.out)
     pictures = chosen_pictures(request.images)
@@ -101,6 +105,13 @@ def run(request: Request, findings: Findings) -> OptimizeResult:
         )
         write_json(request.out / RESULTS, to_json(result))
     return result
+
+
+def _note_load() -> None:
+    """Note that others compute here, where the system tells."""
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if busy > _BUSY * hardware.machine_cpus():
+        note("busy-machine", "Other programs keep the CPUs busy: the figures vary with them")
 
 
 def _model(given: str) -> Path:

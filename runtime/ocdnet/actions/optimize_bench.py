@@ -220,7 +220,7 @@ def serve(requests: Connection) -> None:
             name, arguments = requests.recv()
             with collecting() as findings:
                 done, value = _answered(bench, name, arguments)
-            rows = [(row.code, row.message, row.files, row.count) for row in findings.rows()]
+            rows = [(row.code, row.message) for row in findings.rows()]
             requests.send((done, value, rows))
 
 

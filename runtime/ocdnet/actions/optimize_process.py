@@ -100,8 +100,8 @@ class Process:
             done, value, findings = self._pipe.recv()
         except (EOFError, ConnectionError) as error:
             raise self._crashed() from error
-        for code, message, files, count in findings if tells else ():
-            note(code, message, file=next(iter(files), None), count=count)
+        for code, message in findings if tells else ():
+            note(code, message, once=True)  # by several candidates, of files that are ours
         if not done:
             raise value
         return value
