@@ -28,11 +28,13 @@ _RESIZE = ("auto", "fit", "tile", "stretch")
     epilog="""\b
 Examples:
   ocdnet predict photo.jpg --model model_best.pth
-  ocdnet predict photos 'scans/*.pdf' --model model_best.pth --out found --draw
-  curl -s https://example.com/sign.jpg | ocdnet predict - --model detector.onnx --json -"""
+  ocdnet predict photos 'scans/*.pdf' --model best.pth --out found --draw
+  cat photo.jpg | ocdnet predict - --model detector.onnx --json -"""
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--model", metavar="MODEL", help=".pth checkpoint, .onnx file or engine.")
+@click.option(
+    "--model", metavar="MODEL", help="A .pth, an .onnx, an engine, or a name of `weights list`."
+)
 @click.option(
     "--out", type=_PATH, metavar="DIR", help="Folder for predictions.jsonl, and for --draw."
 )
@@ -49,12 +51,18 @@ Examples:
     type=click.Choice(_RESIZE),
     default="auto",
     show_default=True,
-    help="How images come to the network's size (references/resizing.md).",
+    help="How images come to the network's size.",
 )
 @click.option("--size", metavar="WxH", help="The network's size.  [default: the model's]")
-@click.option("--thresh", default=0.3, show_default=True, help="Probability of a text pixel.")
-@click.option("--box-thresh", default=0.55, show_default=True, help="Lowest score of a region.")
-@click.option("--unclip-ratio", default=1.5, show_default=True, help="How far regions grow.")
+@click.option(
+    "--thresh", type=float, help="Probability of a text pixel.  [default: the model's, else 0.3]"
+)
+@click.option(
+    "--box-thresh", type=float, help="Lowest score of a region.  [default: the model's, else 0.55]"
+)
+@click.option(
+    "--unclip-ratio", type=float, help="How far regions grow.  [default: the model's, else 1.5]"
+)
 @click.option("--polygon", is_flag=True, help="Polygons instead of quadrilaterals.")
 @click.option("--batch-size", type=int, help="Images at once.  [default: the model's]")
 @click.option("--threads", default=0, help="Threads.  [default: one a CPU]")
@@ -78,8 +86,7 @@ def predict(
     Of PDF and TIFF files each page is an image. Without --out and --json the summary on stdout
     holds the polygons of the first ten images; with --json - stdout carries a line of JSON an image
     as it is done, and no summary. An image that can't be read is a warning and a line with its
-    error; exit 4 where none could be read, or a SOURCE is missing. references/predict.md tells of
-    the files.
+    error; exit 4 where none could be read, or a SOURCE is missing.
     """
     from ocdnet.actions.page_files import PREDICTIONS, PageFiles
     from ocdnet.actions.predict import Request
