@@ -151,7 +151,8 @@ def _filling(out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        hint = f"Engines that were built are in {out}. Run it again with another --out."
+        built = any(out.iterdir())
+        hint = f"{out} has the engines so far: name another --out." if built else "Run it again."
         raise Interrupted("interrupted", "Interrupted", hint=hint) from error
     finally:
         if main:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ocdnet.runs.printed import Problem
 from ocdnet.runs.printed_optimize import Candidate, Choice
 
 LEAST_AGREEMENT = 0.95
@@ -89,7 +90,10 @@ def _rate(one: Candidate) -> float:
 
 
 def _keywords(arguments: Mapping[str, Any]) -> list[str]:
-    return [f"{name}={value!r}" for name, value in arguments.items()]
+    return [
+        f"{name}={json.dumps(value) if isinstance(value, str) else value}"
+        for name, value in arguments.items()
+    ]
 
 
 def _options(arguments: Mapping[str, Any]) -> str:
@@ -113,7 +117,7 @@ def table(candidates: Sequence[Candidate], choice: Choice) -> str:
     ]
     for one in candidates:
         if one.failed:
-            lines.append(f"{one.name}: {' '.join(filter(None, _reasons(one)))}")
+            lines.append(f"{one.name}: {_reason(one.failed)}")
     return "\n".join(lines)
 
 
@@ -133,8 +137,6 @@ def _row(one: Candidate, choice: Choice) -> tuple[str, ...]:
     )
 
 
-def _reasons(one: Candidate) -> list[str | None]:
-    if one.failed is None:
-        return []
-    got = None if one.failed.got is None else f"({one.failed.got})"
-    return [one.failed.message, got, one.failed.hint]
+def _reason(failed: Problem) -> str:
+    got = "" if failed.got is None else f" ({failed.got})"
+    return f"{failed.message}{got}. {failed.hint or ''}".strip()

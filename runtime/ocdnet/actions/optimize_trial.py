@@ -23,7 +23,7 @@ from ocdnet.runs.printed_optimize import Precision
 
 LOG = logging.getLogger("ocdnet")
 ROUNDS = 3
-_TRIAL = 6
+_TRIAL = 4
 """Pictures of the trial of threads."""
 _TURNS = 2
 """In which the numbers of threads are tried."""
@@ -186,10 +186,11 @@ class Trial:
                     row.memory = process.call(Bench.memory)
             part = self.pictures.timed[:_TRIAL]
             seconds = dict.fromkeys(tried, 0.0)
-            for turn in range(1 + _TURNS):
+            for process in tried.values():
+                process.call(Bench.stream, part[:1])  # the first computation prepares much
+            for _ in range(_TURNS):
                 for threads, process in tried.items():
-                    took = process.call(Bench.stream, part)
-                    seconds[threads] += took if turn else 0.0  # the first warms up
+                    seconds[threads] += process.call(Bench.stream, part)
             row.tried = {n: _TURNS * len(part) / total for n, total in seconds.items()}
 
     def _compare(self, row: Row, opened: Opened, found: Sequence[Found]) -> None:
@@ -197,6 +198,8 @@ class Trial:
         if self.opened is None:
             self.opened, self.found = opened, found
         row.backend = opened.backend
+        if row.kind is None:
+            row.name = f"as given ({row.backend})"
         with_given, with_labels = Counts(), Counts()
         rows = zip(self.pictures.timed, self.found, found, strict=True)
         for picture, given, own in rows:
