@@ -163,6 +163,7 @@ def candidate(name, rate, agreement, hmean=None):
         ([("slow", 1, 1.0), ("hasty", 3.1, 0.96), ("alike", 3, 0.99)], "alike"),
         ([("slow", 1, 1.0, 0.5), ("wrong", 9, 1.0, 0.48), ("good", 3, 0.9, 0.495)], "good"),
         ([("given", 5, 1.0), ("slower", 3, 1.0)], "given"),
+        ([("blind", 1, None, 0.0), ("blind too", 9, None, 0.0)], "blind"),
     ],
 )
 def test_the_fastest_that_finds_about_the_same_is_recommended(rows, best):

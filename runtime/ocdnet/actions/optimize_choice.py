@@ -65,20 +65,20 @@ def recommended(candidates: Sequence[Candidate], use: Use) -> Choice:
 def _is_close(one: Candidate, given: Candidate) -> bool:
     if one is given:
         return True
-    if one.hmean is not None and given.hmean is not None:
-        return given.hmean - one.hmean <= MOST_LOSS
     if one.agreement is None:  # nothing to compare
         return one.precision == "FP32"
+    if one.hmean is not None and given.hmean is not None:
+        return given.hmean - one.hmean <= MOST_LOSS
     return one.agreement >= LEAST_AGREEMENT
 
 
 def _rule(given: Candidate) -> str:
-    if given.hmean is not None:
-        close = f"whose hmean is at most {MOST_LOSS} below that of the model given"
-    elif given.agreement is not None:
-        close = f"whose regions agree with those of the model given by {LEAST_AGREEMENT} or more"
-    else:
+    if given.agreement is None:
         close = "of FP32, as the model given finds no text in these pictures to compare"
+    elif given.hmean is not None:
+        close = f"whose hmean is at most {MOST_LOSS} below that of the model given"
+    else:
+        close = f"whose regions agree with those of the model given by {LEAST_AGREEMENT} or more"
     return (
         f"The most images a second {close}; of those within {_EQUAL:.0%} of it the one that finds "
         "the most alike."
