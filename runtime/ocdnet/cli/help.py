@@ -21,6 +21,7 @@ HEADINGS = {
         "tune",
         "export",
         "gen_trt_engine",
+        "optimize",
         "prune",
         "quantize",
         "inference",

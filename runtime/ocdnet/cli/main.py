@@ -17,6 +17,7 @@ from ocdnet.cli.completing import overrides_of
 from ocdnet.cli.data import data
 from ocdnet.cli.doctor import doctor
 from ocdnet.cli.help import ActionCommand, Group
+from ocdnet.cli.optimize import optimize
 from ocdnet.cli.plan import plan
 from ocdnet.cli.predict import predict
 from ocdnet.cli.report import report
@@ -163,7 +164,20 @@ def _report(error: UserError) -> int:
 for _action in ACTIONS.values():
     if not _action.command:  # another action's command runs it
         cli.add_command(_action_command(_action))
-for _command in (predict, tune, automl, plan, status, next_, report, doctor, spec, data, weights):
+for _command in (
+    predict,
+    tune,
+    optimize,
+    automl,
+    plan,
+    status,
+    next_,
+    report,
+    doctor,
+    spec,
+    data,
+    weights,
+):
     cli.add_command(_command)
 
 if __name__ == "__main__":
