@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from ocdnet.config import spec
-from ocdnet.data.resizing import STRIDE
 from ocdnet.detector import Detector
 from ocdnet.engines import Kind
 from ocdnet.errors import RunError, UserError
@@ -24,6 +23,7 @@ from ocdnet.findings import collecting
 from ocdnet.geometry import Polygon
 from ocdnet.install import missing_package
 from ocdnet.runs.printed_optimize import Backend
+from ocdnet.spec_keys import STRIDE
 
 _STATUS = Path("/proc/self/status")
 _REST = 0.2
