@@ -70,7 +70,7 @@ class DBPostprocessor:
         self,
         probability: NDArray[np.float32],
         frame: Frame | None = None,
-        image: Path | None = None,
+        image: Path | str | None = None,
     ) -> Detections:
         """Find the text in one map; notes how many regions are above `max_candidates`.
 
@@ -78,7 +78,7 @@ class DBPostprocessor:
             probability: float32[H, W] in 0..1.
             frame: where the image lies in the map, whose other pixels are not looked at; not
                 given: the map is as large as the image.
-            image: its file, for the note.
+            image: its name, for the note.
 
         Returns:
             Polygons clipped to 0..width and 0..height inclusive, quads as `order_quad` orders them
@@ -105,7 +105,7 @@ class DBPostprocessor:
             scores=np.array([score for _, score in kept], np.float32),
         )
 
-    def _note(self, cut: int, image: Path | None) -> None:
+    def _note(self, cut: int, image: Path | str | None) -> None:
         key = f"{self.section}.post_processing.args.max_candidates" if self.section else ""
         note(
             "too-many-regions",

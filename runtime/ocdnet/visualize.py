@@ -29,6 +29,61 @@ ROLE_COLORS: dict[str, Color] = {
 detection where no text is red."""
 
 
+_REGION: Color = (0, 158, 230)
+_CASING: Color = (0, 0, 0)
+"""Orange in black: of the palette of Okabe and Ito, and seen on any ground by its brightness."""
+
+
+def draw_detections(
+    image: NDArray[np.uint8], polygons: Sequence[Points], scores: Sequence[float]
+) -> NDArray[np.uint8]:
+    """A copy of an image with what was found on it: outlines in a casing, and their scores.
+
+    Args:
+        image: uint8[H, W, 3], BGR.
+        polygons: [N, 2] each, in pixels of the image.
+        scores: 0..1, one for each.
+    """
+    # As thick on a large picture as it looks on a small one.
+    unit = max(1, round(max(image.shape[:2]) / 800))
+    drawn = draw_polygons(image, polygons, _CASING, 3 * unit)
+    outlines = [np.rint(polygon).astype(np.int32) for polygon in polygons]
+    cv2.polylines(drawn, outlines, True, _REGION, unit, cv2.LINE_AA)
+    for outline, score in zip(outlines, scores, strict=True):
+        _label(drawn, f"{score:.2f}", outline, unit)
+    return drawn
+
+
+def _label(drawn: NDArray[np.uint8], text: str, outline: NDArray[np.int32], unit: int) -> None:
+    """Write a text above an outline, or below where the picture ends."""
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.4 * unit
+    (width, height), _ = cv2.getTextSize(text, font, size, unit)
+    left, top = outline.min(axis=0).tolist()
+    above = top - 3 * unit
+    bottom = above if above - height >= 0 else int(outline[:, 1].max()) + height + 4 * unit
+    at = max(0, min(left, drawn.shape[1] - width)), min(bottom, drawn.shape[0] - 1)
+    cv2.putText(drawn, text, at, font, size, _CASING, 3 * unit, cv2.LINE_AA)
+    cv2.putText(drawn, text, at, font, size, _REGION, unit, cv2.LINE_AA)
+
+
+def heat_map(image: NDArray[np.uint8], probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A probability map as a layer of colour over its picture, clear where it is 0.
+
+    Args:
+        image: uint8[H, W, 3], BGR.
+        probability: float32[h, w] in 0..1, of the whole picture.
+
+    Returns:
+        uint8[H, W, 3].
+    """
+    height, width = image.shape[:2]
+    grey = cv2.resize(probability_image(probability), (width, height))
+    colours = cv2.applyColorMap(grey, cv2.COLORMAP_CIVIDIS)  # even, and the same for every eye
+    share = cv2.merge([grey] * 3).astype(np.float32) * (0.75 / 255)
+    faded = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    return np.asarray(faded * (1 - share) + colours * share, dtype=np.uint8)
+
+
 def draw_polygons(
     image: NDArray[np.uint8],
     polygons: Sequence[Points],

@@ -14,7 +14,7 @@ import support
 from ocdnet.actions import detection
 from ocdnet.actions.result_names import result_names
 from ocdnet.data.annotations import index_dataset
-from ocdnet.data.reading import Page
+from ocdnet.data.reading import FilePage
 from ocdnet.errors import DataError
 from ocdnet.findings import collecting
 
@@ -85,7 +85,7 @@ def test_results_have_names_of_their_own(tmp_path, files):
     pages = []
     for file in files:
         name, _, number = file.partition(":")
-        pages.append(Page(tmp_path / name, int(number) if number else None))
+        pages.append(FilePage(tmp_path / name, int(number) if number else None))
     names = result_names(pages, tmp_path)
     assert len(set(names.values())) == len(files)
     for page_, name in names.items():

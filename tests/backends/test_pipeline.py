@@ -22,6 +22,7 @@ class Network:
     """Tells each image's brightness: the probability map is the mean of its input."""
 
     img_mode, size, path = None, None, Path("network.onnx")
+    device_type, advised = "cpu", None
 
     def __init__(self):
         self.batches = []

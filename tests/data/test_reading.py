@@ -15,7 +15,7 @@ import pytest
 from ocdnet import findings
 from ocdnet.data import optional_formats
 from ocdnet.data.picture_header import header_of
-from ocdnet.data.reading import Page, pages_of, pixel_limit, read_image
+from ocdnet.data.reading import FilePage, pages_of, pixel_limit, read_image
 from ocdnet.errors import DataError
 
 Image = pytest.importorskip("PIL.Image")
@@ -238,7 +238,7 @@ def test_the_limit_can_be_set(tmp_path):
     pages = solid(0)[0], Image.new("L", (1001, 1000))
     path.write_bytes(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
     with pixel_limit(1), pytest.raises(DataError):
-        read_image(Page(path, 1))
+        read_image(FilePage(path, 1))
 
 
 @pytest.fixture(params=["pipe", "device", "folder", "loop", "nothing", "long", "nul"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ocdnet.actions.detection import open_model
+from ocdnet.actions.detection import detector_of
 from ocdnet.actions.scoring import scored, scores
 from ocdnet.actions.session import session
 from ocdnet.config.spec import Loaded
@@ -17,6 +17,7 @@ from ocdnet.runs.files import RESULTS, SAMPLES
 from ocdnet.runs.records import EvaluateResult, ImageScores, MatchCounts, Thresholds, write_results
 from ocdnet.runs.samples import Showcase
 from ocdnet.runs.status_line import Kpi
+from ocdnet.spec_keys import VALIDATE_STEPS
 
 
 def run(loaded: Loaded) -> EvaluateResult:
@@ -35,21 +36,15 @@ def run(loaded: Loaded) -> EvaluateResult:
     with session(loaded, writes=(RESULTS, SAMPLES), renews=True) as here:
         preprocess = eval_preprocess(dataset.args)
         annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
-        opened = open_model(config, loaded.experiment.model, preprocess)
         polygon = config.metric.args.is_output_polygon
         postprocess = DBPostprocessor.from_spec(config.post_processing, polygon, "evaluate")
+        model = loaded.experiment.model
+        detector = detector_of(config, model, preprocess, postprocess, VALIDATE_STEPS)
         counts, showcase, images = Counts(), Showcase(), []
-        rows = scored(
-            opened.predictor,
-            opened.preprocess,
-            annotations,
-            postprocess,
-            batch_size=opened.batch_size,
-        )
-        for annotation, detections, match in rows:
+        for annotation, page, match in scored(detector, annotations):
             counts += match.counts
             images.append(_image_row(annotation, match))
-            showcase.add(annotation, detections.polygons, match)
+            showcase.add(annotation, page.polygons, match)
         here.status.write("RUNNING", "Test metrics generated.", Kpi(**scores(counts)))
         showcase.write(here.folder, counts.hmean)  # first: the result tells what it replaces
         result = EvaluateResult(
@@ -58,8 +53,8 @@ def run(loaded: Loaded) -> EvaluateResult:
             **scores(counts),
             counts=MatchCounts(**_counts(counts)),
             images=len(images),
-            checkpoint=str(opened.path),
-            backend=opened.predictor.backend,
+            checkpoint=detector.model,
+            backend=detector.backend,
             resize=preprocess.resize,
             thresholds=Thresholds(thresh=postprocess.thresh, box_thresh=postprocess.box_thresh),
             results=str(here.folder / RESULTS),

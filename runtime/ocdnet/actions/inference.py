@@ -6,27 +6,24 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ocdnet import findings
-from ocdnet.actions.detection import open_model
+from ocdnet.actions.detection import detector_of
 from ocdnet.actions.result_names import result_names
 from ocdnet.actions.session import session
-from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.inference import InferenceConfig
 from ocdnet.config.spec import Loaded, results_dir
 from ocdnet.data.folders import list_images
 from ocdnet.data.layout import IMAGE_SUFFIXES, PDF
 from ocdnet.data.preprocess import Preprocess
-from ocdnet.data.reading import Page, pages_of
-from ocdnet.data.resizing import note_stretch
+from ocdnet.data.reading import FilePage, pages_of
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import is_folder, write_text
 from ocdnet.findings import collecting
 from ocdnet.hardware import limited
-from ocdnet.postprocess import DBPostprocessor, Detections
+from ocdnet.page import Page
+from ocdnet.postprocess import DBPostprocessor
 from ocdnet.progress_bar import tracked
 from ocdnet.runs.files import EXPERIMENT, STATUS
 from ocdnet.runs.jobs import same_folder
@@ -64,31 +61,22 @@ def run(loaded: Loaded) -> InferenceResult:
         preprocess = Preprocess(size, config.img_mode, resize=config.resize)
         images = _images(Path(config.input_folder), config.recursive)
         names = result_names(images, Path(config.input_folder))
-        opened = open_model(config, loaded.experiment.model, preprocess)
         postprocess = DBPostprocessor.from_spec(config.post_processing, config.polygon, "inference")
+        model = loaded.experiment.model
+        detector = detector_of(config, model, preprocess, postprocess, INFERENCE_RESIZE)
         skipped: list[Path] = []
 
-        def skip(image: Page, error: DataError) -> None:
+        def skip(image: FilePage, error: DataError) -> None:
             skipped.append(image.path)
             LOG.info("%s: left out", error.message)
             findings.note("left-out", _LEFT_OUT, key=SKIP_UNREADABLE, file=image.path)
 
-        def finish(image: Page, prediction: Prediction) -> int:
-            if config.resize == "stretch":
-                note_stretch(prediction.frame.scale, image.path, INFERENCE_RESIZE)
-            detections = postprocess(prediction.probability, prediction.frame, image.path)
-            _write(here.folder / names[image], prediction, detections, config.img_mode)
-            return len(detections.polygons)
+        def finish(image: FilePage, page: Page) -> int:
+            _write(here.folder / names[image], page)
+            return len(page)
 
-        written = predict(
-            opened.predictor,
-            opened.preprocess,
-            images,
-            lambda page: page,
-            finish,
-            batch_size=opened.batch_size,
-            skipped=skip if config.skip_unreadable else None,
-        )
+        skip_bad = skip if config.skip_unreadable else None
+        written = detector.map(images, lambda image: image, finish, skipped=skip_bad)
         done = tracked(written, "detecting", len(images))
         boxes = [count for _, count in done]
         if not boxes:
@@ -99,27 +87,28 @@ def run(loaded: Loaded) -> InferenceResult:
             boxes=sum(boxes),
             skipped=tuple(str(image) for image in sorted(skipped)[:_SHOWN]),
             skipped_images=len(skipped),
-            checkpoint=str(opened.path),
-            backend=opened.predictor.backend,
+            checkpoint=detector.model,
+            backend=detector.backend,
             resize=config.resize,
             results_dir=str(here.folder),
             overlays=str(here.folder / ("**/" * config.recursive + "*_result.jpg")),
         )
 
 
-def _write(stem: Path, prediction: Prediction, detections: Detections, img_mode: str) -> None:
+def _write(stem: Path, page: Page) -> None:
     """Write the three files of an image."""
-    picture = draw_polygons(_as_bgr(prediction.image, img_mode), detections.polygons, RED)
-    write_text(stem.with_name(f"{stem.name}.txt"), text_lines(detections))
+    write_text(stem.with_name(f"{stem.name}.txt"), text_lines(page))
+    picture = draw_polygons(page.image, page.polygons, RED)
     write_image(stem.with_name(f"{stem.name}_result.jpg"), picture)
-    grey = probability_image(prediction.probability)
-    write_image(stem.with_name(f"{stem.name}_pred.jpg"), grey)
+    if page.probability is not None:
+        grey = probability_image(page.probability)
+        write_image(stem.with_name(f"{stem.name}_pred.jpg"), grey)
 
 
-def text_lines(detections: Detections) -> str:
+def text_lines(page: Page) -> str:
     """One line a box: whole-pixel coordinates of the original image, then the score."""
     lines = []
-    for polygon, score in zip(detections.polygons, detections.scores.tolist(), strict=True):
+    for polygon, score in zip(page.polygons, page.scores.tolist(), strict=True):
         points = np.rint(polygon).astype(int).ravel().tolist()
         lines.append(",".join(map(str, points)) + f",{score:.6f}\n")
     return "".join(lines)
@@ -150,7 +139,7 @@ def _result_files(config: InferenceConfig) -> list[str]:
     return [f"{name}{suffix}" for name in names for suffix in RESULT_SUFFIXES]
 
 
-def _images(folder: Path, recursive: bool) -> list[Page]:
+def _images(folder: Path, recursive: bool) -> list[FilePage]:
     if not is_folder(folder):
         raise DataError(
             "no-such-folder",
@@ -172,9 +161,9 @@ def _images(folder: Path, recursive: bool) -> list[Page]:
     return [page for file in files for page in pages_of_file(file)]
 
 
-def pages_of_file(file: Path) -> list[Page]:
+def pages_of_file(file: Path) -> list[FilePage]:
     """The pages of a file, without opening it where its format has none."""
-    return pages_of(file) if file.suffix.lower() in (".tif", ".tiff", PDF) else [Page(file)]
+    return pages_of(file) if file.suffix.lower() in (".tif", ".tiff", PDF) else [FilePage(file)]
 
 
 def _is_results(folder: Path) -> bool:
@@ -182,16 +171,10 @@ def _is_results(folder: Path) -> bool:
     return (folder / EXPERIMENT).is_file() and (folder / STATUS).is_file()
 
 
-def _none_readable(images: Sequence[Page]) -> DataError:
+def _none_readable(images: Sequence[FilePage]) -> DataError:
     return DataError(
         "unreadable-image",
         "None of the images can be read",
         got=[str(image.path) for image in images[:_SHOWN]],
         expected="undamaged image files",
     )
-
-
-def _as_bgr(image: NDArray[np.uint8], img_mode: str) -> NDArray[np.uint8]:
-    if img_mode != "RGB":
-        return image
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), dtype=np.uint8)

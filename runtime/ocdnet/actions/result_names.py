@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ocdnet import findings
-from ocdnet.data.reading import Page
+from ocdnet.data.reading import FilePage
 
 _MOST_BYTES = 230
 """Of a name: `_result.jpg`, and what a file that is being written has around it, fit behind it."""
 _KEPT_BYTES = 190
 
 
-def result_names(pages: Sequence[Page], root: Path) -> dict[Page, Path]:
+def result_names(pages: Sequence[FilePage], root: Path) -> dict[FilePage, Path]:
     """Of each image the path of its results below the results folder, without a suffix.
 
     It is the image's path below `root` without its suffix; with it where others would be named
@@ -35,7 +35,7 @@ def result_names(pages: Sequence[Page], root: Path) -> dict[Page, Path]:
     }
 
 
-def _named(page: Page, name: str, root: Path) -> Path:
+def _named(page: FilePage, name: str, root: Path) -> Path:
     number = "" if page.number is None else f"_p{page.number + 1}"
     return page.path.parent.relative_to(root) / f"{name}{number}"
 

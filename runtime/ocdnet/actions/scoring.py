@@ -6,19 +6,18 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ocdnet.backends.base import Predictor
-from ocdnet.backends.pipeline import Prediction, predict
 from ocdnet.config.dataset import ValidateData
 from ocdnet.data.annotations import Annotation, index_dataset
 from ocdnet.data.preprocess import Preprocess
-from ocdnet.data.resizing import note_stretch
+from ocdnet.detector import Detector
 from ocdnet.metrics import Counts, ImageMatch, match_image
-from ocdnet.postprocess import DBPostprocessor, Detections
+from ocdnet.page import Page
+from ocdnet.postprocess import DBPostprocessor
 from ocdnet.progress_bar import tracked
 from ocdnet.runs.names import SCORES
 from ocdnet.runs.records import Measured
@@ -29,30 +28,21 @@ _ROUNDS = 5
 
 
 def scored(
-    predictor: Predictor,
-    preprocess: Preprocess,
-    annotations: Sequence[Annotation],
-    postprocess: DBPostprocessor,
-    *,
-    batch_size: int = 1,
-    label: str = "evaluating",
-) -> Iterator[tuple[Annotation, Detections, ImageMatch]]:
+    detector: Detector, annotations: Sequence[Annotation], label: str = "evaluating"
+) -> Iterator[tuple[Annotation, Page, ImageMatch]]:
     """Each image's detections and how they match its labels; shows progress on stderr.
 
     Raises:
         DataError: an image that cannot be read.
     """
 
-    def finish(annotation: Annotation, prediction: Prediction) -> tuple[Detections, ImageMatch]:
-        if preprocess.resize == "stretch":
-            note_stretch(prediction.frame.scale, annotation.image, VALIDATE_STEPS)
-        detections = postprocess(prediction.probability, prediction.frame, annotation.image)
-        match = match_image(detections.polygons, annotation.polygons, annotation.ignore)
-        return detections, match
+    def finish(annotation: Annotation, page: Page) -> tuple[Page, ImageMatch]:
+        match = match_image(page.polygons, annotation.polygons, annotation.ignore)
+        return page.let_go(), match
 
-    rows = predict(predictor, preprocess, annotations, _image_of, finish, batch_size=batch_size)
-    for annotation, (detections, match) in tracked(rows, label, len(annotations)):
-        yield annotation, detections, match
+    rows = detector.map(annotations, lambda annotation: annotation.image, finish)
+    for annotation, (page, match) in tracked(rows, label, len(annotations)):
+        yield annotation, page, match
 
 
 def side_by_side(
@@ -106,7 +96,8 @@ def counts_of(
 ) -> Counts:
     """Counts over all images, at TAO's thresholds."""
     counts = Counts()
-    rows = scored(predictor, preprocess, annotations, DBPostprocessor(), label=label)
+    detector = Detector.of(predictor, preprocess, DBPostprocessor(), stretch_key=VALIDATE_STEPS)
+    rows = scored(detector, annotations, label)
     for _, _, match in rows:
         counts += match.counts
     return counts
@@ -123,7 +114,3 @@ def seconds_side_by_side(predictors: Sequence[Predictor], preprocess: Preprocess
             predictor(images)
             taken.append(time.perf_counter() - start)
     return [statistics.median(taken[1:]) for taken in times]
-
-
-def _image_of(annotation: Annotation) -> Path:
-    return annotation.image

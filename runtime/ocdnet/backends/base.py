@@ -36,6 +36,10 @@ class Predictor(Protocol):
         normalisation: of its input, None for TAO's.
         batch: the batch sizes that it takes, None where any will do. The predictor itself fills a
             smaller batch up.
+        device_type: cpu or cuda.
+        advised: (width, height) that it was made for, None where it does not say.
+
+    It may be called in several threads at once.
     """
 
     @property
@@ -66,6 +70,16 @@ class Predictor(Protocol):
     @property
     def batch(self) -> BatchSizes | None:
         """Images a batch."""
+        ...
+
+    @property
+    def device_type(self) -> str:
+        """Where it computes."""
+        ...
+
+    @property
+    def advised(self) -> tuple[int, int] | None:
+        """What it was made for."""
         ...
 
     def __call__(self, images: Batch) -> Batch:

@@ -90,13 +90,15 @@ def probability_maps(
     return np.asarray(0.5 * (1 + np.tanh(0.5 * chosen)), np.float32) if logits else chosen
 
 
-def check_map(probability: NDArray[np.float32], predictor: Predictor, file: Path | None) -> None:
+def check_map(
+    probability: NDArray[np.float32], predictor: Predictor, file: Path | str | None
+) -> None:
     """Check that a map holds probabilities.
 
     Args:
         probability: float32[H, W] of the predictor.
         predictor: the network.
-        file: of the image; None: a picture of noise, whose map may be odd.
+        file: name of the image; None: a picture of noise, whose map may be odd.
 
     Raises:
         DataError: a value is not finite, or no probability by far.
@@ -117,7 +119,7 @@ def check_map(probability: NDArray[np.float32], predictor: Predictor, file: Path
         _note(predictor, file, f"{message} or the map was of the background", "logits")
 
 
-def _note(predictor: Predictor, file: Path, message: str, key: str) -> None:
+def _note(predictor: Predictor, file: Path | str, message: str, key: str) -> None:
     where = beside(predictor.path).name
     note("odd-maps", f"{message}; see `{key}` in {where} ({PAGE})", key=key, file=file)
 
@@ -133,11 +135,11 @@ def _no_map(path: Path, got: Any, images: Batch, expected: Any) -> DataError:
     )
 
 
-def _of(file: Path | None) -> str:
+def _of(file: Path | str | None) -> str:
     return f" for {file}" if file else " for an image of noise"
 
 
-def _not_finite(path: Path, file: Path | None, got: tuple[float, float]) -> DataError:
+def _not_finite(path: Path, file: Path | str | None, got: tuple[float, float]) -> DataError:
     return DataError(
         "not-finite",
         f"The output of {path}{_of(file)} holds NaN or infinite values",
@@ -149,7 +151,7 @@ def _not_finite(path: Path, file: Path | None, got: tuple[float, float]) -> Data
     )
 
 
-def _not_in_range(path: Path, file: Path | None, got: tuple[float, float]) -> DataError:
+def _not_in_range(path: Path, file: Path | str | None, got: tuple[float, float]) -> DataError:
     return DataError(
         "no-probabilities",
         f"The output of {path}{_of(file)} holds no probabilities",

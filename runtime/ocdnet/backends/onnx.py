@@ -26,6 +26,7 @@ class OnnxPredictor:
         path: the file.
         engine: of an engine, what the JSON file beside it says; not given: the ONNX file's own
             metadata, or the JSON file beside it, say how it is fed.
+        cpu: compute on the CPU, also where this ONNX Runtime could use a GPU.
 
     Raises:
         EnvironmentFault: ONNX Runtime is not installed.
@@ -34,8 +35,9 @@ class OnnxPredictor:
 
     backend = "onnxruntime"
 
-    def __init__(self, path: Path, engine: Engine | None = None) -> None:
-        self.session = _session(path)
+    def __init__(self, path: Path, engine: Engine | None = None, *, cpu: bool = False) -> None:
+        self.session = _session(path, cpu=cpu)
+        self.device_type = "cuda" if "CUDA" in self.session.get_providers()[0] else "cpu"
         given, self.outputs = self.session.get_inputs(), self.session.get_outputs()
         self.input, (batch, height, width) = _image_input(path, given)
         if not self.outputs:
@@ -48,9 +50,11 @@ class OnnxPredictor:
         self.channel: int | None = None
         self.img_mode: Any = None
         self.normalisation: Normalisation | None = None
+        self.advised: tuple[int, int] | None = None
         self.path = path
         if engine is not None:
             self.batch, self.size = engine.sizes, engine.size
+            self.advised = engine.width, engine.height
             self._feed_as(engine.preprocess)
         else:
             self._feed_as_declared()
@@ -97,6 +101,7 @@ class OnnxPredictor:
             return
         preprocess = Preprocess.from_metadata(metadata)
         self.img_mode, self.normalisation = preprocess.img_mode, preprocess.normalisation
+        self.advised = preprocess.size if isinstance(preprocess.size, tuple) else None
 
     def _output(self, wanted: str | int) -> str:
         names = [str(output.name) for output in self.outputs]
@@ -157,7 +162,7 @@ def optimise(source: Path, target: Path) -> None:
             raise
 
 
-def _session(path: Path, options: Any = None) -> Any:
+def _session(path: Path, options: Any = None, *, cpu: bool = False) -> Any:
     ort = import_onnxruntime()
     if not path.is_file():
         raise DataError("no-model", f"There is no file {path}", got=str(path))
@@ -165,7 +170,7 @@ def _session(path: Path, options: Any = None) -> Any:
     options.intra_op_num_threads = cpus()
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(path, options, providers=_providers(ort))
+        return ort.InferenceSession(path, options, providers=_providers(ort, cpu))
     except _errors() as error:
         if out_of_memory(error):
             raise
@@ -211,10 +216,11 @@ def _image_input(path: Path, given: Any) -> tuple[str, tuple[int | None, ...]]:
     return str(given[0].name), (batch, height, width)
 
 
-def _providers(ort: Any) -> list[str]:
-    """CUDA where this ONNX Runtime has it, else the CPU."""
-    available: list[str] = ort.get_available_providers()
-    return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+def _providers(ort: Any, cpu: bool) -> list[str]:
+    """CUDA where this ONNX Runtime has it and may use it, else the CPU."""
+    available: list[str] = [] if cpu else ort.get_available_providers()
+    gpu = ["CUDAExecutionProvider"] if "CUDAExecutionProvider" in available else []
+    return [*gpu, "CPUExecutionProvider"]
 
 
 def _fixed(side: Any) -> int | None:

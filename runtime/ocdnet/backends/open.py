@@ -11,8 +11,50 @@ from ocdnet.backends.sidecar import MOST_BYTES, Engine, beside, read_engine
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.resizing import Room
-from ocdnet.errors import DataError, EnvironmentFault
+from ocdnet.errors import DataError, EnvironmentFault, UsageError
 from ocdnet.files import read_regular
+from ocdnet.install import missing_package
+
+_TORCH = (".pth", ".tlt", ".ckpt")
+
+
+def open_model(path: Path, device: str = "auto") -> Predictor:
+    """The predictor of a model file of any kind, which itself says what its network is.
+
+    Args:
+        path: a checkpoint, an ONNX file or an engine.
+        device: auto (a GPU where there is one), cpu, cuda or cuda:N.
+
+    Raises:
+        DataError: it cannot be used, or a checkpoint does not say what its network is.
+        EnvironmentFault: a package or the device is not here.
+    """
+    wanted, _, number = device.partition(":")
+    gpu = int(number or 0)
+    if path.suffix in _TORCH:
+        predictor: Predictor = _of_torch(path, wanted, gpu)
+    else:
+        predictor = open_engine(path, [gpu], cpu=wanted == "cpu")
+    if wanted == "cpu" and predictor.backend == "tensorrt":
+        raise UsageError("no-cpu-engine", f"{path} is a TensorRT engine: it needs a GPU")
+    if wanted == "cuda" and predictor.device_type != "cuda":
+        raise EnvironmentFault(
+            "no-such-gpu",
+            f"{path} cannot be run on a GPU here",
+            got=f"{predictor.backend} on the CPU",
+            expected="a package that computes on CUDA, and a device",
+            hint="Use device auto, or build a TensorRT engine.",
+        )
+    return predictor
+
+
+def _of_torch(path: Path, wanted: str, gpu: int) -> Predictor:
+    try:
+        from ocdnet.backends.torch import torch_predictor
+        from ocdnet.devices import torch_device
+    except ModuleNotFoundError as error:
+        raise missing_package(error, f"The checkpoint {path.name}") or error from error
+    return torch_predictor(path, None, torch_device(0 if wanted == "cpu" else 1, [gpu]))
 
 
 def open_predictor(
@@ -28,7 +70,7 @@ def open_predictor(
         from ocdnet.backends.onnx import OnnxPredictor
 
         return OnnxPredictor(path)
-    if path.suffix in (".pth", ".tlt", ".ckpt"):
+    if path.suffix in _TORCH:
         from ocdnet.backends.torch import torch_predictor
         from ocdnet.devices import torch_device
 
@@ -42,7 +84,7 @@ def open_predictor(
     )
 
 
-def open_engine(path: Path, gpu_ids: Sequence[int] = (0,)) -> Predictor:
+def open_engine(path: Path, gpu_ids: Sequence[int] = (0,), *, cpu: bool = False) -> Predictor:
     """The predictor of an engine, of the kind that the JSON file beside it names.
 
     Without that file an `.onnx` is an ONNX file, and anything else a TensorRT engine that TAO's own
@@ -62,11 +104,11 @@ def open_engine(path: Path, gpu_ids: Sequence[int] = (0,)) -> Predictor:
     engine = None if _is_foreign(path) else read_engine(path)
     gpu = gpu_ids[0] if gpu_ids else 0
     if engine is not None:
-        return engine_predictor(path, engine, gpu)
+        return engine_predictor(path, engine, gpu, cpu=cpu)
     if path.suffix == ".onnx":
         from ocdnet.backends.onnx import OnnxPredictor
 
-        return OnnxPredictor(path)
+        return OnnxPredictor(path, cpu=cpu)
     from ocdnet.backends.tensorrt import TensorRTPredictor
 
     try:
@@ -81,12 +123,12 @@ def open_engine(path: Path, gpu_ids: Sequence[int] = (0,)) -> Predictor:
         ) from fault
 
 
-def engine_predictor(path: Path, engine: Engine, gpu: int = 0) -> Predictor:
+def engine_predictor(path: Path, engine: Engine, gpu: int = 0, *, cpu: bool = False) -> Predictor:
     """The predictor of an engine that is described; raises as `open_engine`."""
     if engine.kind == "onnxruntime":
         from ocdnet.backends.onnx import OnnxPredictor
 
-        return OnnxPredictor(path, engine)
+        return OnnxPredictor(path, engine, cpu=cpu)
     if engine.kind == "openvino":
         from ocdnet.backends.openvino import OpenVinoPredictor
 
@@ -132,17 +174,22 @@ def check_fit(
             hint=f"Set img_mode to {predictor.img_mode} in the spec.",
         )
     room = _room(predictor, preprocess, path)
+    check_batch(predictor, batch_size)
+    how = predictor.normalisation or preprocess.normalisation
+    return replace(preprocess, normalisation=how, room=room)
+
+
+def check_batch(predictor: Predictor, batch_size: int) -> None:
+    """Raise DataError where a network takes fewer images a batch."""
     if predictor.batch is not None and batch_size > predictor.batch.max:
         raise DataError(
             "batch-above-profile",
-            f"{path} takes fewer images a batch",
+            f"{predictor.path} takes fewer images a batch",
             got=f"batch_size {batch_size}",
             expected=f"{predictor.batch.max} at most",
             hint="Lower batch_size, or build an engine with a higher "
             "gen_trt_engine.tensorrt.max_batch_size.",
         )
-    how = predictor.normalisation or preprocess.normalisation
-    return replace(preprocess, normalisation=how, room=room)
 
 
 def _room(predictor: Predictor, preprocess: Preprocess, path: Path) -> Room | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,7 @@ class OpenVinoPredictor:
     """
 
     backend = "openvino"
+    device_type = "cpu"
 
     def __init__(self, path: Path, engine: Engine) -> None:
         ov = import_openvino()
@@ -91,15 +93,17 @@ class OpenVinoPredictor:
             raise _unreadable("bad-engine", f"OpenVINO cannot use {path}", error) from error
         self.img_mode: str | None = engine.preprocess.img_mode
         self.normalisation = engine.normalisation
-        self.size = engine.size
+        self.size, self.advised = engine.size, (engine.width, engine.height)
         self.batch = engine.sizes
         self.feeding = engine.preprocess
+        self.lock = Lock()  # a compiled model has one request, which it fills and reads
 
     def __call__(self, images: Batch) -> Batch:
         """float32[B, 3, H, W] -> probability float32[B, H, W]."""
         fed = filled(images, self.batch.min)
         try:
-            answer = self.model(fed)[self.output]
+            with self.lock:
+                answer = self.model(fed)[self.output]
         except RuntimeError as error:
             raise refused(self.path, fed, error) from error
         logits, channel = self.feeding.logits, self.feeding.channel

@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, islice
-from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from ocdnet.backends.base import Batch, DevicePredictor, Predictor
 from ocdnet.backends.maps import check_map
 from ocdnet.data.preprocess import Prepared, Preprocess, pad_to
-from ocdnet.data.reading import Page, read_image
+from ocdnet.data.sources import Source, name_of, read_source
 from ocdnet.data.tiles import Tiled, tiled
 from ocdnet.errors import DataError
 from ocdnet.geometry import Frame
@@ -56,7 +55,7 @@ def predict(
     predictor: Predictor,
     preprocess: Preprocess,
     items: Iterable[T],
-    path_of: Callable[[T], Path | Page],
+    source_of: Callable[[T], Source],
     finish: Callable[[T, Prediction], R],
     *,
     batch_size: int = 1,
@@ -69,7 +68,7 @@ def predict(
         predictor: the network; it runs in the caller's thread.
         preprocess: how an image becomes its input.
         items: one for each image; a few batches are held at a time, however many there are.
-        path_of: the image file of an item, or its page of one.
+        source_of: the picture of an item.
         finish: makes the result of an item's prediction; called in threads.
         batch_size: images through the network at once.
         skipped: called for an image that cannot be read, which is then left out; not given: its
@@ -82,13 +81,10 @@ def predict(
     Raises:
         DataError: an image that cannot be read, or a map that holds no probabilities.
     """
-    reader = _Reader(predictor, preprocess, path_of, skipped)
+    reader = _Reader(predictor, preprocess, source_of, skipped)
 
     def checked(item: T, prediction: Prediction) -> R:
-        source = path_of(item)
-        check_map(
-            prediction.probability, predictor, source.path if isinstance(source, Page) else source
-        )
+        check_map(prediction.probability, predictor, name_of(source_of(item)) or "a picture")
         return finish(item, prediction)
 
     threads = workers or min(_MOST_WORKERS, cpus())
@@ -114,7 +110,7 @@ class _Reader(Generic[T]):
 
     predictor: Predictor
     preprocess: Preprocess
-    path_of: Callable[[T], Path | Page]
+    source_of: Callable[[T], Source]
     skipped: Callable[[T, DataError], None] | None
 
     def submit(self, pool: ThreadPoolExecutor, batch: list[T]) -> Future[list[_Ready[T]]]:
@@ -125,7 +121,7 @@ class _Reader(Generic[T]):
     def read(self, item: T) -> NDArray[np.uint8] | None:
         """The image of an item; None where it is left out."""
         try:
-            return read_image(self.path_of(item), self.preprocess.img_mode)
+            return read_source(self.source_of(item), self.preprocess.img_mode)
         except DataError as error:
             if self.skipped is None:
                 raise

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -157,10 +158,11 @@ class TensorRTPredictor:
     """
 
     backend = "tensorrt"
+    device_type = "cuda"
 
     def __init__(self, path: Path, engine: Engine | None, gpu: int = 0) -> None:
         self.trt = import_tensorrt()
-        self.path = path
+        self.path, self.gpu = path, gpu
         select(gpu)
         log = self.log = _log(self.trt, verbose=False)
         self.runtime = self.trt.Runtime(log)  # an engine lives no longer than its runtime
@@ -178,6 +180,7 @@ class TensorRTPredictor:
         self.batch = BatchSizes(least[0], best[0], most[0])
         room = Room((least[3], least[2]), (most[3], most[2]))
         self.size = room.most if room.least == room.most else room
+        self.advised: tuple[int, int] | None = (best[3], best[2])
         self.img_mode: str | None = None
         self.normalisation: Normalisation | None = None
         self.logits, self.channel = False, None if engine is None else engine.preprocess.channel
@@ -190,9 +193,15 @@ class TensorRTPredictor:
             self.logits = engine.preprocess.logits
         self.context = self.engine.create_execution_context()
         self.buffers = self._buffers(most)
+        self.lock = Lock()  # of the context and its memory
 
     def __call__(self, images: Batch) -> Batch:
         """float32[B, 3, H, W] -> probability float32[B, H, W]."""
+        with self.lock:
+            select(self.gpu)  # each thread has one of its own
+            return self._computed(images)
+
+    def _computed(self, images: Batch) -> Batch:
         fed = np.ascontiguousarray(filled(images, self.batch.min))
         if not self.context.set_input_shape(self.input, tuple(fed.shape)):
             raise DataError(

@@ -2,20 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from ocdnet.backends.base import Batch, BatchSizes
+from ocdnet.config.dataset import DatasetArgs
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Normalisation
 from ocdnet.data.reading import Image
+from ocdnet.data.steps import eval_preprocess
 from ocdnet.devices import fit_threads
+from ocdnet.errors import DataError, UserError
 from ocdnet.models.factory import build_model
 from ocdnet.models.folding import fold_batch_norms
-from ocdnet.weights import load_exactly, read_checkpoint
+from ocdnet.tree import keys
+from ocdnet.weights import Checkpoint, fitting_backbone, load_exactly, read_checkpoint
+
+_EVALUATED = "dataset.validate_dataset.args"
+
+
+_SHAPE = ("backbone", "neck", "head", "inner_channels", "enlarge_feature_map_size", "fuse_qkv_proj")
+"""Keys of `model` that decide which network it is."""
+
+
+def own_model(checkpoint: Checkpoint) -> ModelConfig:
+    """The `model` section that a checkpoint's weights fit, by its spec, else by their shapes.
+
+    Raises:
+        DataError: neither tells.
+    """
+    section = checkpoint.spec.get("model")
+    if isinstance(section, Mapping):
+        given = {key: section[key] for key in _SHAPE if key in section}
+    else:
+        given = {"backbone": fitting_backbone(checkpoint.weights)}
+    try:
+        config: ModelConfig = TypeAdapter(ModelConfig).validate_python(given)
+    except ValidationError as error:
+        raise DataError(
+            "unknown-network",
+            f"{checkpoint.path} does not say which network its weights are of",
+            got=given,
+            expected="a checkpoint of this program, or weights of one of its networks",
+            hint="Name the network in a spec: model.backbone, with evaluate or inference.",
+        ) from error
+    return config
+
+
+def own_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Width and height at which a checkpoint's training was evaluated; None: it does not say."""
+    args = keys.get(checkpoint.spec, _EVALUATED)
+    try:
+        size = eval_preprocess(TypeAdapter(DatasetArgs).validate_python(args)).size
+    except (ValidationError, UserError):
+        return None
+    return size if isinstance(size, tuple) else None
 
 
 class TorchPredictor:
@@ -23,7 +68,7 @@ class TorchPredictor:
 
     Args:
         path: checkpoint of ours or of TAO.
-        config: the `model` section.
+        config: the `model` section; None: what the checkpoint says of its network.
         device: where to run.
 
     Raises:
@@ -35,16 +80,19 @@ class TorchPredictor:
     normalisation: Normalisation | None = None
     batch: BatchSizes | None = None
 
-    def __init__(self, path: Path, config: ModelConfig, device: torch.device) -> None:
+    def __init__(self, path: Path, config: ModelConfig | None, device: torch.device) -> None:
         self.path = path
         checkpoint = read_checkpoint(path)
+        config = config or own_model(checkpoint)
         model = build_model(config)
         load_exactly(model, checkpoint, config.backbone)
         self.img_mode = checkpoint.img_mode
-        self.device = device
+        self.advised = own_size(checkpoint)
+        self.device, self.device_type = device, str(device.type)
         model.eval()
         if device.type == "cpu":
             fit_threads()
+        self.threads = torch.get_num_threads()
         fold_batch_norms(model)
         # Folded and channels last: 1.6 times the speed on a CPU (docs/performance.md).
         self.model = model.to(device, memory_format=torch.channels_last)
@@ -52,6 +100,8 @@ class TorchPredictor:
     @torch.inference_mode()
     def __call__(self, images: Batch) -> Batch:
         """float32[B, 3, H, W] -> probability float32[B, H, W]."""
+        if torch.get_num_threads() != self.threads:  # a thread of its own has all of them
+            torch.set_num_threads(self.threads)
         batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
         maps: Batch = self.model(batch)[:, 0].cpu().numpy()
         return maps
@@ -92,7 +142,7 @@ class CudaPredictor(TorchPredictor):
         return wait
 
 
-def torch_predictor(path: Path, config: ModelConfig, device: torch.device) -> TorchPredictor:
+def torch_predictor(path: Path, config: ModelConfig | None, device: torch.device) -> TorchPredictor:
     """The predictor for a device; raises as `TorchPredictor`."""
     kind = CudaPredictor if device.type == "cuda" else TorchPredictor
     return kind(path, config, device)

@@ -32,7 +32,7 @@ _HEADERS_BYTES = 1 << 26
 _limit = MEGAPIXELS
 
 
-class Page(NamedTuple):
+class FilePage(NamedTuple):
     """A page of an image file, counted from 0; None: the file is a single picture."""
 
     path: Path
@@ -69,7 +69,7 @@ def pixel_limit(megapixels: int) -> Iterator[None]:
         set_limit(before)
 
 
-def read_image(source: str | Path | Page, img_mode: str = "BGR") -> Image:
+def read_image(source: str | Path | FilePage, img_mode: str = "BGR") -> Image:
     """Decode an image file to uint8[H, W, 3]; GRAY repeats the grey value in three channels.
 
     A picture is turned upright as its EXIF orientation says: people label what a viewer shows them,
@@ -81,19 +81,47 @@ def read_image(source: str | Path | Page, img_mode: str = "BGR") -> Image:
         DataError: the file is absent, empty, not a whole image, or larger than `pixel_limit`.
         SpecError: an unknown `img_mode`.
     """
-    check_img_mode(img_mode)
-    path, number = source if isinstance(source, Page) else (source, None)
+    path, number = source if isinstance(source, FilePage) else (source, None)
     try:
         with open_regular(path) as file:
-            image = _decoded(file, path, number, img_mode == "GRAY")
+            head = file.read(SIGNATURE_BYTES)
+            data = _whole(file, head) if kind_of(head) else head
     except OSError as error:
         raise _unreadable(path, _BadImageError(str(error.strerror))) from error
+    except _BadImageError as error:
+        raise _unreadable(path, error) from error
+    return decode_image(data, img_mode, path, number)
+
+
+def decode_image(
+    data: bytes, img_mode: str = "BGR", name: str | Path = "", number: int | None = None
+) -> Image:
+    """`read_image` for the content of a file.
+
+    Args:
+        data: the file's bytes.
+        img_mode: as of `read_image`.
+        name: what messages call it.
+        number: of the page, from 0; None: the first of possibly several, which is noted.
+
+    Raises:
+        DataError: no whole image, or larger than `pixel_limit`.
+        SpecError: an unknown `img_mode`.
+    """
+    check_img_mode(img_mode)
+    try:
+        image = _decoded(data, name, number, img_mode == "GRAY")
     except cv2.error as error:  # more pixels than OpenCV allows
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError(error.err) from error
-        raise _unreadable(path, _BadImageError(error.err)) from error
+        raise _unreadable(name, _BadImageError(error.err)) from error
     except _BadImageError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(name, error) from error
+    return in_mode(image, img_mode)
+
+
+def in_mode(image: Image, img_mode: str) -> Image:
+    """Pixels uint8[H, W] or uint8[H, W, 3], blue first, as `img_mode` has them; in place."""
     if image.ndim == 2:
         return np.asarray(cv2.merge([image] * 3), dtype=np.uint8)
     if img_mode == "RGB":
@@ -109,14 +137,14 @@ def check_img_mode(img_mode: str) -> None:
         )
 
 
-def pages_of(path: Path) -> list[Page]:
+def pages_of(path: Path) -> list[FilePage]:
     """The pages of a TIFF or PDF file; of other files, and of one that is damaged, a single one."""
     try:
         with open_regular(path) as file:
             head = file.read(SIGNATURE_BYTES)
             kind = kind_of(head)
             if kind not in ("tiff", "pdf"):
-                return [Page(path)]
+                return [FilePage(path)]
             if kind == "pdf":
                 number = optional_formats.pdf_pages(_whole(file, head))
             else:
@@ -125,8 +153,8 @@ def pages_of(path: Path) -> list[Page]:
                     header = header_of(data)
                     number = header.pages if header else 1
     except (OSError, _BadImageError, optional_formats.UnreadableError):
-        return [Page(path)]
-    return [Page(path, page) for page in range(number)] if number > 1 else [Page(path)]
+        return [FilePage(path)]
+    return [FilePage(path, page) for page in range(number)] if number > 1 else [FilePage(path)]
 
 
 @cache
@@ -135,13 +163,11 @@ def undecodable() -> frozenset[str]:
     return frozenset(s for s in (".gif", ".jp2", ".avif") if not cv2.haveImageWriter(f"a{s}"))
 
 
-def _decoded(file: FileIO, path: str | Path, number: int | None, grey: bool) -> Image:
+def _decoded(data: bytes, path: str | Path, number: int | None, grey: bool) -> Image:
     """Pixels uint8[H, W] or, in the order blue, green, red, uint8[H, W, 3]."""
-    head = file.read(SIGNATURE_BYTES)
-    kind = kind_of(head)
+    kind = kind_of(data[:SIGNATURE_BYTES])
     if kind is None:
-        raise _BadImageError("not a whole image of a known format" if head else "it is empty")
-    data = _whole(file, head)
+        raise _BadImageError("not a whole image of a known format" if data else "it is empty")
     if kind in ("heic", "pdf"):
         try:
             picture, pages = optional_formats.decode(kind, data, number or 0, _check_size)
@@ -163,8 +189,8 @@ def _decoded(file: FileIO, path: str | Path, number: int | None, grey: bool) -> 
 
 
 def _whole(file: FileIO, head: bytes) -> bytes:
-    size, most = os.fstat(file.fileno()).st_size, _limit * 10**6 * _BYTES_PER_PIXEL
-    if size > most + _HEADERS_BYTES:
+    size = os.fstat(file.fileno()).st_size
+    if size > most_bytes():
         raise _BadImageError(
             f"its {size / 1e6:,.0f} MB are more than an image of {_limit} megapixels has",
             "image-too-large",
@@ -173,12 +199,28 @@ def _whole(file: FileIO, head: bytes) -> bytes:
     return head + file.readall()
 
 
+def most_bytes() -> int:
+    """Bytes that a file of the largest picture may have."""
+    return _limit * 10**6 * _BYTES_PER_PIXEL + _HEADERS_BYTES
+
+
 def _check_size(width: int, height: int) -> None:
     if width * height > _limit * 10**6:
         raise _BadImageError(
             f"its {width} x {height} pixels are more than {_limit} megapixels",
             "image-too-large",
             f"Reduce it, or raise {MAX_MEGAPIXELS}.",
+        )
+
+
+def check_size(width: int, height: int, what: str) -> None:
+    """Raise DataError where a picture that is in memory already is above `pixel_limit`."""
+    if width * height > _limit * 10**6:
+        raise DataError(
+            "image-too-large",
+            f"{what} has more than {_limit} megapixels",
+            got=f"{width} x {height}",
+            hint="Reduce it, or cut it into parts.",
         )
 
 
@@ -240,7 +282,7 @@ def _seen(picture: Image, premultiplied: bool, path: str | Path) -> Image:
 def _unreadable(path: str | Path, error: _BadImageError) -> DataError:
     return DataError(
         error.code,
-        f"Cannot read the image {path}: {error.reason}",
+        f"Cannot read {f'the image {path}' if str(path) else 'the image'}: {error.reason}",
         expected=optional_formats.EXPECTED,
         hint=error.hint or "Replace the file, or remove it and its label.",
     )

@@ -71,12 +71,12 @@ def padded(size: Pair, room: Room | None) -> Pair:
     return (max(width, room.least[0]), max(height, room.least[1])) if room else (width, height)
 
 
-def note_stretch(scale: tuple[float, float], image: Path | None, key: str) -> None:
+def note_stretch(scale: tuple[float, float], image: Path | str | None, key: str) -> None:
     """Note an image whose aspect TAO's resizing has changed by more than 1.5.
 
     Args:
         scale: factors of its width and height.
-        image: its file.
+        image: its name.
         key: of the spec, that decides.
     """
     if max(scale) > _SPREAD * min(scale):
