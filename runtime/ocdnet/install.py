@@ -39,6 +39,9 @@ _EXTRA = {
     "matplotlib": "data",
     "pillow_heif": "heic",
     "pypdfium2": "pdf",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "python_multipart": "serve",
 }
 _TOGETHER = ("train", "export", "automl")
 """Extras that are installed together: AutoML is the default route of a train request."""

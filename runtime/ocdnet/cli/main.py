@@ -18,6 +18,7 @@ from ocdnet.cli.doctor import doctor
 from ocdnet.cli.plan import plan
 from ocdnet.cli.report import report
 from ocdnet.cli.results import next_, status
+from ocdnet.cli.serve import serve
 from ocdnet.cli.shared import print_json, program, spec_file_option
 from ocdnet.cli.spec import spec
 from ocdnet.errors import Exit, Interrupted, UsageError, UserError
@@ -145,7 +146,7 @@ def _report(error: UserError) -> int:
 for _action in ACTIONS.values():
     if not _action.command:  # another action's command runs it
         cli.add_command(_action_command(_action))
-for _command in (automl, plan, status, next_, report, doctor, spec, data):
+for _command in (automl, serve, plan, status, next_, report, doctor, spec, data):
     cli.add_command(_command)
 
 if __name__ == "__main__":

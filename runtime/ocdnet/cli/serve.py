@@ -2,56 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from ocdnet.cli.shared import print_json
+from ocdnet.hardware import cpus
 from ocdnet.install import require
 
 _NEEDS = "ocdnet serve needs Starlette, uvicorn and python-multipart"
+_MOST_WORKERS = 8
 _COUNT = click.IntRange(min=1)
+_RESIZE = click.Choice(["auto", "fit", "tile", "stretch"])
 
 
-@click.command(
-    epilog="Example: ocdnet serve detector.onnx --port 8000, then "
-    "curl --data-binary @photo.jpg http://127.0.0.1:8000/detect"
-)
+def _option(name: str, default: Any, kind: Any, help_text: str) -> Callable[[Any], Any]:
+    shown = default is not None
+    return click.option(name, default=default, show_default=shown, type=kind, help=help_text)
+
+
+@click.command(epilog="Example: ocdnet serve detector.onnx --port 8000")
 @click.argument("model")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; 0.0.0.0: at every address.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
-@click.option("--workers", type=_COUNT, help="Threads that run the network.")
-@click.option("--batch", default=1, show_default=True, type=_COUNT, help="Pictures through the network at once, where that many wait.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--resize", default="auto", show_default=True, type=click.Choice(["auto", "fit", "tile", "stretch"]), help="How pictures come to the network's size.")
-@click.option("--thresh", default=0.3, show_default=True, type=click.FloatRange(0, 1), help="Of a text pixel.")
-@click.option("--box-thresh", default=0.55, show_default=True, type=click.FloatRange(0, 1), help="Of a region's score.")
-@click.option("--queue", default=64, show_default=True, type=_COUNT, help="Pictures held at once; one more: 503.")
-@click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds of a request.")
-@click.option("--max-body", default=32, show_default=True, type=_COUNT, help="Megabytes of a request.")
-@click.option("--max-megapixels", default=64, show_default=True, type=_COUNT, help="Of a picture.")
+@_option("--host", "127.0.0.1", str, "Address to listen at; 0.0.0.0: every one of this machine.")
+@_option("--port", 8000, click.IntRange(0, 65535), "Port; 0: any that is free.")
+@_option("--workers", None, _COUNT, "Pictures in work at once; not given: one a CPU, up to 8.")
+@_option("--batch", 1, _COUNT, "Pictures through the network together, where more wait.")
+@_option("--device", "auto", str, "auto, cpu, cuda or cuda:N.")
+@_option("--resize", "auto", _RESIZE, "How a picture comes to the network's size.")
+@_option("--thresh", 0.3, click.FloatRange(0, 1), "Probability above which a pixel is text.")
+@_option("--box-thresh", 0.55, click.FloatRange(0, 1), "Score that a region must reach.")
+@_option("--queue", 64, _COUNT, "Pictures held at once; more are answered 503.")
+@_option("--timeout", 30.0, click.FloatRange(min=0.1), "Seconds from a request to its answer.")
+@_option("--max-body", 32, _COUNT, "Megabytes of a request.")
+@_option("--max-megapixels", 64, _COUNT, "Megapixels of a picture.")
 def serve(
-    model: str, host: str, port: int, workers: int, batch: int, device: str, resize: str,
-    thresh: float, box_thresh: float, queue: int, timeout: float, max_body: int, max_megapixels: int,
+    model: str,
+    host: str,
+    port: int,
+    workers: int | None,
+    batch: int,
+    queue: int,
+    timeout: float,
+    max_body: int,
+    max_megapixels: int,
+    **detector: Any,
 ) -> None:
-    """Answer pictures with the text in them, over HTTP.
+    """Find text in pictures that are sent over HTTP, and on a page.
 
-    POST /detect takes an image file as its body, or a form of files; /health, /metrics
-    (Prometheus) and a page at / that shows the boxes of a picture dropped on it. Loopback alone
-    by default. Prints one JSON object when SIGTERM or Ctrl-C has ended it and the requests in
-    flight are answered: requests by status, pictures.
+    POST /detect takes an image file as its body, or a form of files, and answers with polygons
+    and scores. GET /health, /metrics (for Prometheus), and / for a page on which a picture is
+    dropped and its boxes are seen. Only this machine is listened to, unless --host says more.
+
+    Ctrl-C or SIGTERM ends it when the last requests are answered; then one JSON object tells how
+    many there were.
     """
-    for module in ("starlette", "uvicorn", "python_multipart"):
-        require(module, _NEEDS, "serve")
+    for package in ("starlette", "uvicorn", "python_multipart"):
+        require(package, _NEEDS, "serve")
+    from ocdnet.cli.running import log_to_stderr
     from ocdnet.detector import Detector
     from ocdnet.runs.typed import to_json
     from ocdnet.serve.limits import Limits
     from ocdnet.serve.server import Server
 
-    def opens() -> Detector:
-        return Detector(
-            model, device=device, resize=resize, thresh=thresh, box_thresh=box_thresh,
-            batch_size=batch,
-        )
-
-    limits = Limits(max_body, max_megapixels, queue, timeout)
-    server = Server(model, opens, host=host, port=port, workers=workers, batch=batch, limits=limits)
+    log_to_stderr()
+    workers = workers or min(_MOST_WORKERS, cpus())
+    # A network on one thread each does twice the work of one on all of them (ADR 10).
+    threads = max(1, cpus() // workers)
+    server = Server(
+        model,
+        lambda: Detector(model, batch_size=batch, num_threads=threads, **detector),
+        host=host,
+        port=port,
+        workers=workers,
+        batch=batch,
+        limits=Limits(max_body, max_megapixels, queue, timeout),
+    )
     print_json(to_json(server.run()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ocdnet.errors import DataError, Exit, UserError
@@ -104,6 +105,21 @@ class EngineResult(Result):
     layers_fp32: Count | None = None
     max_difference: Amount
     mean_difference: Amount
+
+
+@record
+class ServeResult(Result):
+    """Of serve, when it has ended."""
+
+    action: Literal["serve"] = "serve"
+    model: str
+    url: str
+    seconds: Amount
+    """From the start to the end."""
+    requests: Mapping[str, Count]
+    """To /detect, by HTTP status."""
+    pictures: Count
+    """That went through the network."""
 
 
 @record

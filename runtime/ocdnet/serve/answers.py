@@ -78,6 +78,8 @@ def for_clients(error: UserError) -> UserError:
         "unreadable-image": "Send the whole file as it is on the disk.",
     }
     hint = hints.get(error.code, error.hint)
-    return type(error)(error.code, error.message, error.got, error.expected, hint) if (
-        error.code in hints
-    ) else error
+    return (
+        type(error)(error.code, error.message, error.got, error.expected, hint)
+        if (error.code in hints)
+        else error
+    )

@@ -63,7 +63,7 @@ class App:
     def routes(self) -> Starlette:
         """The application."""
         files = [Route(path, _sender(*file)) for path, file in _FILES.items()]
-        app = Starlette(
+        return Starlette(
             routes=[
                 Route("/detect", self._detect, methods=["POST"]),
                 Route("/health", self._health),
@@ -73,7 +73,6 @@ class App:
             exception_handlers={HTTPException: _no_route, Exception: _bug},
             lifespan=self._lifespan,
         )
-        return app
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -86,9 +85,7 @@ class App:
         return _sent(JSONResponse(document, 200 if self.ready else 503))
 
     async def _metrics(self, _: Request) -> Response:
-        text = self.metrics.text(
-            held=self.waiting.held, limit=self.waiting.limit, ready=self.ready
-        )
+        text = self.metrics.text(held=self.waiting.held, limit=self.waiting.limit, ready=self.ready)
         return _sent(Response(text, headers={"Content-Type": CONTENT_TYPE}))
 
     async def _detect(self, request: Request) -> Response:
@@ -103,6 +100,9 @@ class App:
             response = problem(error)
         except ClientDisconnect:
             response = Response(status_code=GONE)
+        except Exception:
+            self.metrics.request(500, time.perf_counter() - began)
+            raise
         self.metrics.request(response.status_code, time.perf_counter() - began)
         return _sent(response)
 
@@ -139,11 +139,13 @@ class App:
 async def _while_connected(
     request: Request, results: list[Future[PageRecord]]
 ) -> list[PageRecord | UserError]:
-    """The results, or ClientDisconnect where the client goes before; what waits is left out then."""
+    """The results, or ClientDisconnect where the client goes first: what waits is left out then."""
     waiting = asyncio.gather(*map(asyncio.wrap_future, results), return_exceptions=True)
-    leaving = asyncio.ensure_future(request.receive())  # the body is read: what comes is the end
+    # The body is read: what is received now is the end of the connection.
+    leaving: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
     try:
-        await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [waiting, leaving]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
             raise ClientDisconnect
         return [_known(row) for row in waiting.result()]

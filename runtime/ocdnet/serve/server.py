@@ -69,6 +69,7 @@ class Server:
             Path(model).name, self._waiting, self._metrics, self.limits, self._load_beside
         )
         self._failure: BaseException | None = None
+        self._detector: Detector | None = None
         self._socket = listening(host, port)
         name = f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{self._socket.getsockname()[1]}"
@@ -109,7 +110,7 @@ class Server:
                 asyncio.run(self._uvicorn.serve(sockets=[self._socket]))
             finally:
                 self._socket.close()
-                self._waiting.close(0.0 if self._uvicorn.force_exit else self.limits.timeout)
+                self._end()
         if self._failure is not None:
             raise self._failure
         requests, pictures = self._metrics.totals()
@@ -117,6 +118,11 @@ class Server:
         return ServeResult(
             model=self._model, url=self.url, seconds=seconds, requests=requests, pictures=pictures
         )
+
+    def _end(self) -> None:
+        ended = self._waiting.close(0.0 if self._uvicorn.force_exit else self.limits.timeout)
+        if ended and self._detector is not None:
+            self._detector.close()
 
     def _load_beside(self) -> None:
         threading.Thread(target=self._load, name="load", daemon=True).start()
@@ -128,6 +134,7 @@ class Server:
             self._failure = error
             self.stop()
             return
+        self._detector = detector
         self._waiting.start(detector)
         self._app.ready = True
         LOG.info("Serving %s at %s (Ctrl-C ends it)", self._model, self.url)

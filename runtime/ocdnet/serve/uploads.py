@@ -57,9 +57,9 @@ async def uploads(request: Request, limits: Limits) -> list[Upload]:
         many = error.message.startswith("Too many files")
         kind = TooLarge if many else DataError
         raise kind("bad-form", f"The form can't be read: {error.message}") from error
-    async with form:
-        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-        found = [Upload(await file.read(), (file.filename or "")[:_NAME] or None) for file in files]
+    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+    found = [Upload(await file.read(), (file.filename or "")[:_NAME] or None) for file in files]
+    await form.close()
     if not found:
         raise DataError("no-picture", "The form holds no file", expected=_expected(limits))
     return found
