@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ocdnet.errors import RunError, UserError
+from ocdnet.errors import UserError
 from ocdnet.runs.pages import PageRecord
 from ocdnet.runs.printed import Problem
 from ocdnet.runs.typed import to_json
@@ -25,7 +25,7 @@ from ocdnet.serve.answers import GONE, HEADERS, Busy, Foreign, TooSlow, for_clie
 from ocdnet.serve.limits import Limits
 from ocdnet.serve.metrics import CONTENT_TYPE, Metrics
 from ocdnet.serve.uploads import FORM, Upload, uploads
-from ocdnet.serve.waiting import Waiting
+from ocdnet.serve.waiting import Result, Waiting
 from ocdnet.version import VERSION
 
 _PAGE = Path(__file__).parent / "page"
@@ -33,6 +33,7 @@ _FILES = {
     "/": ("index.html", "text/html"),
     "/viewer.js": ("viewer.js", "text/javascript"),
     "/viewer.css": ("viewer.css", "text/css"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """Each path that is answered with a file, and the file: no other is ever looked for."""
 
@@ -136,31 +137,26 @@ class App:
         return Busy("busy", f"The server holds {self.waiting.limit} pictures already", seconds)
 
 
-async def _while_connected(
-    request: Request, results: list[Future[PageRecord]]
-) -> list[PageRecord | UserError]:
+async def _while_connected(request: Request, results: list[Future[Result]]) -> list[Result]:
     """The results, or ClientDisconnect where the client goes first: what waits is left out then."""
-    waiting = asyncio.gather(*map(asyncio.wrap_future, results), return_exceptions=True)
+    futures = [asyncio.wrap_future(result) for result in results]
+    everything = asyncio.ensure_future(asyncio.wait(futures))
     # The body is read: what is received now is the end of the connection.
     leaving: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
+    either: list[asyncio.Future[Any]] = [everything, leaving]
     try:
-        either: list[asyncio.Future[Any]] = [waiting, leaving]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
+        if not everything.done():
             raise ClientDisconnect
-        return [_known(row) for row in waiting.result()]
+        return [future.result() for future in futures]
     finally:
+        everything.cancel()
         leaving.cancel()
-        waiting.cancel()
+        for result in results:
+            result.cancel()
 
 
-def _known(row: PageRecord | BaseException) -> PageRecord | UserError:
-    if isinstance(row, PageRecord | UserError):
-        return row
-    return RunError("detection-failed", "The picture could not be processed")
-
-
-def _record(row: PageRecord | UserError, upload: Upload) -> PageRecord:
+def _record(row: Result, upload: Upload) -> PageRecord:
     if isinstance(row, PageRecord):
         return replace(row, image=upload.name)
     error = Problem(**for_clients(row).to_dict())

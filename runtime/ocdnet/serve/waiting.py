@@ -8,6 +8,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from typing import TypeAlias
 
 from ocdnet.detector import Detector
 from ocdnet.errors import DataError, RunError, UserError, out_of_memory
@@ -18,17 +19,20 @@ from ocdnet.serve.metrics import Metrics
 LOG = logging.getLogger("ocdnet")
 
 
+Result: TypeAlias = PageRecord | UserError
+
+
 @dataclass
 class Job:
     """A picture on its way.
 
     Attributes:
         data: the file's bytes.
-        result: its record, or the UserError for which it has none.
+        result: its record, or the error for which it has none.
     """
 
     data: bytes
-    result: Future[PageRecord] = field(default_factory=Future)
+    result: Future[Result] = field(default_factory=Future)
 
 
 class Waiting:
@@ -70,7 +74,7 @@ class Waiting:
         with self._lock:
             self._held -= places
 
-    def submit(self, data: bytes) -> Future[PageRecord]:
+    def submit(self, data: bytes) -> Future[Result]:
         """Let a picture wait, for which a place was taken; cancelling the future leaves it out."""
         job = Job(data)
         self._jobs.put(job)
@@ -109,8 +113,9 @@ class Waiting:
                 pass
             going = taken[-1] is not None
             jobs = [job for job in taken if job is not None]
-            self._run(detector, [job for job in jobs if job.result.set_running_or_notify_cancel()])
-            self.give_back(len(jobs))
+            wanted = [job for job in jobs if job.result.set_running_or_notify_cancel()]
+            self.give_back(len(jobs) - len(wanted))
+            self._run(detector, wanted)
 
     def _run(self, detector: Detector, jobs: list[Job]) -> None:
         if not jobs:
@@ -136,6 +141,7 @@ class Waiting:
             jobs, lambda job: job.data, _record, batch_size=self.batch, skipped=unreadable
         ):
             self._metrics.picture(len(record.regions))
+            self.give_back(1)  # before the client knows: it may send the next one at once
             job.result.set_result(record)
 
     def _fail(self, jobs: list[Job], error: Exception) -> None:
@@ -145,7 +151,8 @@ class Waiting:
             error = RunError("detection-failed", f"The picture could not be processed: {memory}")
         for job in jobs:
             self._metrics.picture(None)
-            job.result.set_exception(error)
+            self.give_back(1)
+            job.result.set_result(error)
 
 
 def _record(_: Job, page: Page) -> PageRecord:

@@ -70,7 +70,7 @@ function draw(answer) {
   boxes.replaceChildren();
   boxes.setAttribute("viewBox", `0 0 ${answer.width} ${answer.height}`);
   at("regions").replaceChildren();
-  const size = Math.max(answer.width, answer.height) / 70;
+  const size = Math.max(answer.width, answer.height) / 55;
   answer.regions.forEach((region, index) => {
     const score = region.score.toFixed(2);
     const shape = outline(region, score, size);
