@@ -3,13 +3,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENT := $(VENV)/.client
+BROWSER := $(VENV)/.browser
 VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' runtime/ocdnet/version.py)
 BUILD ?=
 GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection ruamel.yaml pyclipper \
   jsonschema jsonschema-specifications referencing rpds-py rich markdown-it-py mdurl torch-pruning \
   torchao optuna alembic sqlalchemy mako colorlog shapely
 
-.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-container image bench bench-json check generate generate-check clean
+.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-browser test-container image bench bench-json check generate generate-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -27,12 +28,16 @@ $(CLIENT): $(READY)
 	$(BIN)/python -c "import tao_automl.runner"
 	touch $(CLIENT)
 
+$(BROWSER): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	touch $(BROWSER)
+
 demo: $(READY) ## Render scenes, train for up to 8 minutes, evaluate, export, predict
 	$(BIN)/ocdnet demo --out demo
 
 # Networks this small compute in one thread: more of them, in several processes, wait for each other.
 test: $(READY) ## Run the tests that need nothing but this machine (minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not client and not install and not slurm and not container"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not client and not install and not slurm and not container and not browser"
 
 test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill, read HEIC and PDF (installs them)
 	$(BIN)/python -m pytest tests/client -m client
@@ -40,6 +45,9 @@ test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill, read HEI
 
 test-install: $(READY) ## Install this skill with npx and uv, and its wheel, from npm and PyPI, and use it
 	$(BIN)/python -m pytest tests/install -m install
+
+test-browser: $(BROWSER) ## Drop pictures on the page of `ocdnet serve` in a headless chromium (Debian's)
+	$(BIN)/python -m pytest tests/browser -m browser
 
 test-container: $(READY) ## Build both images with buildah and work in them (as root; 10 GB of disk)
 	$(BIN)/python -m pytest tests/container -m container
@@ -54,7 +62,7 @@ image: ## Build the images ocdnet:VERSION-train and -deploy with docker, podman 
 	    -f runtime/ocdnet/docker/Dockerfile . || exit 6; \
 	done
 
-test-all: $(CLIENT) ## Run every test, the marked ones too
+test-all: $(CLIENT) $(BROWSER) ## Run every test, the marked ones too
 	$(BIN)/python -m pytest
 
 bench: $(READY) ## Measure against the baselines, on an idle machine (10 minutes)

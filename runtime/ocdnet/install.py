@@ -40,6 +40,9 @@ _EXTRA = {
     "pillow_heif": "heic",
     "pypdfium2": "pdf",
     "pycocotools": "coco",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "python_multipart": "serve",
 }
 _TOGETHER = ("train", "export", "automl")
 """Extras that are installed together: AutoML is the default route of a train request."""

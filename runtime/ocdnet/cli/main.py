@@ -22,6 +22,7 @@ from ocdnet.cli.plan import plan
 from ocdnet.cli.predict import predict
 from ocdnet.cli.report import report
 from ocdnet.cli.results import next_, status
+from ocdnet.cli.serve import serve
 from ocdnet.cli.shared import print_json, program, spec_file_option
 from ocdnet.cli.spec import spec
 from ocdnet.cli.tune import tune
@@ -169,6 +170,7 @@ for _command in (
     tune,
     optimize,
     automl,
+    serve,
     plan,
     status,
     next_,

@@ -21,6 +21,7 @@ _BASE = "base"
 _COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     **{entry.name: entry.extras for entry in RUNS.values() if entry.section == entry.name},
     "data synth": (("data",),),
+    "serve": (("serve",),),
 }
 """The extras that a command needs beside the base packages: any one of several sets."""
 

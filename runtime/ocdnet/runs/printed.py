@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ocdnet.errors import DataError, Exit, UserError
@@ -226,6 +227,21 @@ class TuneResult(Result):
     """For `ocdnet evaluate` and `ocdnet inference`."""
     spec_file: str | None
     """The spec with these, where one was asked for."""
+
+
+@record
+class ServeResult(Result):
+    """Of serve, when it has ended."""
+
+    action: Literal["serve"] = "serve"
+    model: str
+    url: str
+    seconds: Amount
+    """From the start to the end."""
+    requests: Mapping[str, Count]
+    """To /detect, by HTTP status."""
+    pictures: Count
+    """That went through the network."""
 
 
 @record
