@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import bpe_openai
+import cv2
+import numpy as np
 import pytest
 
 from ocdnet.catalogue import ACTIONS
@@ -35,7 +37,7 @@ def blocks():
 
 def inline():
     """The commands in the running text, without their placeholders' meaning."""
-    found = re.findall(r"`((?:ocdnet )?(?:plan|spec|status|next|doctor|data) [^`]*)`", BODY)
+    found = re.findall(r"`((?:ocdnet )?(?:plan|spec|status|next|doctor|data check) [^`]*)`", BODY)
     return [command.removeprefix("ocdnet ") for command in found]
 
 
@@ -47,6 +49,7 @@ def project(tmp_path_factory):
         for name in ("img/a.png", "gt/gt_a.txt"):
             (folder / split / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / split / name).touch()
+        cv2.imwrite(str(folder / split / "img/a.png"), np.zeros((64, 64, 3), np.uint8))
     (folder / "photos").mkdir()
     (folder / "photos/a.png").touch()
     for root in ("results", "RESULTS_DIR"):
@@ -120,7 +123,8 @@ def test_every_command_in_the_text_runs(project):
 
 
 def test_every_flag_in_the_text_exists(project):
-    known = run("plan --help", project).stdout + run("status --help", project).stdout
+    commands = ("plan", "status", "predict", "tune", "optimize")
+    known = "".join(run(f"{command} --help", project).stdout for command in commands)
     flags = set(re.findall(r"`[^`]*?(--[a-z][a-z-]+)", BODY)) - {"--help", "--script"}
     assert len(flags) >= 4
     assert [flag for flag in flags if flag not in known] == []
