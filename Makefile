@@ -35,14 +35,15 @@ $(BROWSER): $(READY)
 demo: $(READY) ## Render scenes, train for up to 8 minutes, evaluate, export, predict
 	$(BIN)/ocdnet demo --out demo
 
+# Networks this small compute in one thread: more of them, in several processes, wait for each other.
 test: $(READY) ## Run the tests that need nothing but this machine (minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not client and not install and not slurm and not container and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not client and not install and not slurm and not container and not browser"
 
 test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill, read HEIC and PDF (installs them)
 	$(BIN)/python -m pytest tests/client -m client
 	$(BIN)/python -m pytest tests/data/test_reading.py
 
-test-install: $(READY) ## Install this skill with npx and uv, from npm and PyPI, and use it
+test-install: $(READY) ## Install this skill with npx and uv, and its wheel, from npm and PyPI, and use it
 	$(BIN)/python -m pytest tests/install -m install
 
 test-browser: $(BROWSER) ## Drop pictures on the page of `ocdnet serve` in a headless chromium (Debian's)

@@ -36,6 +36,7 @@ from typing import Any
 import torch
 
 from altered import Images, rendered
+from ocdnet.checkpoint import SPEC_KEY
 from ocdnet.data.annotations import index_dataset
 from ocdnet.hardware import cpus
 from ocdnet.metrics import Counts
@@ -43,7 +44,7 @@ from ocdnet.runs.files import BEST, LATEST, RESULTS, STATUS
 from ocdnet.runs.progress import seconds_in
 from ocdnet.runs.status import VALIDATED, read_status
 from ocdnet.runs.status_line import StatusLine
-from ocdnet.weights import SPEC_KEY, read_checkpoint
+from ocdnet.weights import read_checkpoint
 
 CHOOSING = 60
 """Of the test pictures the first so many choose the best epoch, as in references/tuning.md."""

@@ -120,11 +120,13 @@ def test_whatever_holds_a_classifier(tmp_path, wrap):
 def test_of_an_average_beside_the_weights_the_weights_are_taken():
     """As TAO's own evaluation does with an epoch checkpoint of a run with model_ema."""
     keys = ["model.neck.in5.weight", "model_ema.module.neck.in5.weight"]
-    assert translate(keys) == ("TAO OCDNet", {"model.neck.in5.weight": "neck.in5.weight"})
+    kind, names = translate(keys)
+    assert (kind.source, names) == ("TAO OCDNet", {"model.neck.in5.weight": "neck.in5.weight"})
 
 
 def test_keys_that_say_nothing_stay_as_they_are():
-    assert translate(["module.weird.weight"]) == (UNKNOWN, {"module.weird.weight": "weird.weight"})
+    kind, names = translate(["module.weird.weight"])
+    assert (kind.source, names) == (UNKNOWN, {"module.weird.weight": "weird.weight"})
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -6,16 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from ocdnet.checkpoint import SPEC_KEY, Checkpoint
 from ocdnet.errors import DataError
 from ocdnet.models.dbnet import DBNet
-from ocdnet.weights import (
-    SPEC_KEY,
-    Checkpoint,
-    LoadReport,
-    load_exactly,
-    load_pretrained,
-    read_checkpoint,
-)
+from ocdnet.weights import LoadReport, load_exactly, load_pretrained, read_checkpoint
 
 SPEC = {
     "model": {"backbone": "deformable_resnet50"},

@@ -34,7 +34,8 @@ class Timed:
     def __init__(self, network: Callable[[Batch], Batch]) -> None:
         self.network, self.seconds = network, 0.0
         self.backend, self.img_mode, self.size = "timed", "BGR", (WIDTH, HEIGHT)
-        self.normalisation, self.batch = None, None
+        self.normalisation, self.batch, self.path = None, None, Path("timed.onnx")
+        self.device_type, self.advised = "cpu", None
         self.map = scenes.probability_map(WORDS, (HEIGHT, WIDTH))
 
     def __call__(self, images: Batch) -> Batch:

@@ -28,6 +28,7 @@ def outputs() -> dict[str, str]:
     files["schemas/manifest.json"] = schemas.dumped(schemas.manifest())
     files["schemas/plan.schema.json"] = schemas.dumped(records.plan())
     files["schemas/status.schema.json"] = schemas.dumped(records.status())
+    files["schemas/page.schema.json"] = schemas.dumped(records.page())
     files["schemas/results.schema.json"] = schemas.dumped(records.results())
     for action in (name for name, entry in ACTIONS.items() if entry.deploys):
         name = skill.deploy_template(action.removeprefix("deploy_"))

@@ -12,6 +12,7 @@ import click
 
 from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import ROOT_KEYS, Action
+from ocdnet.cli.help import ActionCommand
 from ocdnet.cli.main import cli
 from ocdnet.config import compat, explain, schema
 from ocdnet.errors import Exit
@@ -151,11 +152,11 @@ def _cell(text: str) -> str:
 
 
 def _commands(command: click.Command, path: str) -> Iterator[dict[str, Any]]:
-    if isinstance(command, click.Group):
-        for name, child in sorted(command.commands.items()):
-            yield from _commands(child, f"{path} {name}")
-        return
     context = click.Context(command, info_name=path)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            yield from _commands(command.commands[name], f"{path} {name}")
+        return
     yield {
         "path": path,
         "usage": " ".join([path, *command.collect_usage_pieces(context)]),
@@ -164,6 +165,7 @@ def _commands(command: click.Command, path: str) -> Iterator[dict[str, Any]]:
         "parameters": [
             _parameter(option) for option in command.params if isinstance(option, click.Option)
         ],
+        "often_set": command.often_set() if isinstance(command, ActionCommand) else [],
     }
 
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ocdnet.policy.plan_record import Plan
+from ocdnet.runs.pages import PageRecord
 from ocdnet.runs.records import Results
 from ocdnet.runs.status_line import StatusLine
 from ocdnet.runs.typed import Bounds, Pattern, Size, Version, With, tagged
@@ -59,6 +60,12 @@ def plan() -> Node:
     """Schema of what `ocdnet plan` prints."""
     says = "What `ocdnet plan` prints: how a request will be run. Nothing is launched by it."
     return schema(Plan, "ocdnet plan", says)
+
+
+def page() -> Node:
+    """Schema of a picture's record."""
+    says = "What was found in a picture: a line of predictions.jsonl and of `predict --json`."
+    return schema(PageRecord, "page, one line", says)
 
 
 def _node(kind: Any) -> Node:

@@ -144,6 +144,7 @@ class Action:
         sections: sections of the experiment file that it reads; none: it has no spec.
         run: function that does it, as `module:function`.
         required: dotted keys that must have a value.
+        keys: the five that are set most often, as `--help` lists them.
         command: subcommand of `ocdnet` that runs it, where that is not its name.
         like: action whose schema and template it follows, where they are not its own.
         defaults: dotted keys whose default differs from the section's.
@@ -174,6 +175,7 @@ class Action:
     sections: tuple[str, ...]
     run: str
     required: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     command: str = ""
     like: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)

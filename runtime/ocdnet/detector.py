@@ -23,6 +23,8 @@ from ocdnet.errors import DataError, UsageError, UserError
 from ocdnet.hardware import limited
 from ocdnet.page import Held, Page
 from ocdnet.postprocess import DBPostprocessor
+from ocdnet.zoo.fetching import model_file
+from ocdnet.zoo.registry import WEIGHTS, Suggested
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,7 +34,10 @@ _MOST_THREADS = 1024
 _SIZE = 1280, 736
 """Width and height for networks that take any size and do not say which they were made for."""
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-GIVEN = "a .pth checkpoint, an .onnx file or an engine of gen_trt_engine"
+GIVEN = (
+    "a .pth checkpoint, an .onnx file, an engine of gen_trt_engine, or a name of "
+    "`ocdnet weights list`"
+)
 
 
 class Detector:
@@ -47,15 +52,18 @@ class Detector:
 
     Args:
         model: a .pth checkpoint (of this program, of TAO, of the DB release), an .onnx file
-            (another trainer's with its JSON file beside it), or an engine.
+            (another trainer's with its JSON file beside it), an engine, or the name of public
+            weights, which are fetched once.
         device: auto (a GPU where one is), cpu, cuda or cuda:N.
         size: width and height of the network's input in pixels, multiples of 32; not given: what
             the model was made for, else 1280 x 736.
         resize: how pictures come to that size: auto (aspect kept, turned as the picture is), fit
             (aspect kept), tile (large pictures in overlapping parts), stretch (as TAO does).
-        thresh: probability above which a pixel is text, 0..1.
-        box_thresh: mean probability that a region must reach, 0..1.
-        unclip_ratio: how far regions are grown from what the network marks, 0 or more.
+        thresh: probability above which a pixel is text, 0..1; not given: what those who trained
+            public weights used, else .3.
+        box_thresh: mean probability that a region must reach, 0..1; not given: likewise, else .55.
+        unclip_ratio: how far regions are grown from what the network marks, 0 or more; not given:
+            likewise, else 1.5.
         max_candidates: regions of a picture that are looked at, at most: the largest.
         polygon: outlines of any number of corners instead of rotated rectangles.
         batch_size: pictures through the network at once; not given: what the model prefers, else 1.
@@ -81,17 +89,23 @@ class Detector:
         device: str = "auto",
         size: tuple[int, int] | None = None,
         resize: Mode = "auto",
-        thresh: float = 0.3,
-        box_thresh: float = 0.55,
-        unclip_ratio: float = 1.5,
+        thresh: float | None = None,
+        box_thresh: float | None = None,
+        unclip_ratio: float | None = None,
         max_candidates: int = 1000,
         polygon: bool = False,
         batch_size: int | None = None,
         num_threads: int = 0,
     ) -> None:
-        path = _file(model)
         _check(device, resize, batch_size, num_threads)
-        postprocess = _postprocessor(thresh, box_thresh, max_candidates, unclip_ratio, polygon)
+        given = {
+            "thresh": thresh,
+            "box_thresh": box_thresh,
+            "unclip_ratio": unclip_ratio,
+            "max_candidates": max_candidates,
+        }
+        _postprocessor(given, None, polygon)
+        path = _file(model)
         self._arguments: dict[str, Any] | None = {
             "model": str(path.absolute()),
             "device": device,
@@ -112,7 +126,7 @@ class Detector:
         self._set(
             predictor,
             replace(preprocess, resize=resize),
-            postprocess,
+            _postprocessor(given, getattr(predictor, "suggested", None), polygon),
             batch_size or best,
             num_threads,
         )
@@ -291,8 +305,14 @@ def _reopened(arguments: dict[str, Any]) -> Detector:
 
 def _file(model: str | os.PathLike[str] | None) -> Path:
     if model is None or not os.fspath(model):
-        raise UsageError("model-needed", "A detector needs a model", expected=GIVEN)
-    path = Path(model)
+        names = ", ".join(weights.name for weights in WEIGHTS if weights.kind == "detector")
+        raise UsageError(
+            "model-needed",
+            "A detector needs a model",
+            expected=GIVEN,
+            hint=f"Public ones are fetched by their names: {names}.",
+        )
+    path = model_file(model)
     if not path.is_file():
         raise DataError("no-model", f"There is no file {path}", got=str(path), expected=GIVEN)
     return path
@@ -310,16 +330,15 @@ def _check(device: str, resize: str, batch_size: int | None, num_threads: int) -
 
 
 def _postprocessor(
-    thresh: float, box_thresh: float, max_candidates: int, unclip_ratio: float, polygon: bool
+    given: dict[str, float | None], suggested: Suggested | None, polygon: bool
 ) -> DBPostprocessor:
-    """The one of these numbers, which must be such as a spec may hold."""
+    """The one of these numbers, which must be such as a spec may hold; None: as suggested."""
+    numbers: dict[str, Any] = {
+        name: getattr(suggested, name, None) if value is None else value
+        for name, value in given.items()
+    }
     try:
-        args = PostProcessingArgs(
-            thresh=thresh,
-            box_thresh=box_thresh,
-            max_candidates=max_candidates,
-            unclip_ratio=unclip_ratio,
-        )
+        args = PostProcessingArgs(**{k: v for k, v in numbers.items() if v is not None})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise _bad(str(first["loc"][0]), first["input"], str(first["msg"])) from error

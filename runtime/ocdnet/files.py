@@ -76,6 +76,14 @@ def is_folder(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 (Path's raises for names that are too long)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless it is there; raises as `replacing`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise os_fault(error, path) from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block succeeds.

@@ -95,15 +95,15 @@ def command(extra: str | None = "train") -> str:
     if root is None or PROGRAM not in os.environ:
         return f'pip install "ocdnet{wanted}"'
     package = shlex.quote(f"{root}{wanted}")
-    folder, python = shlex.quote(str(venv_dir())), shlex.quote(str(venv_python()))
+    folder, own = shlex.quote(str(venv_dir())), shlex.quote(str(venv_python()))
     uv = uv_program()
     if uv:
         make = "" if has_venv() else f"{uv} venv --python '>=3.11' {folder} && "
         anew = "" if extras else "--reinstall-package ocdnet "  # else uv takes it to be up to date
-        return f"{make}{uv} pip install --python {python} {anew}{package}"
+        return f"{make}{uv} pip install --python {own} {anew}{package}"
     # An environment that uv made has no pip.
-    make = f"{python} -m ensurepip" if has_venv() else f"{_python()} -m venv {folder}"
-    return f"{make} && {python} -m pip install {package}"
+    make = f"{own} -m ensurepip" if has_venv() else f"{python()} -m venv {folder}"
+    return f"{make} && {own} -m pip install {package}"
 
 
 def _together(extras: list[str]) -> list[str]:
@@ -114,7 +114,7 @@ def _together(extras: list[str]) -> list[str]:
 def program(script: str) -> str:
     """How to call a script of ours again from anywhere, quoted for a shell."""
     by_uv = uv_run(script) if "UV" in os.environ else None  # `uv run` sets it
-    return by_uv or f"{_python()} {shlex.quote(script)}"
+    return by_uv or f"{python()} {shlex.quote(script)}"
 
 
 def uv_run(script: str) -> str | None:
@@ -131,7 +131,7 @@ def uv_program() -> str | None:
     return shlex.quote(called) if os.path.isfile(called) else None  # noqa: PTH113 - may be no path
 
 
-def _python() -> str:
+def python() -> str:
     """This interpreter, by its short name where that is the one on the PATH."""
     short = shutil.which("python3")
     same = short and os.path.dirname(short) == os.path.dirname(sys.executable)  # noqa: PTH120 - a link in another folder is another environment

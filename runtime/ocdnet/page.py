@@ -17,6 +17,7 @@ from ocdnet.data.reading import FilePage, Image
 from ocdnet.data.sources import read_source
 from ocdnet.errors import UsageError
 from ocdnet.geometry import Polygon
+from ocdnet.reading_order import reading_order
 from ocdnet.runs.pages import PageRecord, Region
 from ocdnet.runs.typed import to_json
 from ocdnet.visualize import draw_detections, heat_map, write_image
@@ -96,6 +97,15 @@ class Page:
             return self
         again = self.source is not None and os.path.isfile(self.source)  # noqa: PTH113
         return replace(self, _held=None if again else replace(self._held, probability=None))
+
+    def in_reading_order(self) -> Page:
+        """The same with its regions as a reader goes through them: columns, lines, words.
+
+        From top to bottom and from left to right; see `ocdnet.reading_order`.
+        """
+        order = reading_order(self.polygons)
+        polygons = [self.polygons[index] for index in order]
+        return replace(self, polygons=polygons, scores=self.scores[order])
 
     def crops(self, margin: float = 0.05, lay_flat: bool = False) -> list[Image]:
         """Each region as a small upright picture, as recognisers of text take them.

@@ -70,6 +70,11 @@ def expanded(overrides: Sequence[str], entry: Action, root: Node | None) -> tupl
     return tuple(_expanded(override, entry, root) for override in overrides)
 
 
+def short_names(entry: Action) -> dict[str, str]:
+    """The short names of an action, each with the key that it stands for there."""
+    return {n: key for table in (DEPLOY, TRAIN) for n, key in table.items() if _reads(entry, key)}
+
+
 def _expanded(override: str, entry: Action, root: Node | None) -> str:
     match = _OVERRIDE.fullmatch(override)
     name = match[2] if match else ""
@@ -93,7 +98,7 @@ def _not_read(
     named = [k for k, _ in nodes.leaves(root) if k.rpartition(".")[2] == last] if root else []
     near = [k for k in named if _reads(entry, k)]
     near.sort(key=lambda k: not k.startswith(f"{entry.section}."))
-    short = sorted({n for table in (TRAIN, DEPLOY) for n, k in table.items() if _reads(entry, k)})
+    short = sorted(short_names(entry))
     return SpecFieldError(
         "key-not-read",
         name,

@@ -25,9 +25,9 @@ _DAMAGE = (
     struct.error,
 )
 
-# Types that stand beside the weights in checkpoints of TAO, timm and torchvision's scripts. None of
-# their values is of use here, so none is built: an inert object takes its place, no code of the
-# named package runs, and the package need not be installed.
+# Types that stand beside the weights in checkpoints of TAO, timm, mmocr and torchvision's scripts.
+# None of their values is of use here, so none is built: an inert object takes its place, no code of
+# the named package runs, and the package need not be installed.
 _BESIDE_WEIGHTS = (
     # Metrics that were never made Python numbers (TAO's `metrics`), by NumPy 2 and 1.
     "numpy.dtype",
@@ -44,6 +44,8 @@ _BESIDE_WEIGHTS = (
         for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
     ),
     *(f"pathlib._local.{name}" for name in ("PosixPath", "WindowsPath")),
+    # The training log of mmengine (`message_hub`), where a file was not stripped of it.
+    "mmengine.logging.history_buffer.HistoryBuffer",
     # The spec as Hydra holds it (`hyper_parameters`), and the types that its nodes refer to.
     "omegaconf.dictconfig.DictConfig",
     "omegaconf.listconfig.ListConfig",

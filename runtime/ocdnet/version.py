@@ -1,3 +1,3 @@
 """The one place that says the version; the package metadata reads it."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ocdnet.checkpoint import (
+    INPUT_KEY,
+    PRUNED_KEY,
+    QUANTIZED_KEY,
+    SPEC_KEY,
+    START_KEY,
+    Checkpoint,
+)
 from ocdnet.config.model import ModelConfig
 from ocdnet.errors import DataError
-from ocdnet.key_maps import BACKBONE_PART, UNKNOWN, translate
+from ocdnet.key_maps import COMPUTES, Input, translate
 from ocdnet.models.channels import ChannelMismatch, fit_channels
 from ocdnet.models.factory import BACKBONES
 from ocdnet.models.quantized import Int8, install
@@ -20,56 +28,12 @@ from ocdnet.spec_keys import LOAD_PRUNED
 from ocdnet.tree import keys
 from ocdnet.unpickle import read_pickle, unusable
 
-SPEC_KEY = "ocdnet_spec"
-"""Key of a checkpoint that holds the resolved training spec."""
-PRUNED_KEY = "ocdnet_pruned"
-"""Key of a file whose network has lost channels: how it was pruned."""
-QUANTIZED_KEY = "ocdnet_quantized"
-"""Key of a file some of whose weights are int8: how it was quantized."""
 SCALE = "_scale"
 """Suffix of an int8 weight's key that makes the key of its scale."""
 INPUT_SCALE = "input_scale"
 """Behind a layer's name and a dot: the key of the scale that its input is rounded with."""
 # Ours, TAO's and timm's; torchvision's training scripts; a common habit.
 _STATES = ("state_dict", "model", "model_state_dict")
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Weights, and what is known of how they were made.
-
-    Attributes:
-        path: where it was read.
-        weights: tensors under the network's keys (backbone.*, neck.*, head.*).
-        spec: the resolved training spec, empty if the file holds none (TAO's).
-        full: whether training can resume from it: only what our training wrote.
-        source: what kind of file it seems to be, for people.
-        pruned: whether its network may have fewer channels than its backbone's name says.
-        int8: of a quantized file, the weights that are kept in int8, by the name of their layer;
-            `weights` holds them in float, too.
-    """
-
-    path: Path
-    weights: dict[str, Tensor]
-    spec: Mapping[str, Any]
-    full: bool
-    source: str = UNKNOWN
-    pruned: bool = False
-    int8: Mapping[str, Int8] = field(default_factory=dict)
-
-    @property
-    def backbone(self) -> str | None:
-        """Backbone it was trained with, where it says so."""
-        return self._setting("model.backbone")
-
-    @property
-    def img_mode(self) -> str | None:
-        """Image mode it was trained with, where it says so."""
-        return self._setting("dataset.train_dataset.args.img_mode")
-
-    def _setting(self, key: str) -> str | None:
-        value = keys.get(self.spec, key)
-        return str(value) if value else None
 
 
 @dataclass(frozen=True)
@@ -120,8 +84,8 @@ def save(content: Mapping[str, Any], path: Path) -> None:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read weights on the CPU, with `weights_only`.
 
-    Taken are checkpoints of ours, of TAO and of the original DB release, and the classifiers whose
-    features our backbones are (`ocdnet.key_maps`).
+    Taken are checkpoints of ours, of TAO, of the original DB release and of mmocr, and the
+    classifiers whose features our backbones are (`ocdnet.key_maps`).
 
     Raises:
         DataError: absent, damaged, encrypted, holding pickled code, without weights, or with
@@ -142,16 +106,52 @@ def checkpoint_of(path: Path, content: Any) -> Checkpoint:
     tensors = {str(key): value for key, value in state.items() if _is_plain(value)}
     if not tensors:
         raise unusable(path, "it holds no weights")
-    source, names = translate(tensors)
+    kind, names = translate(tensors)
     weights = {name: tensors[key] for key, name in names.items()}
+    for name in kind.turned:
+        if name in weights:
+            weights[name] = _turned(weights[name])
     int8 = _take_int8(path, weights) if QUANTIZED_KEY in content else {}
     _check_finite(path, weights)
-    spec, pruned = content.get(SPEC_KEY), PRUNED_KEY in content
-    if not isinstance(spec, Mapping):
-        return Checkpoint(path, weights, {}, full=False, source=source, pruned=pruned, int8=int8)
-    full = "optimizer_states" in content and "loops" in content
-    pruned = pruned or keys.get(spec, LOAD_PRUNED) is True
-    return Checkpoint(path, weights, spec, full, "ocdnet's training", pruned, int8)
+    stored = content.get(SPEC_KEY)
+    ours = isinstance(stored, Mapping)
+    spec: Mapping[str, Any] = stored if isinstance(stored, Mapping) else {}
+    return Checkpoint(
+        path,
+        weights,
+        spec,
+        full=ours and "optimizer_states" in content and "loops" in content,
+        source="ocdnet's training" if ours else kind.source,
+        pruned=PRUNED_KEY in content or keys.get(spec, LOAD_PRUNED) is True,
+        int8=int8,
+        input=_input(path, content[INPUT_KEY]) if INPUT_KEY in content else kind.input,
+        start=_start(content.get(START_KEY)),
+    )
+
+
+def _turned(weight: Tensor) -> Tensor:
+    """A convolution's weights with the four blocks of its input channels in the opposite order."""
+    return torch.cat(weight.chunk(4, dim=1)[::-1], dim=1)
+
+
+def _input(path: Path, stored: Any) -> Input:
+    """What a file of ours says of its network's input."""
+    try:
+        mean, divisor = (tuple(map(float, stored[key])) for key in ("mean", "divisor"))
+        good = len(mean) == len(divisor) == 3 and all(divisor)
+    except (KeyError, TypeError, ValueError):
+        good = False
+    if not good or stored.get("img_mode") not in ("RGB", "BGR"):
+        raise unusable(path, f"its {INPUT_KEY} makes no sense")
+    return Input(stored["img_mode"], mean, divisor)
+
+
+def _start(stored: Any) -> dict[str, str]:
+    """What a file says of the weights that it started from; empty where it makes no sense."""
+    names = ("weights", "sha256")
+    if not isinstance(stored, Mapping) or not all(isinstance(stored.get(n), str) for n in names):
+        return {}
+    return {name: stored[name] for name in names}
 
 
 def _check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -190,7 +190,7 @@ def quantized_content(
     """The content of a quantized file.
 
     Args:
-        source: what was quantized; its spec, and that it was pruned, are carried on.
+        source: what was quantized; its spec, input, start, and that it was pruned, are carried on.
         backbone: of the network.
         state: its tensors in float.
         weights: its int8 weights, by layer.
@@ -207,6 +207,7 @@ def quantized_content(
         SPEC_KEY: dict(source.spec) or {"model": {"backbone": backbone}},
         QUANTIZED_KEY: dict(how),
         **({PRUNED_KEY: {}} if source.pruned else {}),
+        **source.carried(),
     }
 
 
@@ -252,7 +253,7 @@ def load_exactly(model: nn.Module, checkpoint: Checkpoint, backbone: str) -> Non
         _take_channels(model, checkpoint, backbone)
     report = load_weights(model, checkpoint)
     # A deeper or a deformable backbone has all keys of a plain one, but computes something else.
-    surplus = [key for key in report.unexpected if BACKBONE_PART.match(key)]
+    surplus = [key for key in report.unexpected if COMPUTES.match(key)]
     wrong = report.mismatched or report.missing or surplus
     if not wrong:
         install(model, checkpoint.int8)

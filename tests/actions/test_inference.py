@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import support
 from ocdnet.actions import detection
 from ocdnet.data.annotations import index_dataset
-from ocdnet.errors import DataError, Exit
+from ocdnet.errors import DataError, Exit, SpecError
 from ocdnet.metrics import DetectionMetric
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -25,6 +27,7 @@ class Stub:
 
     backend = "stub"
     img_mode = size = normalisation = batch = None
+    path = Path("stub.onnx")
 
     def __init__(self):
         self.batches = []
@@ -222,5 +225,36 @@ def test_an_unreadable_image_stops_it_unless_told_to_leave_it_out(stub, images, 
 
 def test_a_folder_of_nothing_but_unreadable_images(stub, images, tmp_path):
     (images / "wide.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match="None of the images"):
+    with pytest.raises(DataError, match=r"wide\.png: not a whole image"):
         support.infer(images, "model.pth", tmp_path, "inference.skip_unreadable=true")
+
+
+def test_all_that_can_be_written(stub, images, tmp_path):
+    """Records, COCO, crops and pictures of our own, from the same regions as TAO's text file."""
+    (images / "bad.png").write_bytes(b"no image")
+    every = "inference.outputs=[txt,json,coco,crops,overlay,heatmap]"
+    told = support.infer(images, "model.pth", tmp_path, every, "inference.skip_unreadable=true")
+    folder = tmp_path / "inference"
+    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+    assert {name for name in written if not name.startswith(".")} - {"experiment.yaml"} == {
+        *("status.json", "predictions.jsonl", "coco.json", "wide.txt"),
+        *("wide_overlay.jpg", "wide_heatmap.jpg", "crops/wide_1.png"),
+    }
+    bad, wide = map(json.loads, (folder / "predictions.jsonl").read_text().splitlines())
+    assert bad["error"]["code"] == "unreadable-image"
+    ((corners, score),) = boxes(folder / "wide.txt")
+    (region,) = wide["regions"]
+    np.testing.assert_allclose(region["polygon"], corners, atol=0.51)
+    assert region["score"] == pytest.approx(score, abs=1e-6)
+    assert (folder / told["crops"] / region["crop"]).is_file()
+    (annotation,) = json.loads((folder / "coco.json").read_text())["annotations"]
+    assert np.reshape(annotation["segmentation"], (-1, 2)).tolist() == region["polygon"]
+    assert told["overlays"].endswith("*_overlay.jpg")
+    heat = cv2.imread(str(folder / "wide_heatmap.jpg"))
+    assert heat[43, 175, 1] > heat[10, 10].max() + 60  # bright where text is
+
+
+def test_outputs_are_a_key_of_ours(images, tmp_path):
+    for bad in ("[]", "[xml]"):
+        with pytest.raises(SpecError, match=r"inference\.outputs"):
+            support.infer(images, "model.pth", tmp_path, f"inference.outputs={bad}")

@@ -142,7 +142,16 @@ def test_limits():
 def test_bench_writes_json(tmp_path):
     out = tmp_path / "bench.json"
     done = subprocess.run(
-        [sys.executable, "benchmarks/run.py", "--only", "metric", "--rounds", "1", "--json", out],
+        [
+            sys.executable,
+            "benchmarks/run.py",
+            "--only",
+            "label_maps",
+            "--rounds",
+            "1",
+            "--json",
+            out,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -152,8 +161,9 @@ def test_bench_writes_json(tmp_path):
     content = json.loads(out.read_text())
     assert content["machine"]["cpus"] >= 1
     assert [row["what"] for row in content["rows"]] == [
-        "metric, 500 x 12 x 12",
-        "metric, 1 x 200 x 200",
+        "label maps, 10 words",
+        "label maps, 20 words",
+        "label maps, 50 words",
     ]
     for row in content["rows"]:
         assert row["ratio"] == pytest.approx(row["baseline"] / row["ours"])

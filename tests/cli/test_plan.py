@@ -181,6 +181,7 @@ def test_the_printed_commands_run_as_they_stand(tmp_path):
     sets = [
         *("train.num_epochs=1", "dataset.train_dataset.loader.num_workers=0"),
         "dataset.validate_dataset.loader.num_workers=0",
+        "dataset.train_dataset.args.pre_processes.0.args.size=[128, 128]",
         "dataset.validate_dataset.args.pre_processes.0.args.short_size=[160, 160]",
     ]
     flags = [word for one in sets for word in ("--set", one)]

@@ -1,6 +1,7 @@
-"""TAO OCDNet's keys: tests/golden/tao_spec_keys.json was read off TAO's published schemas."""
+"""TAO OCDNet's keys: tests/golden/tao_spec_keys.json.xz was read off TAO's published schemas."""
 
 import json
+import lzma
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from ocdnet.config import schema
 from ocdnet.tree import nodes
 from ocdnet_generator import schemas
 
-KEYS = json.loads((Path(__file__).parents[1] / "golden/tao_spec_keys.json").read_text())["keys"]
+with lzma.open(Path(__file__).parents[1] / "golden/tao_spec_keys.json.xz", "rt") as _file:
+    KEYS = json.load(_file)["keys"]
 
 # Where our default is not TAO's. An unset list is [], not null.
 DEFAULTS = {
@@ -50,6 +52,7 @@ OURS = {
     "gen_trt_engine.max_size",
     "gen_trt_engine.min_size",
     "inference.num_threads",
+    "inference.outputs",
     "inference.recursive",
     "inference.resize",
     "inference.skip_unreadable",

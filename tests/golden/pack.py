@@ -1,8 +1,8 @@
 """Pack what the tests read of the reference arrays (../shared/vectors) into arrays.tar.xz.
 
 Run `python tests/golden/pack.py [VECTORS]` after the reference arrays change. No value changes;
-of a network's output maps every third row and column stays, which meets all 4 x 4 phases of the
-head's upsampling. What a seed makes again bit for bit (seeded.py) is left out.
+of a network's maps and of the loss's gradients every third row and column stays, which meets all
+4 x 4 phases of the head's upsampling. What a seed makes again bit for bit (seeded.py) is left out.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PACKS = {
     "forward_fan_tiny_8_p4_hybrid": ("g_forward_fan_tiny_8_p4_hybrid", r".*"),
     "forward_fan_tiny_8_p4_hybrid_enlarged": ("g_forward_fan_tiny_8_p4_hybrid_enlarged", r".*"),
 }
-THINNED = ("eval_out", "train_out")
+THINNED = re.compile(r"(eval|train)_out|eval_\w+_sample|c\d+_grad")
 
 
 def without_seeded(target: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -88,7 +88,7 @@ def main(vectors: Path) -> None:
         for target, (source, wanted) in PACKS.items():
             with np.load(vectors / f"{source}.npz", allow_pickle=False) as arrays:
                 kept = {name: arrays[name] for name in arrays.files if re.fullmatch(wanted, name)}
-            kept |= {name: kept[name][..., ::3, ::3] for name in THINNED if name in kept}
+            kept |= {name: kept[name][..., ::3, ::3] for name in kept if THINNED.fullmatch(name)}
             for name, array in without_seeded(target, kept).items():
                 add(archive, f"{target}/{name}.npy", array)
     sys.stderr.write(f"{ARCHIVE.name}: {ARCHIVE.stat().st_size // 1000} kB\n")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
+from ocdnet.checkpoint import PRUNED_KEY, SPEC_KEY
 from ocdnet.models.backbones.resnet import BasicBlock
-from ocdnet.weights import PRUNED_KEY, SPEC_KEY
 
 
 def inner_cuts(model: nn.Module) -> dict[str, tuple[list[str], list[str]]]:

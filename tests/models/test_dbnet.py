@@ -81,9 +81,9 @@ def test_evaluation_forward_equals_the_reference(reference):
     feature_atol, out_atol = (5e-6, 5e-6) if reference.name in TRAINED else (2e-5, 1e-5)
     for level, feature in enumerate(features):
         sample = expected[f"eval_feat{level}_sample"]
-        np.testing.assert_allclose(feature[:, :8, ::2, ::2], sample, rtol=0, atol=feature_atol)
+        np.testing.assert_allclose(feature[:, :8, ::6, ::6], sample, rtol=0, atol=feature_atol)
     np.testing.assert_allclose(
-        neck[:, ::16, ::2, ::2], expected["eval_neck_sample"], rtol=0, atol=4e-5
+        neck[:, ::16, ::6, ::6], expected["eval_neck_sample"], rtol=0, atol=4e-5
     )
     out = network(reference.image)
     assert out.shape == (2, 1, *reference.image.shape[2:])

@@ -15,15 +15,16 @@ from plans import build
 
 TOKENS = bpe_openai.get_encoding("o200k_base")
 SKILL = Skill(skill_dir())
-MOST = 600
+MOST = 640
 
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """A user's folder: 60 photos, a finished training, its export; a machine without a GPU."""
+    """A user's folder: 60 photos, a finished training, its export; two CPUs and no GPU."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hardware, "gpus", lambda: 0)
     monkeypatch.setattr(hardware, "has_bf16", lambda: True)
+    monkeypatch.setattr(starting, "cpus", lambda: 2)
     monkeypatch.setattr(starting, "FEW", 2000)
     support.write_blocks(tmp_path / "photos/train", 60, seed=0)
     support.write_blocks(tmp_path / "photos/test", 20, seed=1)

@@ -16,7 +16,7 @@ from ocdnet.config.model import ModelConfig
 from ocdnet.devices import gpu_indices
 from ocdnet.errors import EnvironmentFault, SpecError
 from ocdnet.models.factory import BACKBONES, build_model
-from ocdnet.policy import starting
+from ocdnet.policy import public_weights, starting
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.request import Request
 from ocdnet.tree import keys, yaml_io
@@ -243,6 +243,65 @@ class TestFewImages:
         listed.write_text("\n".join(lines))
         document = plan(automl_policy="off", train_datasets=(str(listed),))
         assert about(document, "Steps an epoch")
+
+
+NAME = "model.pretrained_model_path=dbnet-r18-icdar2015"
+
+
+def internet(document):
+    return [w for w in document["warnings"] if "needs the internet" in w]
+
+
+@pytest.mark.usefixtures("few")
+class TestPublicWeights:
+    def test_few_images_are_offered_a_start_that_is_not_taken_unasked(self, words):
+        document = direct(words)
+        offer = document["better_start"]
+        assert offer["needs_internet"] is True
+        assert not any(key.startswith("model.") for key in document["spec_overrides"])
+        assert not internet(document)
+        taken = direct(words, overrides=tuple(offer["set"]))
+        assert taken["spec_overrides"]["model.backbone"] == "resnet18"
+        assert "better_start" not in taken
+        (warning,) = internet(taken)
+        assert "ocdnet weights fetch dbnet-r18-icdar2015" in warning
+
+    def test_a_search_gets_the_offer_too(self, words):
+        assert "better_start" in plan(train_datasets=(str(words / "train"),))
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"overrides": ("model.backbone=resnet50",)},
+            {"overrides": ("model.pretrained_model_path=mine.pth",)},
+            {"platform": "tao-docker"},
+        ],
+    )
+    def test_who_has_chosen_or_trains_in_nvidias_image_gets_none(self, words, given):
+        assert "better_start" not in direct(words, **given)
+
+    def test_nor_who_has_many_images(self, words, monkeypatch):
+        monkeypatch.setattr(public_weights, "FEW", 3)
+        assert "better_start" not in direct(words)
+
+    def test_nvidias_image_is_said_not_to_know_the_name(self, words):
+        document = direct(words, platform="tao-docker", overrides=(NAME,))
+        assert any("does not know the name" in w for w in document["warnings"])
+
+    def test_a_mistyped_name_is_refused(self, words):
+        with pytest.raises(SpecError) as raised:
+            direct(words, overrides=("model.pretrained_model_path=dbnet-r18-icdar",))
+        assert raised.value.did_you_mean == "dbnet-r18-icdar2015"
+
+    @pytest.mark.parametrize("platform", ["docker", "slurm", "kubernetes"])
+    def test_a_name_is_no_folder_to_mount(self, words, platform, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        given = {"platform": platform, "write": "job", "results_dir": str(tmp_path / "out")}
+        document = direct(words, overrides=(NAME,), image="registry/ocdnet:1", **given)
+        files = [path.read_text() for path in (tmp_path / "job").iterdir()]
+        assert any("dbnet-r18-icdar2015" in text for text in files)
+        for text in (*files, *document["commands"]):
+            assert f"{tmp_path}/dbnet" not in text
 
 
 class TestTime:

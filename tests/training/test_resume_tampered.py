@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import support
+from ocdnet.checkpoint import SPEC_KEY
 from ocdnet.errors import DataError, UserError
 from ocdnet.runs.files import LATEST, STATUS
 from ocdnet.training.ema import EMA_KEY
-from ocdnet.weights import SPEC_KEY
 
 pytestmark = pytest.mark.usefixtures("small_network")
 

@@ -19,7 +19,7 @@ from ocdnet.backends.onnx import OnnxPredictor
 from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config.export import ExportConfig
 from ocdnet.config.spec import Loaded
-from ocdnet.data.preprocess import Preprocess
+from ocdnet.data.preprocess import TAO, Preprocess
 from ocdnet.data.resizing import STRIDE
 from ocdnet.errors import EnvironmentFault, RunError, SpecError
 from ocdnet.files import replacing, sha256
@@ -63,7 +63,8 @@ def run(loaded: Loaded) -> ExportResult:
         _refuse_unknown(config.opset_version)
         predictor = TorchPredictor(checkpoint, loaded.experiment.model, torch.device("cpu"))
         mode = predictor.img_mode or loaded.experiment.dataset.validate_dataset.args.img_mode
-        preprocess = Preprocess((config.width, config.height), mode)
+        how = predictor.normalisation or TAO
+        preprocess = Preprocess((config.width, config.height), mode, how)
         LOG.info("Exporting %s: about a minute.", checkpoint)
         with replacing(target) as temporary:
             with _quiet(config.verbose):

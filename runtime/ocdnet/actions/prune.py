@@ -16,6 +16,7 @@ from ocdnet import install
 from ocdnet.actions.scoring import kpi, side_by_side
 from ocdnet.actions.session import session
 from ocdnet.backends.torch import TorchPredictor
+from ocdnet.checkpoint import PRUNED_KEY, SPEC_KEY, Checkpoint
 from ocdnet.config import spec
 from ocdnet.config.prune import PruneConfig
 from ocdnet.config.spec import Loaded
@@ -27,7 +28,7 @@ from ocdnet.models.factory import build_model
 from ocdnet.runs.files import RESULTS
 from ocdnet.runs.outputs import refuse_input
 from ocdnet.runs.records import Measured, PruneResult, ThinnedLayer, write_results
-from ocdnet.weights import PRUNED_KEY, SPEC_KEY, Checkpoint, load_exactly, read_checkpoint, save
+from ocdnet.weights import load_exactly, read_checkpoint, save
 
 LOG = logging.getLogger("ocdnet")
 _IMAGE = (1, 3, 736, 1280)
@@ -68,6 +69,7 @@ def run(loaded: Loaded) -> PruneResult:
             "state_dict": model.state_dict(),
             SPEC_KEY: {**source.spec, "model": spec.dump(loaded)["model"]},
             PRUNED_KEY: {**how, "source": sha256(source.path), "before": before, "after": after},
+            **source.carried(),
         }
         with replacing(target) as temporary:
             save(content, temporary)

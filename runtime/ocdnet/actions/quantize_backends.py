@@ -105,6 +105,9 @@ def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Pa
     """A checkpoint with modelopt's int8 weights and, in static_ptq, the scales of the inputs."""
     source = _source(config, _CHECKPOINTS, "modelopt.onnx")
     install.require("modelopt", f"{_NEEDS} modelopt", "modelopt")
+    import torch
+
+    from ocdnet.backends.torch import TorchPredictor
     from ocdnet.models.quantized import layers
     from ocdnet.quantization.by_modelopt import quantize_network
     from ocdnet.quantization.weights import chosen
@@ -112,8 +115,9 @@ def _modelopt_pytorch(config: QuantizeConfig, experiment: Experiment, folder: Pa
     static = config.mode == "static_ptq"
     batches = None
     if static:
-        preprocess = eval_preprocess(experiment.dataset.validate_dataset.args)
-        batches = _calibration(experiment, preprocess)
+        before = TorchPredictor(source, experiment.model, torch.device("cpu"))
+        wanted = eval_preprocess(experiment.dataset.validate_dataset.args)
+        batches = _calibration(experiment, check_fit(before, wanted, source))
 
     def weights(model: Any, skip: Sequence[str], only: Sequence[str] | None) -> Any:
         names = [name for name, module in layers(model) if chosen(name, module, skip, only)]

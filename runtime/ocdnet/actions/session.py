@@ -46,7 +46,7 @@ class Session:
     @property
     def warnings(self) -> tuple[Warned, ...]:
         """What it saw so far, as results have it."""
-        return tuple(map(_row, self.findings.rows()))
+        return tuple(map(warned, self.findings.rows()))
 
 
 FirstError = Callable[[BaseException, StatusWriter], BaseException]
@@ -148,10 +148,11 @@ def _write(findings: Findings, status: StatusWriter) -> None:
     """A line for each finding that has none yet."""
     for row in findings.rows():
         if not row.said:
-            status.write("RUNNING", row.text, verbosity="WARNING", warnings=(_row(row),))
+            status.write("RUNNING", row.text, verbosity="WARNING", warnings=(warned(row),))
 
 
-def _row(row: Finding) -> Warned:
+def warned(row: Finding) -> Warned:
+    """A finding as results have it."""
     return Warned(
         code=row.code,
         message=row.message,
@@ -199,13 +200,18 @@ def _explained(error: BaseException, action: str) -> BaseException:
             hint=f"Most often memory ran out: lower {TRAIN_WORKERS} or batch_size; in a container, "
             "raise --shm-size.",
         )
-    if isinstance(error, PermissionError) and error.filename:
-        return DataError(
-            "cannot-read",
-            f"This user may not read {error.filename}",
-            expected="a file that may be read, in folders that may be entered",
-        )
-    return disk_full(error) or error
+    return cannot_read(error) or disk_full(error) or error
+
+
+def cannot_read(error: BaseException) -> DataError | None:
+    """The UserError of an error that says that a file may not be read; else None."""
+    if not isinstance(error, PermissionError) or not error.filename:
+        return None
+    return DataError(
+        "cannot-read",
+        f"This user may not read {error.filename}",
+        expected="a file that may be read, in folders that may be entered",
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

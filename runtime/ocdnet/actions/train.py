@@ -13,12 +13,13 @@ import pytorch_lightning as pl
 
 from ocdnet.actions.session import outputs_of, own_files, session
 from ocdnet.config import spec
-from ocdnet.config.model import ModelConfig
+from ocdnet.config.experiment import Experiment
 from ocdnet.config.spec import Loaded
 from ocdnet.config.train import TrainConfig
 from ocdnet.data.datamodule import DetectionData
 from ocdnet.devices import training_devices
 from ocdnet.errors import DataError, RunError
+from ocdnet.files import sha256
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
 from ocdnet.ranks import is_rank_zero
@@ -26,7 +27,13 @@ from ocdnet.runs.files import BEST, EPOCHS, SAMPLES, STATUS
 from ocdnet.runs.jobs import same_folder
 from ocdnet.runs.names import KPIS
 from ocdnet.runs.printed import DryRunResult, Timing
-from ocdnet.runs.records import BestMetric, TrainAction, TrainResult, write_results
+from ocdnet.runs.records import (
+    BestMetric,
+    StartingWeights,
+    TrainAction,
+    TrainResult,
+    write_results,
+)
 from ocdnet.runs.status_line import Metrics
 from ocdnet.training.checkpoints import EpochCheckpoints, clear_leftovers
 from ocdnet.training.folder_lock import locked_folder
@@ -40,6 +47,7 @@ from ocdnet.training.timing import StepTimes
 from ocdnet.training.trainer import build_trainer, seed_everything
 from ocdnet.tree import keys
 from ocdnet.weights import load_pretrained, load_pruned, read_checkpoint
+from ocdnet.zoo.fetching import model_file
 
 LOG = logging.getLogger("ocdnet")
 
@@ -71,15 +79,16 @@ def run(loaded: Loaded) -> TrainResult | DryRunResult:
         train.seed = seed_everything(_seed(train.seed, resume))
         here = stack.enter_context(session(loaded, first_error))
         model = build_model(experiment.model)
+        start: dict[str, str] = {}
         if resume is None:
-            _start_from_weights(model, experiment.model)
+            start = _start_from_weights(model, experiment)
         else:
-            check_resumable(resume, experiment, model)
+            start = dict(check_resumable(resume, experiment, model).start)
         data = DetectionData(experiment.dataset, train.seed)
         _log_data(data)
         if is_rank_zero():
             _prepare(here.folder, resume)
-        module = DetectionModule(model, train, spec.dump(loaded))
+        module = DetectionModule(model, train, spec.dump(loaded), start)
         validates = data.eval_set is not None
         loggers = (
             [] if train.is_dry_run else run_loggers(experiment.wandb, here.folder, module.spec)
@@ -102,7 +111,13 @@ def run(loaded: Loaded) -> TrainResult | DryRunResult:
                 timing=_timing(trainer, data, train),
                 warnings=here.warnings,
             )
-        result = replace(_result(trainer, here.folder, action), warnings=here.warnings)
+        result = replace(
+            _result(trainer, here.folder, action),
+            start=StartingWeights(weights=start["weights"], sha256=start["sha256"])
+            if start
+            else None,
+            warnings=here.warnings,
+        )
         if is_rank_zero():
             write_results(here.folder, result)
         return result
@@ -197,20 +212,34 @@ def _typical(times: list[float]) -> float:
     return median(times[1:] or times or [0.0])
 
 
-def _start_from_weights(model: DBNet, config: ModelConfig) -> None:
-    """Load the weights of a pruned network, or those of another one as far as they fit."""
-    path = config.pretrained_model_path
+def _start_from_weights(model: DBNet, experiment: Experiment) -> dict[str, str]:
+    """Load the weights of a pruned network, or those of another one as far as they fit.
+
+    Returns:
+        What a checkpoint says of them (`START_KEY`); empty where nothing was loaded.
+    """
+    config, mode = experiment.model, experiment.dataset.train_dataset.args.img_mode
+    given, start = config.pretrained_model_path, {}
     if config.load_pruned_graph:
         pruned = read_checkpoint(Path(config.pruned_graph_path))
-        load_pruned(model, pruned, config.backbone)
+        load_pruned(model, pruned.for_training(mode), config.backbone)
         count = sum(weight.numel() for weight in model.parameters())
         LOG.info("Retraining the pruned network of %s: %d parameters.", pruned.path, count)
-    if not path:
-        return
-    report = load_pretrained(model, read_checkpoint(Path(path)), config.backbone)
-    LOG.info("Starting from the weights of %s (%s):", path, report.source)
+        start = {"weights": config.pruned_graph_path, "sha256": sha256(pruned.path)}
+    if not given:
+        return start
+    by_rank_zero(lambda: _fetch(given))  # alone first, so that it is fetched once
+    path = model_file(given)
+    checkpoint = read_checkpoint(path).for_training(mode)
+    report = load_pretrained(model, checkpoint, config.backbone)
+    LOG.info("Starting from the weights of %s (%s):", given, report.source)
     for line in report.lines():
         LOG.info("  %s", line)
+    return {"weights": given, "sha256": sha256(path)}
+
+
+def _fetch(name_or_path: str) -> None:
+    model_file(name_or_path)
 
 
 def _log_data(data: DetectionData) -> None:

@@ -101,7 +101,7 @@ def open_engine(path: Path, gpu_ids: Sequence[int] = (0,), *, cpu: bool = False)
             got=str(path),
             hint="`ocdnet gen_trt_engine` writes an engine.",
         )
-    engine = None if _is_foreign(path) else read_engine(path)
+    engine = None if is_foreign(path) else read_engine(path)
     gpu = gpu_ids[0] if gpu_ids else 0
     if engine is not None:
         return engine_predictor(path, engine, gpu, cpu=cpu)
@@ -138,7 +138,7 @@ def engine_predictor(path: Path, engine: Engine, gpu: int = 0, *, cpu: bool = Fa
     return TensorRTPredictor(path, engine, gpu)
 
 
-def _is_foreign(path: Path) -> bool:
+def is_foreign(path: Path) -> bool:
     """Whether it is an .onnx that is no engine: its JSON file, if any, says how it is fed."""
     if path.suffix != ".onnx":
         return False
@@ -171,7 +171,8 @@ def check_fit(
             f"{path} was made for images in another channel order",
             got=preprocess.img_mode,
             expected=predictor.img_mode,
-            hint=f"Set img_mode to {predictor.img_mode} in the spec.",
+            hint=f"Set img_mode to {predictor.img_mode} in the spec: inference.img_mode, "
+            "gen_trt_engine.img_mode, else dataset.validate_dataset.args.img_mode.",
         )
     room = _room(predictor, preprocess, path)
     check_batch(predictor, batch_size)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from ocdnet.backends.base import Batch, BatchSizes
+from ocdnet.checkpoint import Checkpoint
 from ocdnet.config.dataset import DatasetArgs
 from ocdnet.config.model import ModelConfig
 from ocdnet.data.preprocess import Normalisation
@@ -17,11 +20,14 @@ from ocdnet.data.reading import Image
 from ocdnet.data.steps import eval_preprocess
 from ocdnet.devices import fit_threads
 from ocdnet.errors import DataError, UserError
+from ocdnet.files import sha256
 from ocdnet.models.factory import build_model
 from ocdnet.models.folding import fold_batch_norms
 from ocdnet.tree import keys
-from ocdnet.weights import Checkpoint, fitting_backbone, load_exactly, read_checkpoint
+from ocdnet.weights import fitting_backbone, load_exactly, read_checkpoint
+from ocdnet.zoo.registry import Weights, of_digest
 
+T = TypeVar("T")
 _EVALUATED = "dataset.validate_dataset.args"
 
 
@@ -29,8 +35,8 @@ _SHAPE = ("backbone", "neck", "head", "inner_channels", "enlarge_feature_map_siz
 """Keys of `model` that decide which network it is."""
 
 
-def own_model(checkpoint: Checkpoint) -> ModelConfig:
-    """The `model` section that a checkpoint's weights fit, by its spec, else by their shapes.
+def own_model(checkpoint: Checkpoint, known: Weights | None) -> ModelConfig:
+    """The `model` section of a checkpoint: its spec's, a known file's, or what its shapes tell.
 
     Raises:
         DataError: neither tells.
@@ -39,10 +45,10 @@ def own_model(checkpoint: Checkpoint) -> ModelConfig:
     if isinstance(section, Mapping):
         given = {key: section[key] for key in _SHAPE if key in section}
     else:
-        given = {"backbone": fitting_backbone(checkpoint.weights)}
+        given = {"backbone": known.backbone if known else fitting_backbone(checkpoint.weights)}
     try:
-        config: ModelConfig = TypeAdapter(ModelConfig).validate_python(given)
-    except ValidationError as error:
+        config: ModelConfig = _read(ModelConfig, given)
+    except (ValueError, TypeError) as error:
         raise DataError(
             "unknown-network",
             f"{checkpoint.path} does not say which network its weights are of",
@@ -57,17 +63,30 @@ def own_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     """Width and height at which a checkpoint's training was evaluated; None: it does not say."""
     args = keys.get(checkpoint.spec, _EVALUATED)
     try:
-        size = eval_preprocess(TypeAdapter(DatasetArgs).validate_python(args)).size
-    except (ValidationError, UserError):
+        size = eval_preprocess(_read(DatasetArgs, args)).size
+    except (ValueError, TypeError, UserError):
         return None
     return size if isinstance(size, tuple) else None
+
+
+def public(checkpoint: Checkpoint) -> Weights | None:
+    """The public weights that a checkpoint is, whatever its file is called; None of others."""
+    if checkpoint.input is None or checkpoint.spec:
+        return None
+    return of_digest(sha256(checkpoint.path))
+
+
+def _read(kind: type[T], section: Any) -> T:
+    """A section of a checkpoint's spec, which may hold anything."""
+    section_of: TypeAdapter[T] = TypeAdapter(kind)
+    return section_of.validate_json(json.dumps(section))
 
 
 class TorchPredictor:
     """Predictor of a .pth checkpoint; its network cannot be trained any more.
 
     Args:
-        path: checkpoint of ours or of TAO.
+        path: checkpoint of ours, of TAO or of mmocr.
         config: the `model` section; None: what the checkpoint says of its network.
         device: where to run.
 
@@ -77,17 +96,20 @@ class TorchPredictor:
 
     backend = "torch"
     size: tuple[int, int] | None = None
-    normalisation: Normalisation | None = None
     batch: BatchSizes | None = None
 
     def __init__(self, path: Path, config: ModelConfig | None, device: torch.device) -> None:
         self.path = path
         checkpoint = read_checkpoint(path)
-        config = config or own_model(checkpoint)
+        known = public(checkpoint)
+        config = config or own_model(checkpoint, known)
         model = build_model(config)
         load_exactly(model, checkpoint, config.backbone)
         self.img_mode = checkpoint.img_mode
-        self.advised = own_size(checkpoint)
+        self.normalisation: Normalisation | None = checkpoint.normalisation
+        self.suggested = known.suggested if known else None
+        size = self.suggested.size if self.suggested else None
+        self.advised = own_size(checkpoint) or size
         self.device, self.device_type = device, str(device.type)
         model.eval()
         if device.type == "cpu":

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ocdnet.cli.completing import keys_of, overrides_of
 from ocdnet.cli.shared import spec_file_option
 from ocdnet.runs.names import DEFAULT_METRIC, METRIC_NAMES, PRUNERS, SAMPLERS
 from ocdnet.runs.typed import to_json
@@ -13,22 +14,19 @@ from ocdnet.runs.typed import to_json
 _EPILOG = """\b
 Examples:
   ocdnet automl -e spec.yaml --trials 20
-  ocdnet automl -e spec.yaml --minutes 480 --metric hmean --search train.loss.alpha
-  ocdnet automl -e spec.yaml --trials 40 --workers 4            # a GPU for each worker
-  ocdnet automl -e spec.yaml --trials 40 --study words \\
-    --storage postgresql+psycopg://user@host/automl             # the same on every machine
+  ocdnet automl -e spec.yaml --minutes 480 --search train.loss.alpha
+  ocdnet automl -e spec.yaml --workers 4       # a GPU for each worker
+  ocdnet automl -e spec.yaml --study words \\
+    --storage postgresql+psycopg://user@host/automl  # on every machine
 
-\b
-The first trial is the spec as it is. What is searched, and where: `automl_enabled` and `search` in
-schemas/train.schema.json. The same command again goes on with a search that was killed, or joins
-one that is at work; finished trials are never repeated.
+The first trial is the spec as it is. Whether a key is searched, and where: `ocdnet spec explain
+KEY`. The same command again goes on with a search that was killed, or joins one that is at work;
+finished trials are never repeated.
 
-\b
 Writes RESULTS_DIR/automl/: trial_<NNN>/ (a training each), model_best.pth (link to the best
 trial's), best_spec.yaml, results.json, status.json, report.html. `ocdnet status`, `ocdnet next` and
 `ocdnet report` know them.
 
-\b
 Exit codes: as of train. 0: the budget is spent, or trials run elsewhere still (states.running)."""
 
 
@@ -54,10 +52,20 @@ Exit codes: as of train. 0: the budget is spent, or trials run elsewhere still (
     help="train_loss is minimized, hmean maximized.",
 )
 @click.option(
-    "--search", "asked", multiple=True, metavar="KEY", help="Also search this key; repeatable."
+    "--search",
+    "asked",
+    multiple=True,
+    metavar="KEY",
+    help="Also search this key; repeatable.",
+    shell_complete=keys_of("train"),
 )
 @click.option(
-    "--fix", "fixed", multiple=True, metavar="KEY", help="Leave this key as it is; repeatable."
+    "--fix",
+    "fixed",
+    multiple=True,
+    metavar="KEY",
+    help="Leave this key as it is; repeatable.",
+    shell_complete=keys_of("train"),
 )
 @click.option(
     "--sampler",
@@ -88,7 +96,9 @@ Exit codes: as of train. 0: the budget is spent, or trials run elsewhere still (
     "[default: a journal in the results]",
 )
 @click.option("--study", metavar="NAME", help="Name of the search in that database.")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument(
+    "overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=overrides_of("train")
+)
 def automl(**given: Any) -> None:
     """Search for better hyperparameters: each trial is a training of its own.
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ocdnet.errors import Interrupted, UsageError
+from ocdnet.cli.help import Group
+from ocdnet.cli.shared import pixel_size
+from ocdnet.errors import Interrupted
 from ocdnet.progress_bar import counter
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Make datasets, check them, and unpack their archives."""
 
@@ -55,7 +56,7 @@ def synth(out: Path, train: int, test: int, seed: int, size: str, **style: Any) 
     """
     from ocdnet.data.synthetic import SceneStyle, write_dataset
 
-    scenes = SceneStyle(size=_size(size), **style)
+    scenes = SceneStyle(size=pixel_size(size, "--size"), **style)
     with counter("rendering") as progress:
         summary = write_dataset(out, {"train": train, "test": test}, scenes, seed, progress)
     click.echo(json.dumps(summary, indent=2))
@@ -111,8 +112,8 @@ def check(paths: tuple[str, ...], tags: tuple[str, ...]) -> None:
     """Read every label of each PATH, a split folder or a datalist; tell what is doubtful in them.
 
     Prints JSON, a row a path: images, regions, ignored (regions), warnings (code, message, files,
-    count) as a run would have them; references/data-format.md says what each means. Labels that
-    can't be read are an error (exit 4) that lists ten of them.
+    count) as a run would have them. Labels that can't be read are an error (exit 4) that lists ten
+    of them.
     """
     from ocdnet.data.annotations import index_dataset
     from ocdnet.findings import collecting
@@ -129,10 +130,3 @@ def check(paths: tuple[str, ...], tags: tuple[str, ...]) -> None:
         ignored = census.regions - census.cared
         rows.append({"path": path, **numbers, "ignored": ignored, "warnings": warnings})
     click.echo(json.dumps({"data": rows}, indent=2))
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
-    if match is None:
-        raise UsageError("bad-size", "--size can't be read", text, "WIDTHxHEIGHT, as in 640x480")
-    return int(match[1]), int(match[2])

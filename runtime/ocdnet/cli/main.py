@@ -13,14 +13,18 @@ import click
 from ocdnet.catalogue import ACTIONS
 from ocdnet.catalogue_entry import Action
 from ocdnet.cli.automl import automl
+from ocdnet.cli.completing import overrides_of
 from ocdnet.cli.data import data
 from ocdnet.cli.doctor import doctor
+from ocdnet.cli.help import ActionCommand, Group
 from ocdnet.cli.plan import plan
+from ocdnet.cli.predict import predict
 from ocdnet.cli.report import report
 from ocdnet.cli.results import next_, status
 from ocdnet.cli.serve import serve
 from ocdnet.cli.shared import print_json, program, spec_file_option
 from ocdnet.cli.spec import spec
+from ocdnet.cli.weights import weights
 from ocdnet.errors import Exit, Interrupted, UsageError, UserError
 from ocdnet.files import disk_full
 from ocdnet.install import missing_package
@@ -31,17 +35,24 @@ _EXITS = "\n".join(f"  {code} {code.meaning}" for code in Exit)
 _EPILOG = f"""\b
 Examples:
   ocdnet train -e spec.yaml train.num_epochs=30 results_dir=results
-  ocdnet evaluate -e spec.yaml evaluate.checkpoint=results/train/model_best.pth
+  ocdnet export -e spec.yaml export.checkpoint=results/train/model_best.pth
   ocdnet spec validate train spec.yaml
 
 \b
 Exit codes:
 {_EXITS}
 
-stdout carries one JSON document, stderr progress and logs."""
+stdout carries one JSON document, stderr progress and logs.
+
+\b
+Completion of commands, spec keys and their values, in ~/.bashrc or ~/.zshrc:
+  eval "$(_OCDNET_COMPLETE=bash_source ocdnet)"
+  eval "$(_OCDNET_COMPLETE=zsh_source ocdnet)"
+and in ~/.config/fish/completions/ocdnet.fish:
+  _OCDNET_COMPLETE=fish_source ocdnet | source"""
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, message="%(version)s")
 def cli() -> None:
     """OCDNet: find text in images. Train, evaluate, export and run a DBNet detector."""
@@ -52,15 +63,21 @@ def _action_command(action: Action) -> click.Command:
 
     @click.command(
         action.name,
+        cls=ActionCommand,
+        action=action,
         short_help=action.summary,
         help=f"{action.summary}\n\nOverrides are dotted spec keys with YAML values; ~KEY takes "
-        "away what the file says. Often set ones have short names, e.g. epochs "
-        "(spec_shorthand_keys of skill_info.yaml). Every key and its default: "
-        f"references/spec_template_{action.name}.yaml.",
+        "away what the file says. Every key and its default: "
+        f"`ocdnet spec list {action.name} --all`.",
         epilog=f"Example: ocdnet {action.name} -e spec.yaml results_dir=results",
     )
     @spec_file_option("The experiment's YAML file; it may hold the sections of other actions, too.")
-    @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+    @click.argument(
+        "overrides",
+        nargs=-1,
+        metavar="[KEY=VALUE]...",
+        shell_complete=overrides_of(action.name),
+    )
     def command(spec_file: Path, overrides: tuple[str, ...]) -> None:
         from ocdnet.cli.running import run_action
 
@@ -146,7 +163,7 @@ def _report(error: UserError) -> int:
 for _action in ACTIONS.values():
     if not _action.command:  # another action's command runs it
         cli.add_command(_action_command(_action))
-for _command in (automl, serve, plan, status, next_, report, doctor, spec, data):
+for _command in (predict, automl, plan, status, next_, report, doctor, spec, data, weights, serve):
     cli.add_command(_command)
 
 if __name__ == "__main__":

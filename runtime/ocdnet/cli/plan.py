@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ocdnet.cli.completing import overrides_of
 from ocdnet.errors import UsageError
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
 
@@ -24,11 +25,10 @@ _DEFAULTS = {"platform": LOCAL}
 _EPILOG = """\b
 Examples:
   ocdnet plan --action train --train-dataset words --write run1
-  ocdnet plan --action train --request "no HPO" --train-dataset words --set train.num_epochs=30
-  ocdnet plan --action evaluate --parent results --eval-dataset words/test --write run2
-  echo '{"action": "export", "parent": "results", "write": "run3"}' | ocdnet plan
+  ocdnet plan --action train --request "no HPO" --train-dataset words
+  ocdnet plan --action evaluate --parent results --eval-dataset words/test
+  echo '{"action": "export", "parent": "results"}' | ocdnet plan
 
-\b
 JSON keys: action, request, automl_policy, train_datasets, eval_datasets, inference_dataset,
 calibration_datasets, parent, checkpoint, results_dir, set (keys and values), spec, platform,
 trials, metric, precision, image, claims, write, full."""
@@ -58,7 +58,12 @@ trials, metric, precision, image, claims, write, full."""
 @click.option("--checkpoint", metavar="best|latest|EPOCH", help="Which one; epochs from 1.")
 @click.option("--results-dir", metavar=_PATH, help="Where to write; an earlier run is kept.")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Repeatable; short: epochs=9."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Repeatable; short: epochs=9.",
+    shell_complete=overrides_of(),
 )
 @click.option("-e", "--spec", metavar="FILE", help="The user's own spec, to start from.")
 @click.option("--platform", metavar="NAME", help=f"{', '.join(PLATFORMS)}.  [default: {LOCAL}]")
@@ -78,7 +83,7 @@ def plan(*, estimate: bool, **flags: Any) -> None:
     But --estimate, which trains a few steps on this machine (half a minute) and keeps nothing.
 
     Without flags but --platform, --write and --full the request is read as JSON from stdin. Prints
-    one JSON object (schemas/plan.schema.json); exits with 0 where questions are open, too: see
+    one JSON object; exits with 0 where questions are open, too: see
     `missing`.
     """
     from ocdnet.cli.shared import print_json, program

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ocdnet.install import PROGRAM
+from ocdnet.errors import UsageError
+from ocdnet.install import PROGRAM, python
 from ocdnet.ranks import is_rank_zero
 
 _WIDTH = 100
@@ -21,9 +24,12 @@ def program() -> str:
     """The start of a command line that runs ocdnet, quoted for a shell.
 
     `ocdnet` where it is installed; where it runs from a skill's folder, what the launcher sets:
-    `uv run --script /skill/scripts/ocdnet.py` or the like.
+    `uv run --script /skill/scripts/ocdnet.py` or the like; else `python3 -m ocdnet` if that is
+    how it was started.
     """
-    return os.environ.get(PROGRAM) or "ocdnet"
+    started = getattr(sys.modules["__main__"], "__spec__", None)
+    as_module = started is not None and started.name == "ocdnet.__main__"
+    return os.environ.get(PROGRAM) or (f"{python()} -m ocdnet" if as_module else "ocdnet")
 
 
 def spec_file_option(help_text: str) -> Callable[[Any], Any]:
@@ -37,6 +43,18 @@ def spec_file_option(help_text: str) -> Callable[[Any], Any]:
         type=click.Path(path_type=Path),
         help=help_text,
     )
+
+
+def pixel_size(text: str, option: str) -> tuple[int, int]:
+    """Width and height of a text as 640x480.
+
+    Raises:
+        UsageError: it can't be read.
+    """
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
+    if match is None:
+        raise UsageError("bad-size", f"{option} can't be read", text, "WIDTHxHEIGHT, as in 640x480")
+    return int(match[1]), int(match[2])
 
 
 def print_json(document: Any) -> None:

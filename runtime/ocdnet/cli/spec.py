@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocdnet.catalogue import ACTIONS
+from ocdnet.cli import completing
+from ocdnet.cli.help import Group
 from ocdnet.errors import DataError, Exit, SpecError, UserError
 from ocdnet.spec_keys import masked
 from ocdnet.tree import keys
@@ -18,16 +20,17 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 _LONGEST = 200
-_ACTION = click.Choice(list(ACTIONS))
+_ACTION = click.argument("action", type=click.Choice(list(ACTIONS)), metavar="ACTION")
+_ACTIONS = f"ACTION is one of {', '.join(ACTIONS)}."
 
 
-@click.group()
+@click.group(cls=Group)
 def spec() -> None:
     """List, explain, write and check experiment specs."""
 
 
-@spec.command("list", epilog="Example: ocdnet spec list train --grep batch")
-@click.argument("action", type=_ACTION)
+@spec.command("list", epilog=f"{_ACTIONS}\n\nExample: ocdnet spec list train --grep batch")
+@_ACTION
 @click.option("--popular", "which", flag_value="popular", default=True, help="The default.")
 @click.option("--all", "which", flag_value="all", help="Every key: default, choices or bounds.")
 @click.option("--grep", metavar="TEXT", help="Keys with TEXT in their name or description.")
@@ -51,7 +54,9 @@ def list_keys(action: str, which: str, grep: str | None) -> None:
 
 
 @spec.command(epilog="Example: ocdnet spec explain train.optimizer.args.lr model.backbone")
-@click.argument("names", nargs=-1, required=True, metavar="KEY...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="KEY...", shell_complete=completing.every_key
+)
 def explain(names: tuple[str, ...]) -> None:
     """Tell what each KEY takes and does, who reads it, and whether a search may vary it.
 
@@ -62,10 +67,20 @@ def explain(names: tuple[str, ...]) -> None:
     _print({"keys": [explained(key) for key in names]})
 
 
-@spec.command(epilog="Example: ocdnet spec render train --set train.num_epochs=30 --out spec.yaml")
-@click.argument("action", type=_ACTION)
+@spec.command(
+    epilog=f"{_ACTIONS}\n\n\b\n"
+    "Example: ocdnet spec render train --set train.num_epochs=30 --out spec.yaml"
+)
+@_ACTION
 @click.option("-e", "--from", "base", type=click.Path(path_type=Path), help="Spec to start from.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="May be repeated.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="May be repeated.",
+    shell_complete=completing.overrides_of(),
+)
 @click.option(
     "--target",
     type=click.Choice(["ocdnet", "tao"]),
@@ -137,10 +152,17 @@ def _write(out: Path, tree: Mapping[str, Any]) -> None:
     write_text(out, to_yaml(tree))
 
 
-@spec.command()
-@click.argument("action", type=_ACTION)
+@spec.command(
+    epilog=f"{_ACTIONS}\n\nExample: ocdnet spec validate train spec.yaml train.num_epochs=30"
+)
+@_ACTION
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument(
+    "overrides",
+    nargs=-1,
+    metavar="[KEY=VALUE]...",
+    shell_complete=completing.overrides_of(),
+)
 @click.pass_context
 def validate(context: click.Context, action: str, file: Path, overrides: tuple[str, ...]) -> None:
     """Check FILE, with the overrides applied, for ACTION.
@@ -149,8 +171,6 @@ def validate(context: click.Context, action: str, file: Path, overrides: tuple[s
     notices (what would be ignored or changed). Nothing is run and no path is opened.
 
     Exit codes: 0 valid; 3 invalid; 4 valid but for paths that are archives.
-
-    Example: ocdnet spec validate train spec.yaml train.num_epochs=30
     """
     errors, notices = _check(action, file, overrides)
     result: dict[str, Any] = {

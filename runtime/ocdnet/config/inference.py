@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -12,6 +12,9 @@ from ocdnet.config.rules import Given, Needed, Never, NoArchive
 from ocdnet.config.shared import PostProcessing
 from ocdnet.spec_keys import INFERENCE_CHECKPOINT, INFERENCE_DATA, INFERENCE_ENGINE, engine_wins
 from ocdnet.tree.nodes import MISSING
+
+Output = Literal["txt", "result", "pred", "json", "coco", "crops", "overlay", "heatmap"]
+"""What inference can write; the first three are TAO's."""
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -32,6 +35,11 @@ class InferenceConfig:
 
     results_dir: str = ""
     """Folder of this action's results, instead of <results_dir>/inference."""
+
+    outputs: Annotated[list[Output], Field(min_length=1), extra] = field(
+        default_factory=lambda: ["txt", "result", "pred"]
+    )
+    """Files: txt, result, pred (TAO's), json, coco, crops, overlay, heatmap: see predict.md."""
 
     width: Annotated[Side, popular] = 1280
     """Width that images are resized to, in pixels."""

@@ -53,7 +53,7 @@ class ModelConfig:
     """TAO's unused switch; see pretrained_model_path."""
 
     pretrained_model_path: str = ""
-    """Weights to start from: of ours, TAO, the DB release or a torchvision classifier."""
+    """Weights to start from: of ours, TAO, DB, mmocr or torchvision; a file, or a name."""
 
     load_pruned_graph: bool = False
     """Build the pruned network stored at pruned_graph_path."""

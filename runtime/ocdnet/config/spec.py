@@ -22,6 +22,7 @@ from ocdnet.tree.nodes import merged
 from ocdnet.tree.normalise import Normaliser
 from ocdnet.tree.problems import Problem, SpecFieldError, missing
 from ocdnet.tree.unread import unread
+from ocdnet.zoo.registry import is_unknown, unknown_weights
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,8 @@ def _cross_field(
     """What the rules and the sections refuse, once for each key."""
     seen = {problem.key for problem in known}
     of_rules = [problem for rule in rules_of(action) for problem in rule.problems(tree)]
-    for problem in [*of_rules, *_section_problems(experiment, action)]:
+    of_sections = _section_problems(experiment, action)
+    for problem in [*of_rules, *of_sections, *_start_problems(experiment, action)]:
         if not any(f"{key}.".startswith(f"{problem.key}.") for key in seen):
             seen.add(problem.key)
             yield problem
@@ -255,6 +257,13 @@ def _section_problems(experiment: Experiment, action: Action) -> Iterator[Proble
         rules = getattr(getattr(experiment, name), "problems", None)
         if rules is not None:
             yield from rules()
+
+
+def _start_problems(experiment: Experiment, action: Action) -> Iterator[Problem]:
+    """A name of weights that is none; other actions do not read what a training started from."""
+    given = experiment.model.pretrained_model_path
+    if action.trains and is_unknown(given):
+        yield unknown_weights(given)
 
 
 def _section_notices(experiment: Experiment, action: Action) -> Iterator[str]:

@@ -79,8 +79,8 @@ def scan(folder: Path, documents: bool = False) -> Scan:
                 findings.note(
                     "other-suffix", "Files of other suffixes were left out", file=folder / name
                 )
-    found.images.sort(key=_natural_key)
-    found.folders.sort(key=_natural_key)
+    found.images.sort(key=natural_key)
+    found.folders.sort(key=natural_key)
     return found
 
 
@@ -141,6 +141,6 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _natural_key(name: str) -> list[str | int]:
-    """`img_10` after `img_9`: every second part of the split is a run of digits."""
+def natural_key(name: str) -> list[str | int]:
+    """What puts `img_10` behind `img_9`: every second part of the split is a run of digits."""
     return [int(part) if i % 2 else part for i, part in enumerate(_DIGITS.split(name))]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ocdnet import findings
 from ocdnet.data import optional_formats
 from ocdnet.data.blending import blended, turned
+from ocdnet.data.layout import PDF
 from ocdnet.data.picture_header import SIGNATURE_BYTES, Header, header_of, kind_of
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import open_regular
@@ -155,6 +156,11 @@ def pages_of(path: Path) -> list[FilePage]:
     except (OSError, _BadImageError, optional_formats.UnreadableError):
         return [FilePage(path)]
     return [FilePage(path, page) for page in range(number)] if number > 1 else [FilePage(path)]
+
+
+def pages_of_file(path: Path) -> list[FilePage]:
+    """`pages_of`, without opening a file whose suffix tells that it has none."""
+    return pages_of(path) if path.suffix.lower() in (".tif", ".tiff", PDF) else [FilePage(path)]
 
 
 @cache

@@ -18,8 +18,10 @@ from typing import Any
 from ocdnet.errors import SpecError
 from ocdnet.launch.job import PlannedJob
 from ocdnet.notes import Notes
+from ocdnet.spec_keys import PRETRAINED
 from ocdnet.tree import keys
 from ocdnet.tree.nodes import MISSING
+from ocdnet.zoo.registry import find
 
 _PATH_KEY = re.compile(r"(path|file|dir|folder|checkpoint|engine|cache)$")
 """The last names of all keys that hold paths; a test holds it against the schemas."""
@@ -49,10 +51,15 @@ class Mount:
 
 
 def paths(job: PlannedJob) -> Iterator[tuple[str, str]]:
-    """Dotted key and path, as written, of every path that a job uses; URIs are left out."""
+    """Dotted key and path, as written, of every path that a job uses.
+
+    Left out are URIs, and names of public weights, which the job fetches itself.
+    """
     read = {item.key for item in job.entry.inputs}
     for key, path in _paths(job.spec):
         # A spec that came from another action's names data that this one does not open.
+        if key == PRETRAINED and find(path):
+            continue
         if key in read or not key.startswith("dataset."):
             yield key, path
 

@@ -1,14 +1,25 @@
-"""Batch norms folded into the convolutions before them: fewer passes over memory in inference."""
+"""Batch norms folded into the convolutions before them: fewer passes over memory in inference.
+
+And another trainer's normalisation of the input folded into the first convolution.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from ocdnet.data.preprocess import TAO, Normalisation
 from ocdnet.models.deform_conv import ModulatedDeformConv2d
 from ocdnet.models.quantized import channel_axis, scale_weight
 
 _LEAST_SIDE = 64
+_FIRST = (
+    ("backbone.conv1.weight", "backbone.bn1.running_mean"),
+    ("backbone.features.0.0.weight", "backbone.features.0.1.running_mean"),
+)
+"""The first convolution of ResNets and of MobileNets, and the mean of the batch norm behind it."""
 _KINDS = (nn.Conv2d, nn.ConvTranspose2d, ModulatedDeformConv2d)
 
 
@@ -83,3 +94,38 @@ def _fold(convolution: nn.Module, norm: nn.BatchNorm2d) -> None:
     shape[channel_axis(convolution)] = -1
     scale_weight(convolution, scale.view(shape))
     convolution.bias = nn.Parameter(shift)
+
+
+def fold_normalisation(
+    weights: Mapping[str, Tensor], theirs: Normalisation, turned: bool
+) -> dict[str, Tensor]:
+    """Weights that take input by TAO's normalisation, of a network that took it by another.
+
+    The deviations go into the first convolution, the means into the batch norm behind it. The same
+    is computed but at the picture's borders: the zeros around it are no longer their mean colour.
+    Networks without these layers stay as they are.
+
+    Args:
+        weights: a network's, by key.
+        theirs: what it took.
+        turned: whether its channels will come in the opposite order.
+    """
+    changed = dict(weights)
+    # At place p of our input is their channel order[p], which is its own inverse.
+    order = [2, 1, 0] if turned else [0, 1, 2]
+    mean, divisor = (numbers[order] for numbers in _numbers(theirs))
+    our_mean, our_divisor = _numbers(TAO)
+    for weight, running_mean in _FIRST:
+        if weight in weights and running_mean in weights:
+            kernels = weights[weight].double()[:, order]
+            shift = (kernels.sum((2, 3)) * (our_mean - mean) / divisor).sum(1)
+            scaled = kernels * (our_divisor / divisor)[:, None, None]
+            changed[weight] = scaled.to(weights[weight].dtype)
+            before = weights[running_mean]
+            changed[running_mean] = (before.double() - shift).to(before.dtype)
+    return changed
+
+
+def _numbers(how: Normalisation) -> tuple[Tensor, Tensor]:
+    mean, divisor = how.mean, how.divisor
+    return torch.tensor(mean, dtype=torch.double), torch.tensor(divisor, dtype=torch.double)

@@ -37,6 +37,7 @@ from ocdnet.policy.plan_record import (
     Plan,
 )
 from ocdnet.policy.precision import precision_override
+from ocdnet.policy.public_weights import better_start, check_name
 from ocdnet.policy.request import Policy, Request, no_action
 from ocdnet.policy.settings import settled
 from ocdnet.policy.speed import tell_of_runtimes
@@ -81,7 +82,8 @@ def build(request: Request, skill: Skill, program: str, seconds: float | None = 
     spec, data = _drafted(case)
     if case.runner == SEARCH_HERE:
         _warn_of_time(case, seconds or training_seconds(spec, data.images.get(TRAIN_DATA)))
-    return _plan(case, spec, data.extract)
+    plan = _plan(case, spec, data.extract)
+    return replace(plan, better_start=better_start(case, spec, data.images.get(TRAIN_DATA)))
 
 
 def _with_dotted_keys(case: Case) -> Case:
@@ -100,6 +102,7 @@ def _drafted(case: Case) -> tuple[Draft, Datasets]:
     check_values(spec)
     spec = settled(case, spec, data.images)
     check(spec, case.notes)
+    check_name(case, spec)
     tell_of_runtimes(case, spec)
     if spec.root:
         given, reads = {**spec.elsewhere, **spec.given}, case.entry.reads

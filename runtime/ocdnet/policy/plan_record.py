@@ -132,6 +132,17 @@ class Estimate(Record):
 
 
 @record
+class BetterStart(Record):
+    """Public weights that a training of few images had better start from."""
+
+    set: Annotated[tuple[str, ...], Size(least=1)]
+    """What takes them, each after --set of a new plan."""
+
+    needs_internet: Literal[True] = True
+    """The file is fetched once, where the run starts."""
+
+
+@record
 class Missing(Record):
     """A question to ask the user."""
 
@@ -188,6 +199,10 @@ class Plan(Record):
 
     estimate: Estimate | None = None
     """With --estimate: how long it takes, by a few steps timed on this machine."""
+
+    better_start: BetterStart | None = None
+    """Of few images, and a network that the user has not chosen: public weights to offer
+    (references/weights.md)."""
 
     warnings: tuple[str, ...]
     """What was changed, or may surprise."""

@@ -81,7 +81,13 @@ def resizing(case: Case, draft: Draft) -> dict[str, Any]:
     Never elsewhere: NVIDIA's image stretches; nor of evaluation, whose scores chose the model.
     """
     here = case.request.platform == LOCAL and draft.entry.section == "inference"
-    if not here or draft.known(INFERENCE_RESIZE) is not None:
+    if not here:
+        return {}
+    case.notes.because(
+        "Without a spec, `ocdnet predict SOURCE... --model MODEL` finds the same "
+        "(references/predict.md)."
+    )
+    if draft.known(INFERENCE_RESIZE) is not None:
         return {}
     case.notes.because(
         f"{INFERENCE_RESIZE} is auto: images keep their aspect (references/resizing.md).",

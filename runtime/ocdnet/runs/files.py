@@ -138,6 +138,11 @@ def onnx_beside(checkpoint: str) -> str:
     return os.path.splitext(checkpoint)[0] + ".onnx"  # noqa: PTH122 - may be an untrusted text
 
 
+def is_results(folder: Path) -> bool:
+    """Whether a run of ours wrote to a folder: its pictures are no input."""
+    return (folder / EXPERIMENT).is_file() and (folder / STATUS).is_file()
+
+
 def is_file(path: Path) -> bool:
     """Whether a file is there, for any path that an untrusted file may name."""
     try:

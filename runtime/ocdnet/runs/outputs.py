@@ -37,12 +37,21 @@ class Outputs:
         section: of the action; runs of others share no folder with it.
         renews: whether the first file that is written removes those of an earlier run.
         checks: whether each write is checked; not of a training, which goes on in its own folder.
+        option: what names the folder where no spec does; not given: `<section>.results_dir`.
     """
 
     def __init__(
-        self, folder: Path, section: str, *, renews: bool = False, checks: bool = True
+        self,
+        folder: Path,
+        section: str,
+        *,
+        renews: bool = False,
+        checks: bool = True,
+        option: str = "",
     ) -> None:
         self.folder, self.section, self.renews, self.checks = folder, section, renews, checks
+        self._key = "" if option else f"{section}.results_dir"
+        self._option = option or self._key
         self._lock = threading.Lock()
         self._written: set[str] = set()
         self._known, self._others = self._recorded()
@@ -61,29 +70,19 @@ class Outputs:
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Put each file on record that is written within; raises as `refuse_others`."""
-        with watching(self._record):
+        with watching(self.record):
             yield
 
     def _recorded(self) -> tuple[dict[str, set[str]], set[str]]:
         """Names and digests of this action's files, and the names of other actions' files."""
         known: dict[str, set[str]] = {}
         others: set[str] = set()
-        for line in self._lines():
-            with suppress(ValueError, TypeError, KeyError):  # the end of a run that was killed
-                row = json.loads(line)
-                name, digest = str(row["file"]), str(row["digest"])
-                if row["section"] == self.section:
-                    known.setdefault(name, set()).add(digest)
-                else:
-                    others.add(name)
+        for section, name, digest in _rows(self.folder):
+            if section == self.section:
+                known.setdefault(name, set()).add(digest)
+            else:
+                others.add(name)
         return known, others
-
-    def _lines(self) -> list[str]:
-        path = self.folder / RECORD
-        try:
-            return path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []
-        except OSError as error:
-            raise os_fault(error, path) from error
 
     def _section_of_earlier_release(self) -> str | None:
         """The section whose run of an earlier release, or of TAO, the status.json tells of."""
@@ -132,11 +131,16 @@ class Outputs:
             f"{path} would be written over, but {why}{more}",
             got=foreign[:_SHOWN],
             expected="a folder of results without files of the same names",
-            hint=f"Set another {self.section}.results_dir, or move these files away.",
+            hint=f"Set another {self._option}, or move these files away.",
         )
 
-    def _record(self, temporary: Path, path: Path) -> None:
-        """Before a file takes its place: refuse it, or put it on record."""
+    def record(self, temporary: Path, path: Path) -> None:
+        """Before a file takes its place: refuse it as `refuse_others`, or put it on record.
+
+        Args:
+            temporary: the whole file.
+            path: where it goes; what is not below the folder is none of ours.
+        """
         try:
             name = path.relative_to(self.folder).as_posix()
         except ValueError:
@@ -171,7 +175,7 @@ class Outputs:
                 note(
                     "changed-since",
                     "A file of an earlier run was changed since then, and is kept",
-                    key=f"{self.section}.results_dir",
+                    key=self._key,
                     file=path,
                 )
                 continue
@@ -183,13 +187,52 @@ class Outputs:
             note(
                 "earlier-results",
                 "The results folder held an earlier run, whose files this run replaces or removes",
-                key=f"{self.section}.results_dir",
+                key=self._key,
                 file=path,
             )
         gone = {path.relative_to(self.folder).as_posix() for path in removed}
         if gone:
-            lines = [line for line in self._lines() if _file_of(line) not in gone]
+            lines = [line for line in _lines(self.folder) if _file_of(line) not in gone]
             write_text(self.folder / RECORD, "".join(f"{line}\n" for line in lines))
+
+
+def without_own(paths: Iterable[Path], root: Path) -> Iterator[Path]:
+    """The files below a folder but for those that runs have made and nobody changed since.
+
+    Those are noted.
+    """
+    known: dict[Path, dict[str, set[str]]] = {}
+    for path in paths:
+        above = [folder for folder in path.parents if folder == root or root in folder.parents]
+        if any(_made_in(folder, path, known) for folder in above):
+            note("own-results", "Pictures that an earlier run made were left out", file=path)
+        else:
+            yield path
+
+
+def _made_in(folder: Path, path: Path, known: dict[Path, dict[str, set[str]]]) -> bool:
+    if folder not in known:
+        known[folder] = {}
+        for _, name, digest in _rows(folder):
+            known[folder].setdefault(name, set()).add(digest)
+    digests = known[folder].get(path.relative_to(folder).as_posix(), set())
+    return bool(digests) and path.is_file() and digest_of(path) in digests
+
+
+def _rows(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Section, file and digest of each line of a folder's record."""
+    for line in _lines(folder):
+        with suppress(ValueError, TypeError, KeyError):  # the end of a run that was killed
+            row = json.loads(line)
+            yield str(row["section"]), str(row["file"]), str(row["digest"])
+
+
+def _lines(folder: Path) -> list[str]:
+    path = folder / RECORD
+    try:
+        return path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []
+    except OSError as error:
+        raise os_fault(error, path) from error
 
 
 def _file_of(line: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from ocdnet.runs.printed import Problem
-from ocdnet.runs.typed import Count, Record, SchemaVersion, Size, Unit, record
+from ocdnet.runs.printed import PageFileNames, Problem
+from ocdnet.runs.typed import Count, Record, Result, SchemaVersion, Size, Unit, record
 
 
 @record
@@ -17,6 +17,8 @@ class Region(Record):
     run clockwise on the screen."""
     score: Unit
     """Mean probability of the region's kernel."""
+    crop: str | None = None
+    """File of the region's crop, below the folder of crops."""
 
 
 @record
@@ -25,7 +27,7 @@ class PageRecord(Record):
 
     schema_version: SchemaVersion = 1
     image: str | None = None
-    """Its path or its file's name."""
+    """Its path, its file's name, its address, or `stdin`."""
     page: Count | None = None
     """Of a document, from 0."""
     width: Count | None = None
@@ -33,3 +35,35 @@ class PageRecord(Record):
     regions: tuple[Region, ...] = ()
     error: Problem | None = None
     """Why it could not be read."""
+
+
+@record
+class NotShown(Record):
+    """How much of what was found a summary leaves out."""
+
+    images: Count
+    regions: Count
+
+
+@record
+class PredictResult(PageFileNames, Result):
+    """Of predict."""
+
+    action: Literal["predict"] = "predict"
+    images: Count
+    """How many were read: pages of documents count."""
+    regions: Count
+    """Regions of text in them."""
+    skipped: tuple[str, ...]
+    """The first of the images that could not be read."""
+    skipped_images: Count
+    model: str
+    backend: str
+    size: tuple[int, int]
+    """Width and height of the network's input."""
+    resize: str
+    """How images came to that size."""
+    pages: tuple[PageRecord, ...] | None = None
+    """The first images, where nothing else holds their polygons."""
+    not_shown: NotShown | None = None
+    """What is found beyond `pages`."""

@@ -34,7 +34,23 @@ class DryRunResult(Result):
 
 
 @record
-class InferenceResult(Result):
+class PageFileNames(Record):
+    """Where the text of pictures was written, as far as it was asked for."""
+
+    json: str | None = None
+    """A line a picture: schemas/page.schema.json."""
+    coco: str | None = None
+    """The same as a data set in COCO's form."""
+    crops: str | None = None
+    """Folder of the regions' crops."""
+    overlays: str | None = None
+    """Pattern of the pictures with what was found."""
+    heatmaps: str | None = None
+    """Pattern of the pictures with the network's map."""
+
+
+@record
+class InferenceResult(PageFileNames, Result):
     """Of inference, with a checkpoint or an engine."""
 
     action: Literal["inference"] = "inference"
@@ -48,8 +64,6 @@ class InferenceResult(Result):
     resize: str | None = None
     """How images came to the network's size."""
     results_dir: str
-    overlays: str
-    """Pattern of the pictures with what was found."""
 
 
 @record

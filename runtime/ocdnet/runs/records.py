@@ -49,6 +49,16 @@ class BestMetric(Record):
 
 
 @record
+class StartingWeights(Record):
+    """The weights from which a training started."""
+
+    weights: str
+    """Name or path, as the spec gave it."""
+    sha256: str
+    """Of the file."""
+
+
+@record
 class TrainResult(Result):
     """Of train and retrain."""
 
@@ -67,6 +77,8 @@ class TrainResult(Result):
     """Names of the epochs' checkpoints."""
     last_metrics: Metrics
     """Metrics of the last epoch."""
+    start: StartingWeights | None = None
+    """Absent where it started from random ones."""
 
 
 @record

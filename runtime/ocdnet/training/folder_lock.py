@@ -9,24 +9,23 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 from ocdnet.errors import SpecError
 from ocdnet.files import os_fault
 
 LOG = logging.getLogger("ocdnet")
-_UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-_open: set[TextIO] = set()
+_UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
+_open: set[int] = set()
 
 
 @contextmanager
 def locked_folder(path: Path) -> Iterator[bool]:
-    """Lock a results folder by a file in it that no run ever replaces: its status.json.
+    """Lock a results folder by a file in it that no run ever replaces, its status.json, or itself.
 
     The kernel releases the lock when the process ends, however it ends.
 
     Args:
-        path: the file; made, with its folder, if it is missing.
+        path: the file, made with its folder if it is missing; or the folder.
 
     Yields:
         Whether the folder is locked. A file system without locks only causes a warning.
@@ -35,23 +34,25 @@ def locked_folder(path: Path) -> Iterator[bool]:
         SpecError: another process has locked it.
         EnvironmentFault: the folder can't be made or written.
     """
+    folder = path if path.is_dir() else path.parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a", encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDONLY if path == folder else os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        handle = os.open(path, flags, 0o666)
     except OSError as error:
         raise os_fault(error, path) from error
-    with file:
-        held = _locked(file, path.parent)
-        _open.add(file)
-        try:
-            yield held
-        finally:
-            _open.discard(file)
-
-
-def _locked(file: TextIO, folder: Path) -> bool:
+    _open.add(handle)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield _locked(handle, folder)
+    finally:
+        if handle in _open:  # else it was closed in a fork
+            _open.discard(handle)
+            os.close(handle)
+
+
+def _locked(handle: int, folder: Path) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise SpecError(
             "results-dir-in-use",
@@ -73,7 +74,7 @@ def _locked(file: TextIO, folder: Path) -> bool:
 def _close_in_child() -> None:
     # A lock lasts until the last process closes its file, and data workers may outlive the run.
     while _open:
-        _open.pop().close()
+        os.close(_open.pop())
 
 
 os.register_at_fork(after_in_child=_close_in_child)

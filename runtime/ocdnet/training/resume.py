@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from ocdnet.checkpoint import Checkpoint
 from ocdnet.config.experiment import Experiment
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import replacing
@@ -18,7 +19,7 @@ from ocdnet.training.optimizer import optimizer_arguments
 from ocdnet.training.resume_state import check_state
 from ocdnet.tree import keys
 from ocdnet.unpickle import read_pickle
-from ocdnet.weights import Checkpoint, checkpoint_of, load_exactly
+from ocdnet.weights import checkpoint_of, load_exactly
 
 LOG = logging.getLogger("ocdnet")
 
@@ -78,8 +79,8 @@ def _same(left: Path, right: Path) -> bool:
     return left.is_file() and right.is_file() and filecmp.cmp(left, right, shallow=False)
 
 
-def check_resumable(path: Path, experiment: Experiment, model: nn.Module) -> None:
-    """Check that this spec and network can resume from a checkpoint.
+def check_resumable(path: Path, experiment: Experiment, model: nn.Module) -> Checkpoint:
+    """Check that this spec and network can resume from a checkpoint; returns it.
 
     Raises:
         DataError: it is missing, holds weights only, has another network or optimiser, or a state
@@ -107,6 +108,7 @@ def check_resumable(path: Path, experiment: Experiment, model: nn.Module) -> Non
     _check_optimizer(checkpoint, experiment)
     check_state(path, content, model, experiment.train.optimizer)
     LOG.info("Resuming training from checkpoint: %s", path)
+    return checkpoint
 
 
 def _check_optimizer(checkpoint: Checkpoint, experiment: Experiment) -> None:

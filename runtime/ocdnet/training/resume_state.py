@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ocdnet.checkpoint import SPEC_KEY
 from ocdnet.config.train import Optimizer
 from ocdnet.errors import DataError
 from ocdnet.runs.names import METRICS
 from ocdnet.training.ema import EMA_KEY
 from ocdnet.training.optimizer import build_optimizer, optimizer_arguments
 from ocdnet.tree import keys
-from ocdnet.weights import SPEC_KEY
 
 Content = Mapping[str, Any]
 
