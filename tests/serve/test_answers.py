@@ -107,6 +107,18 @@ def test_other_paths_and_methods_are_json_errors(client, method, path, status):
     assert answer.json["error"]["code"] in ("no-such-path", "wrong-method")
 
 
+def test_regions_come_in_reading_order_where_it_is_asked_for(client):
+    def tops(query):
+        answer = client.send("POST", f"/detect{query}", picture(3))
+        return [record["polygon"][0][1] for record in answer.json["regions"]]
+
+    assert tops("?reading_order=true") == sorted(tops(""))
+    assert tops("") == tops("?reading_order=false") != sorted(tops(""))
+    for query in ("?reading_order=perhaps", "?tresh=0.1"):
+        answer = client.send("POST", f"/detect{query}", picture())
+        assert (answer.status, answer.json["error"]["code"]) == (422, "bad-query")
+
+
 def test_pages_of_other_sites_are_refused_and_told_nothing(client):
     answer = client.detect(picture(), sec_fetch_site="cross-site", origin="http://other.example")
     assert answer.status == 403

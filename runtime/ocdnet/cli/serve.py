@@ -7,14 +7,13 @@ from typing import Any
 
 import click
 
-from ocdnet.cli.shared import print_json
+from ocdnet.cli.shared import pixel_size, print_json
 from ocdnet.hardware import cpus
 from ocdnet.install import require
 
 _NEEDS = "ocdnet serve needs Starlette, uvicorn and python-multipart"
 _MOST_WORKERS = 8
 _COUNT = click.IntRange(min=1)
-_SHARE = click.FloatRange(0, 1)
 _RESIZE = click.Choice(["auto", "fit", "tile", "stretch"])
 
 
@@ -27,12 +26,13 @@ def _option(name: str, default: Any, kind: Any, help_text: str) -> Callable[[Any
 @click.argument("model")
 @_option("--host", "127.0.0.1", str, "Address to listen at; 0.0.0.0: every one of this machine.")
 @_option("--port", 8000, click.IntRange(0, 65535), "Port; 0: any that is free.")
-@_option("--workers", None, _COUNT, "Pictures in work at once; not given: one a CPU, up to 8.")
+@_option("--workers", None, _COUNT, "Pictures in work at once.  [default: one a CPU, up to 8]")
 @_option("--batch", 1, _COUNT, "Pictures through the network together, where more wait.")
 @_option("--device", "auto", str, "auto, cpu, cuda or cuda:N.")
 @_option("--resize", "auto", _RESIZE, "How a picture comes to the network's size.")
-@_option("--thresh", None, _SHARE, "Probability of a text pixel; not given: the model's, else 0.3.")
-@_option("--box-thresh", None, _SHARE, "Lowest score of a region; not given: likewise, else 0.55.")
+@_option("--size", None, str, "The network's size as WxH.  [default: the model's]")
+@_option("--thresh", None, float, "Probability of a text pixel.  [default: the model's, else 0.3]")
+@_option("--box-thresh", None, float, "Lowest score.  [default: the model's, else 0.55]")
 @_option("--queue", 64, _COUNT, "Pictures held at once; more are answered 503.")
 @_option("--timeout", 30.0, click.FloatRange(min=0.1), "Seconds from a request to its answer.")
 @_option("--max-body", 32, _COUNT, "Megabytes of a request.")
@@ -47,6 +47,7 @@ def serve(
     timeout: float,
     max_body: int,
     max_megapixels: int,
+    size: str | None,
     **detector: Any,
 ) -> None:
     """Find text in pictures that are sent over HTTP, and on a page.
@@ -67,12 +68,13 @@ def serve(
     from ocdnet.serve.server import Server
 
     log_to_stderr()
+    pixels = pixel_size(size, "--size") if size else None
     workers = workers or min(_MOST_WORKERS, cpus())
     # A network on one thread each does twice the work of one on all of them (ADR 10).
     threads = max(1, cpus() // workers)
     server = Server(
         model,
-        lambda: Detector(model, batch_size=batch, num_threads=threads, **detector),
+        lambda: Detector(model, size=pixels, batch_size=batch, num_threads=threads, **detector),
         host=host,
         port=port,
         workers=workers,

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ocdnet.errors import UserError
+from ocdnet.errors import UsageError, UserError
 from ocdnet.runs.pages import PageRecord
 from ocdnet.runs.printed import Problem
 from ocdnet.runs.typed import to_json
@@ -29,6 +29,7 @@ from ocdnet.serve.waiting import Result, Waiting
 from ocdnet.version import VERSION
 
 _PAGE = Path(__file__).parent / "page"
+_ORDER = "reading_order"
 _FILES = {
     "/": ("index.html", "text/html"),
     "/viewer.js": ("viewer.js", "text/javascript"),
@@ -109,6 +110,7 @@ class App:
 
     async def _answer(self, request: Request) -> Response:
         _refuse_other_sites(request)
+        in_order = _reading_order(request)
         if not self.ready:
             raise Busy("loading", "The model is being loaded", 1)
         if not self.waiting.take(1):
@@ -121,7 +123,7 @@ class App:
             places = len(sent)
             results = []
             for upload in sent:
-                results.append(self.waiting.submit(upload.data))
+                results.append(self.waiting.submit(upload.data, in_order))
                 places -= 1
         finally:
             self.waiting.give_back(places)
@@ -167,6 +169,24 @@ def _refuse_other_sites(request: Request) -> None:
     """A page of another site could make a browser send pictures here, though not read answers."""
     if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise Foreign("other-site", "Pages of other sites can't use this server")
+
+
+def _reading_order(request: Request) -> bool:
+    """What the query says of it.
+
+    Raises:
+        UsageError: it says something else.
+    """
+    unknown = [key for key in request.query_params if key != _ORDER]
+    value = request.query_params.get(_ORDER, "false").lower()
+    if unknown or value not in ("true", "false"):
+        raise UsageError(
+            "bad-query",
+            "The query is not known",
+            got=str(request.query_params),
+            expected=f"{_ORDER}=true or {_ORDER}=false",
+        )
+    return value == "true"
 
 
 def _sender(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:

@@ -28,10 +28,12 @@ class Job:
 
     Attributes:
         data: the file's bytes.
+        reading_order: whether its regions are put in the order of reading.
         result: its record, or the error for which it has none.
     """
 
     data: bytes
+    reading_order: bool
     result: Future[Result] = field(default_factory=Future)
 
 
@@ -74,9 +76,9 @@ class Waiting:
         with self._lock:
             self._held -= places
 
-    def submit(self, data: bytes) -> Future[Result]:
+    def submit(self, data: bytes, reading_order: bool = False) -> Future[Result]:
         """Let a picture wait, for which a place was taken; cancelling the future leaves it out."""
-        job = Job(data)
+        job = Job(data, reading_order)
         self._jobs.put(job)
         return job.result
 
@@ -155,5 +157,5 @@ class Waiting:
             job.result.set_result(error)
 
 
-def _record(_: Job, page: Page) -> PageRecord:
-    return page.record()
+def _record(job: Job, page: Page) -> PageRecord:
+    return (page.in_reading_order() if job.reading_order else page).record()
