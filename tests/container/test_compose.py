@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ocdnet.cli.main import cli
 from ocdnet.tree import yaml_io
 from ocdnet.version import VERSION
 
@@ -49,3 +50,14 @@ def test_services_agree_with_the_plan(
     assert mount["type"] == "bind"
     assert mount["source"].startswith("${OCDNET_DATA")
     assert mount["target"] == "${OCDNET_DATA}"
+
+
+def test_the_server_is_checked_where_it_listens() -> None:
+    service = yaml_io.read(SKILL / "runtime/ocdnet/docker/compose.yaml")["services"]["serve"]
+    name, *words = service["command"]
+    with cli.commands[name].make_context(name, words) as context:
+        given = context.params
+    assert service["image"] == f"ocdnet:{VERSION}-deploy"
+    assert service["ports"] == [f"127.0.0.1:{given['port']}:{given['port']}"]
+    assert given["host"] == "0.0.0.0"
+    assert f"http://127.0.0.1:{given['port']}/health" in service["healthcheck"]["test"][-1]
