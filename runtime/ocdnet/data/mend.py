@@ -156,7 +156,7 @@ class _Copy:
             ]
         if size.turned and not _fit(regions, size) and _fit(regions, _stored(size)):
             self.mended.counts[_TURNED] += len(regions)
-            return [r._replace(values=_as_shown(r.values, size)) for r in regions]
+            return [r._replace(values=size.upright(r.values)) for r in regions]
         far = [not is_inside(region.values, size) for region in regions]
         if sum(far) * 2 > len(regions) and not all(_centred(r, size) for r in regions):
             self.mended.left_out.append(f"{image}: most of its labels lie beyond it")
@@ -195,16 +195,6 @@ def _fit(regions: list[Region], size: PictureSize) -> bool:
 def _stored(size: PictureSize) -> PictureSize:
     """The size of a turned picture as it is stored."""
     return PictureSize(size.height, size.width)
-
-
-def _as_shown(values: list[float], size: PictureSize) -> list[float]:
-    """Coordinates x1, y1, ... of a stored picture in the one that its orientation makes of it."""
-    right, low = size.width - 1, size.height - 1
-    shown: list[float] = []
-    for x, y in zip(values[0::2], values[1::2], strict=True):
-        shown.append(right - y if size.orientation in (6, 7) else y)
-        shown.append(low - x if size.orientation in (7, 8) else x)
-    return shown
 
 
 def _clipped(region: Region, size: PictureSize) -> Region:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from mmap import ACCESS_READ, mmap
@@ -69,6 +69,14 @@ class PictureSize:
     def turned(self) -> bool:
         """Whether the stored picture lies on its side, and EXIF says how to turn it."""
         return self.orientation in _TURNED
+
+    def upright(self, values: Sequence[float]) -> list[float]:
+        """Pixels x1, y1, ... of a turned picture as it is stored, in it as it is shown."""
+        shown: list[float] = []
+        for x, y in zip(values[0::2], values[1::2], strict=True):
+            shown.append(self.width - 1 - y if self.orientation in (6, 7) else y)
+            shown.append(self.height - 1 - x if self.orientation in (7, 8) else x)
+        return shown
 
 
 def kind_of(head: bytes) -> str | None:

@@ -309,20 +309,10 @@ def _placed(labelled: Labelled, size: PictureSize) -> list[Shape]:
             "Labels of the stored pixels were turned with their picture, as EXIF says",
             file=labelled.where,
         )
-        return [one._replace(values=_upright(one.values, size)) for one in labelled.shapes]
+        return [one._replace(values=size.upright(one.values)) for one in labelled.shapes]
     note(
         "other-size",
         "Labels tell another size than their picture has: they were kept as they are",
         file=f"{labelled.where}: {told[0]:g}x{told[1]:g}, not {size.width}x{size.height}",
     )
     return labelled.shapes
-
-
-def _upright(values: Sequence[float], size: PictureSize) -> list[float]:
-    """Coordinates of the stored pixels in those of the picture as it is shown."""
-    turned: list[float] = []
-    for x, y in zip(values[0::2], values[1::2], strict=True):
-        right = size.width - y if size.orientation in (6, 7) else y
-        down = size.height - x if size.orientation in (7, 8) else x
-        turned += [right, down]
-    return turned
