@@ -35,11 +35,15 @@ class Buildah:
 
     def __call__(self, command: str, *words: str | Path) -> str:
         """Run a buildah command; its stdout. What it said on stderr is shown where it fails."""
-        places = ["--root", self.folder / "storage", "--runroot", self.folder / "run"]
-        line = ["buildah", "--storage-driver", "vfs", *places, *command.split(), *words]
+        line = self.line(command, *words)
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout.strip()
+
+    def line(self, command: str, *words: str | Path) -> list[str | Path]:
+        """A buildah command as a list of words."""
+        places = ["--root", self.folder / "storage", "--runroot", self.folder / "run"]
+        return ["buildah", "--storage-driver", "vfs", *places, *command.split(), *words]
 
     def build(self, target: str, configuration: Path) -> str:
         """Build a target; `configuration` is the folder of pip's settings in the build."""

@@ -17,6 +17,17 @@ from ocdnet.version import VERSION
 SKILL = Path(__file__).parents[2]
 
 
+def test_serve_can_write_nothing_and_is_seen_by_this_machine_alone() -> None:
+    services = yaml_io.read(SKILL / "runtime/ocdnet/docker/compose.yaml")["services"]
+    serve = services["serve"]
+    assert serve["image"] == services["deploy"]["image"]
+    assert serve["user"] == services["deploy"]["user"]
+    assert (serve["read_only"], serve["volumes"][0]["read_only"]) == (True, True)
+    port = serve["command"][serve["command"].index("--port") + 1]
+    assert serve["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f"127.0.0.1:{port}/health" in serve["healthcheck"]["test"][-1]
+
+
 @pytest.mark.parametrize(("action", "target"), [("train", "train"), ("deploy_inference", "deploy")])
 def test_services_agree_with_the_plan(
     action: str, target: str, scenes: Path, tmp_path: Path

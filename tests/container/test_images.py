@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ocdnet.tree import yaml_io
+from processes import free_port
+
+SKILL = Path(__file__).parents[2]
 pytestmark = pytest.mark.container
 
 
@@ -90,6 +97,61 @@ def test_deploy_finds_the_texts_of_an_exported_network(
     assert all(len(text.read_text().splitlines()) == 2 for text in texts)
     assert {path: path.stat().st_mtime_ns for path in data.parent.rglob("*")} == before
     did(results, root, buildah.started)
+
+
+def test_deploy_predicts_and_serves(
+    buildah: Any,
+    image: Callable[[str], str],
+    detector_onnx: Path,
+    scenes: Path,
+    tmp_path: Path,
+) -> None:
+    network = shutil.copy(detector_onnx, tmp_path / "detector.onnx")
+    for beside in detector_onnx.parent.glob("detector.onnx?*"):
+        shutil.copy(beside, tmp_path)
+    photo = shutil.copy(next((scenes / "test/img").iterdir()), tmp_path)
+    give(tmp_path)
+    container = buildah("from", image("deploy"))
+    began = time.time()
+    mount = f"type=bind,source={tmp_path},target={tmp_path},ro"
+    run = f"run --isolation chroot --user 1234:1234 --mount {mount} {container} --"
+    printed = json.loads(buildah(run, "ocdnet", "predict", photo, "--model", network))
+    (page,) = printed["pages"]
+    assert len(page["regions"]) == 2
+    service = yaml_io.read(SKILL / "runtime/ocdnet/docker/compose.yaml")["services"]["serve"]
+    port = str(free_port())
+    words = [word.replace("8000", port) for word in service["command"]]
+    words[1] = str(network)
+    health = [word.replace("8000", port) for word in service["healthcheck"]["test"][1:]]
+    line = buildah.line(run, "ocdnet", *words)
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert f"Serving {network}" in server.stderr.readline()
+        buildah(run, *health)
+        sent = urllib.request.Request(
+            f"http://127.0.0.1:{port}/detect", data=Path(photo).read_bytes()
+        )
+        with urllib.request.urlopen(sent, timeout=60) as answer:
+            assert json.load(answer)["regions"] == page["regions"]
+        os.kill(serving_at(port), signal.SIGTERM)
+        out, errors = server.communicate(timeout=60)
+    assert server.returncode == 0, errors
+    assert json.loads(out)["requests"] == {"200": 1}
+    assert strays(Path(buildah("mount", container)), began) == []
+
+
+def serving_at(port: str) -> int:
+    """Process id of the `ocdnet serve` in the container: no root's, as docker would start it."""
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            owner = entry.stat().st_uid
+        except OSError:
+            continue
+        if b"serve" in words and port.encode() in words and owner == 1234:
+            return int(entry.name)
+    raise AssertionError("no server runs as user 1234")
 
 
 def test_train_trains(

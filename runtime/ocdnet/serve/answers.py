@@ -22,6 +22,10 @@ HEADERS = {
 GONE = 499
 """The client did not wait for its answer: in the metrics alone."""
 _LONGEST_RETRY = 60
+_HINTS = {
+    "image-too-large": "Reduce it; the limit is `ocdnet serve --max-megapixels`.",
+    "unreadable-image": "Send the whole file as it is on the disk.",
+}
 
 
 class Busy(RunError):
@@ -46,6 +50,10 @@ class Foreign(UserError):
     """A page of another site let a browser send this."""
 
 
+_STATUS = {Busy: 503, TooSlow: 504, TooLarge: 413, Foreign: 403, RunError: 500}
+"""Of kinds of errors: the first that fits."""
+
+
 def problem(error: UserError, upload: Upload | None = None) -> JSONResponse:
     """The answer for an error, with the status that fits.
 
@@ -60,8 +68,7 @@ def problem(error: UserError, upload: Upload | None = None) -> JSONResponse:
 
 def status_of(error: UserError, upload: Upload | None = None) -> int:
     """The HTTP status of an error."""
-    kinds = {Busy: 503, TooSlow: 504, TooLarge: 413, Foreign: 403, RunError: 500}
-    for kind, status in kinds.items():
+    for kind, status in _STATUS.items():
         if isinstance(error, kind):
             return status
     if error.code == "image-too-large":
@@ -72,14 +79,8 @@ def status_of(error: UserError, upload: Upload | None = None) -> int:
 
 
 def for_clients(error: UserError) -> UserError:
-    """The same error with hints that someone with a request can follow."""
-    hints = {
-        "image-too-large": "Reduce it; the limit is `ocdnet serve --max-megapixels`.",
-        "unreadable-image": "Send the whole file as it is on the disk.",
-    }
-    hint = hints.get(error.code, error.hint)
-    return (
-        type(error)(error.code, error.message, error.got, error.expected, hint)
-        if (error.code in hints)
-        else error
-    )
+    """The same error with a hint that someone who sent a picture can follow."""
+    hint = _HINTS.get(error.code)
+    if hint is None:
+        return error
+    return type(error)(error.code, error.message, error.got, error.expected, hint)
