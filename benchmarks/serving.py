@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 
 from ocdnet import Detector
+from ocdnet.cli.shared import pixel_size
 
 STREAMED = 200
 """Pictures of the stream's measurement, at least; it goes on for a tenth of the load's time."""
@@ -43,10 +44,11 @@ def pictures(number: int, side: int) -> list[bytes]:
     return files
 
 
-def streamed(model: str, files: list[bytes], seconds: float) -> float:
+def streamed(model: str, size: str | None, files: list[bytes], seconds: float) -> float:
     """Pictures a second of `Detector.stream`, at its best of two batch sizes."""
     best = 0.0
-    with Detector(model) as detector:
+    pixels = pixel_size(size, "--size") if size else None
+    with Detector(model, size=pixels) as detector:
         for batch in (1, 4):
             list(detector.stream(files))
             began, done = time.perf_counter(), 0
@@ -107,12 +109,14 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--side", type=int, default=640, help="of a picture, in pixels")
+    parser.add_argument("--size", help="of the network's input, as WxH")
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[])
     asked = parser.parse_args()
     files = pictures(16, asked.side)
     result = {"cpus": os.cpu_count(), "load_before": os.getloadavg()[0]}
-    result["stream_per_second"] = round(streamed(asked.model, files, asked.seconds), 2)
-    line = [sys.executable, "-m", "ocdnet", "serve", asked.model, "--port", "0", *asked.serve]
+    result["stream_per_second"] = round(streamed(asked.model, asked.size, files, asked.seconds), 2)
+    line = [sys.executable, "-m", "ocdnet", "serve", asked.model, "--port", "0"]
+    line += [*(["--size", asked.size] if asked.size else []), *asked.serve]
     with subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:

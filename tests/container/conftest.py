@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
 
 @pytest.fixture(scope="session")
 def image(buildah: Buildah, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Build a target; its name."""
+    """Build a target, once; its name."""
     folder = tmp_path_factory.mktemp("pip")
     lines = ["[global]", "cert = /etc/ssl/certs/ca-certificates.crt", "timeout = 180"]
     lines += ["no-compile = true"]  # half the time of the build
@@ -130,4 +131,4 @@ def image(buildah: Buildah, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         lines += [f"extra-index-url = {urls}", "constraint = /etc/xdg/pip/constraints.txt"]
         (folder / "constraints.txt").write_text(TORCH)
     (folder / "pip.conf").write_text("\n".join(lines) + "\n")
-    return lambda target: buildah.build(target, folder)
+    return cache(lambda target: buildah.build(target, folder))
