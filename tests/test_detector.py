@@ -19,7 +19,9 @@ from PIL import Image as Pillow
 import support
 import tiny_onnx
 from ocdnet import Detector, UserError
-from ocdnet.data.reading import pages_of
+from ocdnet.backends.onnx import providers
+from ocdnet.data import sources
+from ocdnet.data.reading import pages_of, pixel_limit
 
 BLOCKS = [(30, 20, 150, 50), (40, 100, 230, 140), (180, 20, 300, 60)]
 """Left, top, right and bottom of the text of `picture`, a picture of 320x160."""
@@ -210,6 +212,63 @@ def test_it_is_opened_again_in_another_process(model, photo, tmp_path):
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, check=True, cwd="/"
     )
     assert done.stdout.decode().strip() == detector(photo).to_json()
+
+
+def test_what_only_bears_the_name_of_a_file_is_not_read_from_it(light, photo):
+    """A member of an archive, and a picture that was changed after it was opened."""
+    member = io.BytesIO(cv2.imencode(".png", np.zeros((160, 320, 3), np.uint8))[1].tobytes())
+    member.name = str(photo)
+    changed = Pillow.open(photo).convert("RGB")
+    changed.filename = str(photo)
+    changed.paste((0, 0, 0), (0, 0, 320, 160))
+    for page in light([member, changed]):
+        assert page.source == str(photo)
+        assert not page.image.any()
+    (again,) = light([photo])
+    np.testing.assert_array_equal(again.image, cv2.imread(str(photo)))
+
+
+def test_pictures_above_the_limit_are_refused_however_they_are_given(light, monkeypatch):
+    class Endless:
+        def read(self, size):
+            return bytes(size)
+
+    monkeypatch.setattr(sources, "most_bytes", lambda: 1000)
+    large = np.broadcast_to(np.uint8(0), (1001, 1000))
+    with pixel_limit(1):
+        for given in (large, Pillow.new("L", (1000, 1001)), Endless()):
+            with pytest.raises(UserError) as caught:
+                light(given)
+            assert (caught.value.code, caught.value.exit_code) == ("image-too-large", 4)
+
+
+def test_a_picture_of_pillow_that_is_cut_short(light, tmp_path):
+    path = tmp_path / "cut.jpg"
+    Pillow.fromarray(picture()).save(path)
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(UserError) as caught:
+        light(Pillow.open(path))
+    assert caught.value.code == "unreadable-image"
+
+
+def test_engines_of_a_gpu_are_told_from_others_by_what_is_asked_for(tmp_path):
+    """Before TensorRT is looked for: an engine of TAO's has no file beside it."""
+    engine = tmp_path / "a.engine"
+    engine.write_bytes(b"plan")
+    with pytest.raises(UserError) as caught:
+        Detector(engine, device="cpu")
+    assert (caught.value.code, caught.value.exit_code) == ("no-cpu-engine", 2)
+
+
+def test_the_gpu_of_onnx_runtime_is_the_one_that_was_named():
+    class WithCuda:
+        @staticmethod
+        def get_available_providers():
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    cuda = ("CUDAExecutionProvider", {"device_id": 3})
+    assert providers(WithCuda, 3) == [cuda, "CPUExecutionProvider"]
+    assert providers(WithCuda, None) == ["CPUExecutionProvider"]
 
 
 def test_a_closed_one_says_so(model, photo):

@@ -22,14 +22,14 @@ def quad(left, top, right, bottom):
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
 
 
-def page(image, *polygons, probability=None, source=None):
+def page(image, *polygons, probability=None, source=None, again=False):
     return Page(
         list(polygons),
         np.linspace(0.9, 0.6, len(polygons), dtype=np.float32),
         (image.shape[1], image.shape[0]),
         source,
         None,
-        Held(image, "BGR", probability),
+        Held(image, "BGR", probability, again=again),
     )
 
 
@@ -122,7 +122,8 @@ def test_the_heat_map(tmp_path):
 def test_what_is_let_go_is_read_again(tmp_path):
     image = noise(40, 60)
     cv2.imwrite(str(tmp_path / "a.png"), image)
-    held = page(image, source=str(tmp_path / "a.png"), probability=np.zeros((4, 4), np.float32))
+    source, probability = str(tmp_path / "a.png"), np.zeros((4, 4), np.float32)
+    held = page(image, source=source, probability=probability, again=True)
     gone = held.let_go()
     np.testing.assert_array_equal(gone.image, image)
     with pytest.raises(UserError, match="not held"):

@@ -18,7 +18,7 @@ from ocdnet.config.shared import PostProcessing, PostProcessingArgs
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.reading import FilePage
 from ocdnet.data.resizing import MODES, Mode, Room, note_stretch
-from ocdnet.data.sources import Source, name_of
+from ocdnet.data.sources import Source, is_file, name_of
 from ocdnet.errors import DataError, UsageError, UserError
 from ocdnet.hardware import limited
 from ocdnet.page import Held, Page
@@ -259,7 +259,11 @@ class Detector:
                 note_stretch(prediction.frame.scale, name_of(source), self._stretch_key)
             found = self.postprocess(prediction.probability, prediction.frame, name_of(source))
             held = Held(
-                prediction.image, preprocess.img_mode, prediction.probability, prediction.frame
+                prediction.image,
+                preprocess.img_mode,
+                prediction.probability,
+                prediction.frame,
+                is_file(source),
             )
             number = source.number if isinstance(source, FilePage) else None
             size = prediction.frame.image_size

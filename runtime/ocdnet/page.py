@@ -36,12 +36,15 @@ class Held:
         probability: float32[h, w] in 0..1, the network's map of the whole picture, at the size at
             which the network saw it; None where it was let go.
         frame: what brings polygons of the map back to the picture; None where nobody said.
+        again: whether the page's source, read again, is this picture: not of what only bears the
+            name of a file.
     """
 
     image: Image
     img_mode: str
     probability: NDArray[np.float32] | None
     frame: Frame | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -108,8 +111,8 @@ class Page:
         """The same without what can be read again: the pixels of a file; and without the map."""
         if self._held is None:
             return self
-        again = self.source is not None and os.path.isfile(self.source)  # noqa: PTH113
-        return replace(self, _held=None if again else replace(self._held, probability=None))
+        held = None if self._held.again else replace(self._held, probability=None)
+        return replace(self, _held=held)
 
     def in_reading_order(self) -> Page:
         """The same with its regions as a reader goes through them: columns, lines, words.

@@ -55,6 +55,8 @@ class Examined:
         match: how the detections match; indices are of the regions.
         diagnosis: the kind of each mistake.
         curve: int64[19, 2]: matches and detections that count, for each box_thresh of the curve.
+        matching: regions that match a text, or would with a lower box_thresh.
+        line: the picture as explained.jsonl has it.
     """
 
     size: tuple[int, int]
@@ -64,6 +66,8 @@ class Examined:
     match: ImageMatch
     diagnosis: Diagnosis
     curve: NDArray[np.int64]
+    matching: frozenset[int]
+    line: str = ""
 
     @property
     def detections(self) -> list[Polygon]:
@@ -91,7 +95,8 @@ def examined(
     regions, kept = postprocess.regions(probability, frame)
     overlaps = Overlaps.of(regions.polygons, annotation.polygons, annotation.ignore)
     match = overlaps.match(kept)
-    return Examined(
+    lower = {det for _, det in overlaps.match().pairs if not kept[det]}
+    seen = Examined(
         size=frame.image_size,
         regions=regions,
         kept=kept,
@@ -99,7 +104,9 @@ def examined(
         match=match,
         diagnosis=diagnose(overlaps, kept, match),
         curve=overlaps.counts(regions.scores, _CURVE),
+        matching=frozenset({det for _, det in match.pairs} | lower),
     )
+    return replace(seen, line=as_line(_image(annotation, seen)))
 
 
 @dataclass
@@ -135,17 +142,13 @@ class Explanation:
         if self.coco is not None:
             self.coco.add(seen.overlaps, seen.kept, seen.regions.scores)
         if self._written < MOST_BYTES:
-            self._written += self.lines.write(as_line(_image(annotation, seen)))
+            self._written += self.lines.write(seen.line)
 
     def _add_scores(self, seen: Examined) -> None:
-        matching = {det for _, det in seen.match.pairs}
-        matching |= {
-            det for _, det in seen.overlaps.match().pairs if not seen.kept[det]
-        }  # with any score
         for det, covered in zip(seen.overlaps.dets, seen.overlaps.covered, strict=True):
             if not covered:
                 step = min(max(int(_STEPS * seen.regions.scores[det]), 0), _STEPS - 1)
-                self._scores[int(det not in matching), step] += 1
+                self._scores[int(det not in seen.matching), step] += 1
 
     def records(self) -> dict[str, Any]:
         """The fields of an EvaluateResult."""
@@ -205,18 +208,19 @@ def _rounded(values: Iterable[float]) -> tuple[float, ...]:
 
 def _image(annotation: Annotation, seen: Examined) -> ExplainedImage:
     """A picture as a line has it: the first of very many polygons, and only valid ones."""
-    width, height = seen.size
+    (width, height), (of_texts, of_regions) = seen.size, _best_ious(seen)
     return ExplainedImage(
         image=str(annotation.image),
         width=width,
         height=height,
-        labels=tuple(_labels(annotation, seen))[:MOST_POLYGONS],
-        regions=tuple(_regions(seen))[:MOST_POLYGONS],
+        labels=tuple(_labels(annotation, seen, of_texts))[:MOST_POLYGONS],
+        regions=tuple(_regions(seen, of_regions))[:MOST_POLYGONS],
     )
 
 
-def _labels(annotation: Annotation, seen: Examined) -> Iterable[ExplainedLabel]:
-    best, _ = _best_ious(seen)
+def _labels(
+    annotation: Annotation, seen: Examined, best: NDArray[np.float64]
+) -> Iterable[ExplainedLabel]:
     found = {gt for gt, _ in seen.match.pairs}
     for at, gt in enumerate(seen.overlaps.gts):
         polygon = _whole(annotation.polygons[gt])
@@ -232,8 +236,7 @@ def _labels(annotation: Annotation, seen: Examined) -> Iterable[ExplainedLabel]:
             yield ExplainedLabel(polygon=polygon, role="ignored")
 
 
-def _regions(seen: Examined) -> Iterable[ExplainedRegion]:
-    _, best = _best_ious(seen)
+def _regions(seen: Examined, best: NDArray[np.float64]) -> Iterable[ExplainedRegion]:
     right = {det for _, det in seen.match.pairs}
     for at, det in enumerate(seen.overlaps.dets):
         polygon, score = _whole(seen.regions.polygons[det]), _unit(seen.regions.scores[det])

@@ -18,13 +18,12 @@ from ocdnet.actions.optimize_choice import Use, recommended, table
 from ocdnet.actions.optimize_pictures import chosen_pictures
 from ocdnet.actions.optimize_process import Clock
 from ocdnet.actions.optimize_trial import Trial, Way, ways_here
-from ocdnet.actions.session import warned
 from ocdnet.backends.open import is_foreign
 from ocdnet.errors import DataError, Interrupted, RunError, UsageError
 from ocdnet.files import make_folder, write_json
 from ocdnet.findings import Findings, note
 from ocdnet.runs.printed_optimize import OptimizeResult
-from ocdnet.runs.typed import to_json
+from ocdnet.runs.typed import to_json, warned
 from ocdnet.zoo.fetching import model_file
 
 LOG = logging.getLogger("ocdnet")

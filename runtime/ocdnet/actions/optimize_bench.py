@@ -174,7 +174,7 @@ def _overrides(job: Job) -> list[str]:
     """What `gen_trt_engine` is told."""
     from ocdnet.backends.onnx import OnnxPredictor
 
-    network, (width, height) = OnnxPredictor(job.onnx, cpu=True), job.size
+    network, (width, height) = OnnxPredictor(job.onnx, gpu=None), job.size
     overrides = [
         f"results_dir={_yaml(job.scratch / job.target.stem)}",
         f"gen_trt_engine.onnx_file={_yaml(job.onnx)}",

@@ -16,7 +16,7 @@ from ocdnet.actions.page_loop import Picture, Tally, record_files, records
 from ocdnet.actions.page_records import Sink
 from ocdnet.actions.picture_sources import PictureSources
 from ocdnet.actions.result_guard import ResultGuard
-from ocdnet.actions.session import cannot_read, warned
+from ocdnet.actions.session import cannot_read
 from ocdnet.detector import Detector
 from ocdnet.errors import Interrupted, RunError, UserError, out_of_memory
 from ocdnet.findings import Findings
@@ -24,6 +24,7 @@ from ocdnet.hardware import limited
 from ocdnet.page import Page
 from ocdnet.progress_bar import tracked
 from ocdnet.runs.pages import NotShown, PageRecord, PredictResult
+from ocdnet.runs.typed import warned
 
 _MOST_PAGES = 10
 _MOST_REGIONS = 40

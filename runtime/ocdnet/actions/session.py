@@ -17,12 +17,12 @@ from ocdnet.config.spec import Loaded
 from ocdnet.data.reading import pixel_limit
 from ocdnet.errors import DataError, RunError, UserError, out_of_memory
 from ocdnet.files import disk_full, write_text
-from ocdnet.findings import Finding, Findings, collected, collecting, say
+from ocdnet.findings import Findings, collected, collecting, say
 from ocdnet.ranks import is_rank_zero
 from ocdnet.runs.files import EXPERIMENT, REPORT, STATUS
 from ocdnet.runs.outputs import Outputs
 from ocdnet.runs.status import STARTING, StatusWriter, WarningLines, last_state
-from ocdnet.runs.typed import Warned
+from ocdnet.runs.typed import Warned, warned
 from ocdnet.spec_keys import TRAIN_WORKERS
 from ocdnet.training.folder_lock import locked_folder
 
@@ -149,17 +149,6 @@ def _write(findings: Findings, status: StatusWriter) -> None:
     for row in findings.rows():
         if not row.said:
             status.write("RUNNING", row.text, verbosity="WARNING", warnings=(warned(row),))
-
-
-def warned(row: Finding) -> Warned:
-    """A finding as results have it."""
-    return Warned(
-        code=row.code,
-        message=row.message,
-        files=tuple(row.files),
-        count=row.count,
-        key=row.key or None,
-    )
 
 
 @contextmanager

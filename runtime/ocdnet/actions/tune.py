@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ocdnet.actions.choosing import choose
 from ocdnet.actions.detection import on_labelled
 from ocdnet.actions.kept_maps import cache_of, keep
-from ocdnet.actions.session import remedied, warned
+from ocdnet.actions.session import remedied
 from ocdnet.config.spec import Loaded
 from ocdnet.data.annotations import Annotation
 from ocdnet.data.reading import pixel_limit
@@ -28,6 +28,7 @@ from ocdnet.metrics import Counts, Overlaps, match_image
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.progress_bar import tracked
 from ocdnet.runs.printed import MapsUsed, Rounding, TuneResult
+from ocdnet.runs.typed import warned
 from ocdnet.spec_keys import VALIDATE_DATA
 from ocdnet.sweep import Setting, grid, nine, swept
 

@@ -27,7 +27,7 @@ class OnnxPredictor:
         path: the file.
         engine: of an engine, what the JSON file beside it says; not given: the ONNX file's own
             metadata, or the JSON file beside it, say how it is fed.
-        cpu: compute on the CPU, also where this ONNX Runtime could use a GPU.
+        gpu: index of the GPU, where this ONNX Runtime uses one; None: compute on the CPU.
 
     Raises:
         EnvironmentFault: ONNX Runtime is not installed.
@@ -36,8 +36,8 @@ class OnnxPredictor:
 
     backend = "onnxruntime"
 
-    def __init__(self, path: Path, engine: Engine | None = None, *, cpu: bool = False) -> None:
-        self.session = _session(path, cpu=cpu)
+    def __init__(self, path: Path, engine: Engine | None = None, *, gpu: int | None = 0) -> None:
+        self.session = _session(path, gpu=gpu)
         self.device_type = "cuda" if "CUDA" in self.session.get_providers()[0] else "cpu"
         given, self.outputs = self.session.get_inputs(), self.session.get_outputs()
         self.input, (batch, height, width) = _image_input(path, given)
@@ -163,7 +163,7 @@ def optimise(source: Path, target: Path) -> None:
             raise
 
 
-def _session(path: Path, options: Any = None, *, cpu: bool = False) -> Any:
+def _session(path: Path, options: Any = None, *, gpu: int | None = 0) -> Any:
     ort = import_onnxruntime()
     if not path.is_file():
         raise DataError("no-model", f"There is no file {path}", got=str(path))
@@ -171,7 +171,7 @@ def _session(path: Path, options: Any = None, *, cpu: bool = False) -> Any:
     options.intra_op_num_threads = cpus()
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(path, options, providers=_providers(ort, cpu))
+        return ort.InferenceSession(path, options, providers=providers(ort, gpu))
     except _errors() as error:
         if out_of_memory(error):
             raise
@@ -217,11 +217,12 @@ def _image_input(path: Path, given: Any) -> tuple[str, tuple[int | None, ...]]:
     return str(given[0].name), (batch, height, width)
 
 
-def _providers(ort: Any, cpu: bool) -> list[str]:
-    """CUDA where this ONNX Runtime has it and may use it, else the CPU."""
-    available: list[str] = [] if cpu else ort.get_available_providers()
-    gpu = ["CUDAExecutionProvider"] if "CUDAExecutionProvider" in available else []
-    return [*gpu, "CPUExecutionProvider"]
+def providers(ort: Any, gpu: int | None) -> list[str | tuple[str, dict[str, int]]]:
+    """CUDA on a GPU, where this ONNX Runtime has it and one is to be used; else the CPU."""
+    cpu = "CPUExecutionProvider"
+    if gpu is None or "CUDAExecutionProvider" not in ort.get_available_providers():
+        return [cpu]
+    return [("CUDAExecutionProvider", {"device_id": gpu}), cpu]
 
 
 def _fixed(side: Any) -> int | None:

@@ -34,9 +34,7 @@ def open_model(path: Path, device: str = "auto") -> Predictor:
     if path.suffix in _TORCH:
         predictor: Predictor = _of_torch(path, wanted, gpu)
     else:
-        predictor = open_engine(path, [gpu], cpu=wanted == "cpu")
-    if wanted == "cpu" and predictor.backend == "tensorrt":
-        raise UsageError("no-cpu-engine", f"{path} is a TensorRT engine: it needs a GPU")
+        predictor = open_engine(path, None if wanted == "cpu" else [gpu])
     if wanted == "cuda" and predictor.device_type != "cuda":
         raise EnvironmentFault(
             "no-such-gpu",
@@ -69,7 +67,7 @@ def open_predictor(
     if path.suffix == ".onnx":
         from ocdnet.backends.onnx import OnnxPredictor
 
-        return OnnxPredictor(path)
+        return OnnxPredictor(path, gpu=_first(gpu_ids))
     if path.suffix in _TORCH:
         from ocdnet.backends.torch import torch_predictor
         from ocdnet.devices import torch_device
@@ -84,13 +82,18 @@ def open_predictor(
     )
 
 
-def open_engine(path: Path, gpu_ids: Sequence[int] = (0,), *, cpu: bool = False) -> Predictor:
+def open_engine(path: Path, gpu_ids: Sequence[int] | None = (0,)) -> Predictor:
     """The predictor of an engine, of the kind that the JSON file beside it names.
 
     Without that file an `.onnx` is an ONNX file, and anything else a TensorRT engine that TAO's own
     tools built.
 
+    Args:
+        path: its file.
+        gpu_ids: the first of them is used, where the engine's runtime uses GPUs; None: the CPU.
+
     Raises:
+        UsageError: a TensorRT engine is to run on the CPU.
         DataError: absent, damaged, or not of the kind that the JSON file names.
         EnvironmentFault: the package that runs it is not installed.
     """
@@ -102,17 +105,15 @@ def open_engine(path: Path, gpu_ids: Sequence[int] = (0,), *, cpu: bool = False)
             hint="`ocdnet gen_trt_engine` writes an engine.",
         )
     engine = None if is_foreign(path) else read_engine(path)
-    gpu = gpu_ids[0] if gpu_ids else 0
+    gpu = None if gpu_ids is None else _first(gpu_ids)
     if engine is not None:
-        return engine_predictor(path, engine, gpu, cpu=cpu)
+        return engine_predictor(path, engine, gpu)
     if path.suffix == ".onnx":
         from ocdnet.backends.onnx import OnnxPredictor
 
-        return OnnxPredictor(path, cpu=cpu)
-    from ocdnet.backends.tensorrt import TensorRTPredictor
-
+        return OnnxPredictor(path, gpu=gpu)
     try:
-        return TensorRTPredictor(path, None, gpu)
+        return _tensorrt(path, None, gpu)
     except EnvironmentFault as fault:
         raise EnvironmentFault(
             fault.code,
@@ -123,19 +124,29 @@ def open_engine(path: Path, gpu_ids: Sequence[int] = (0,), *, cpu: bool = False)
         ) from fault
 
 
-def engine_predictor(path: Path, engine: Engine, gpu: int = 0, *, cpu: bool = False) -> Predictor:
-    """The predictor of an engine that is described; raises as `open_engine`."""
+def engine_predictor(path: Path, engine: Engine, gpu: int | None = 0) -> Predictor:
+    """The predictor of an engine that is described; None: on the CPU. Raises as `open_engine`."""
     if engine.kind == "onnxruntime":
         from ocdnet.backends.onnx import OnnxPredictor
 
-        return OnnxPredictor(path, engine, cpu=cpu)
+        return OnnxPredictor(path, engine, gpu=gpu)
     if engine.kind == "openvino":
         from ocdnet.backends.openvino import OpenVinoPredictor
 
         return OpenVinoPredictor(path, engine)
+    return _tensorrt(path, engine, gpu)
+
+
+def _tensorrt(path: Path, engine: Engine | None, gpu: int | None) -> Predictor:
+    if gpu is None:
+        raise UsageError("no-cpu-engine", f"{path} is a TensorRT engine: it needs a GPU")
     from ocdnet.backends.tensorrt import TensorRTPredictor
 
     return TensorRTPredictor(path, engine, gpu)
+
+
+def _first(gpu_ids: Sequence[int]) -> int:
+    return gpu_ids[0] if gpu_ids else 0
 
 
 def is_foreign(path: Path) -> bool:

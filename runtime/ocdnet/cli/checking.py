@@ -36,7 +36,7 @@ from ocdnet.runs.printed_data import (
     Spread,
     Verdict,
 )
-from ocdnet.runs.typed import Warned
+from ocdnet.runs.typed import warned
 
 KEY = "data_path"
 _SHOWN = 10
@@ -236,10 +236,7 @@ def _row(number: int, one: Checked, groups: list[Group] | None) -> SetChecked:
         **vars(numbers(one)),
         errors=tuple(_problems(one.errors, len(one.pairs))),
         errors_count=len(one.errors),
-        warnings=tuple(
-            Warned(code=row.code, message=row.message, files=tuple(row.files), count=row.count)
-            for row in one.findings
-        ),
+        warnings=tuple(map(warned, one.findings)),
         alike_images=None if groups is None else sum(map(len, own)),
         alike=_shown(own, [one]),
     )

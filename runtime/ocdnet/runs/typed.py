@@ -26,6 +26,8 @@ from typing import (
     get_type_hints,
 )
 
+from ocdnet.findings import Finding
+
 T = TypeVar("T")
 
 
@@ -113,6 +115,17 @@ class Warned(Record):
     """How often it was seen."""
     key: str | None = None
     """Spec key that changes it."""
+
+
+def warned(row: Finding) -> Warned:
+    """A finding as results have it."""
+    return Warned(
+        code=row.code,
+        message=row.message,
+        files=tuple(row.files),
+        count=row.count,
+        key=row.key or None,
+    )
 
 
 @record
