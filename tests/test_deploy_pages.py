@@ -117,17 +117,22 @@ def test_the_numbers_of_the_text_are_the_defaults():
 
 def test_the_clients_code_finds_what_inference_finds(detector_onnx, scenes, tmp_path, monkeypatch):
     """The page's Python, with the session in place of a server and the small network's size."""
-    (code,) = blocks(SERVING, "python")
+    own, code = blocks(SERVING, "python")
     image = scenes / "test/img/img_1.png"
     shutil.copy(image, tmp_path / "photo.jpg")  # told by its content
     predictor = OnnxPredictor(detector_onnx)
+    shutil.copytree(detector_onnx.parent, tmp_path, dirs_exist_ok=True)
     client = tmp_path / "client.py"
     client.write_text(code.replace("(1280, 736)", "(160, 160)"))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(own)
+    page = runpy.run_path(str(tmp_path / "own.py"))["page"]
     names = runpy.run_path(str(client), {"infer": lambda batch: predictor(batch)[:, None]})
     result = support.infer(scenes / "test/img", detector_onnx, tmp_path)
     lines = (tmp_path / "inference/img_1.txt").read_text().splitlines()
     assert result["images"] == 4
-    assert len(lines) == len(names["found"].polygons) == 2
+    assert len(lines) == len(names["found"].polygons) == len(page.polygons) == 2
     for line, polygon in zip(lines, names["found"].polygons, strict=True):
         np.testing.assert_allclose(support.box_of(line)[0], polygon, atol=0.51)
+    for mine, polygon in zip(page.polygons, names["found"].polygons, strict=True):
+        np.testing.assert_array_equal(mine, polygon)

@@ -75,7 +75,8 @@ _AFTER = (
 )
 _STATEMENT = (
     rf"(?<!\S)(?=(?P<title>(?<=[.;:!?] )(?:an? )?(?:{_HYPER}))?)"
-    rf"(?P<before>(?:(?:{_NEGATION}|{_WISH}|{_FILLER}) ){{0,9}}+)"
+    # Taken whole, as by `{0,9}+`, which Python 3.11.2 gets wrong.
+    rf"(?=(?P<before>(?:(?:{_NEGATION}|{_WISH}|{_FILLER}) ){{0,9}}))(?P=before)"
     rf"(?:(?P<plain>{_PLAIN})|(?P<just>{_JUST})|(?P<tune>{_TUNE})|(?P<search>{_SEARCH}){_RESULT}"
     rf"|(?<!not )(?<!nt )(?<!to )(?P<bare>search|tuning|sweep){_RESULT})"
     rf"(?!\S)(?P<after>(?:{_AFTER})(?!\S)|)"

@@ -7,7 +7,7 @@ import math
 from starlette.responses import JSONResponse
 
 from ocdnet.data.picture_header import SIGNATURE_BYTES, kind_of
-from ocdnet.errors import RunError, UserError
+from ocdnet.errors import RunError, UsageError, UserError
 from ocdnet.serve.uploads import TooLarge, Upload
 
 HEADERS = {
@@ -46,7 +46,7 @@ class TooSlow(RunError):
     """A request that took longer than the limit."""
 
 
-class Foreign(UserError):
+class Foreign(UsageError):
     """A page of another site let a browser send this."""
 
 
