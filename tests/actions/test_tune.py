@@ -124,6 +124,19 @@ def test_the_command_writes_a_spec_for_both(scenes, detector_onnx, maps, tmp_pat
         cli(call, standalone_mode=False)
 
 
+def test_settings_for_pictures_of_another_size_are_doubted(
+    scenes, detector_onnx, maps, tmp_path, capsys
+):
+    file, out = tmp_path / "spec.yaml", tmp_path / "tuned.yaml"
+    file.write_text("inference: {width: 320}\n")
+    given = overrides(scenes / "test", detector_onnx)
+    cli(["tune", "-e", str(file), *given, "--write", str(out)], standalone_mode=False)
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    assert [row["key"] for row in warnings if row["code"] == "other-pictures"] == [
+        "inference.width"
+    ]
+
+
 SPEC = Setting(False, 0.3, 1.5, 0.55)
 TRIED = sorted({*grid(SPEC), *nine(SPEC)})
 

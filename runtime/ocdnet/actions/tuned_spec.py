@@ -12,7 +12,11 @@ from ocdnet.config.spec import Loaded
 from ocdnet.data.steps import eval_preprocess
 from ocdnet.errors import SpecError
 from ocdnet.files import write_text
+from ocdnet.findings import note
 from ocdnet.tree import keys, overrides
+
+_PICTURES = ("width", "height", "resize", "img_mode")
+"""Keys of inference that say how pictures reach the network."""
 
 
 def refuse_existing(path: Path) -> None:
@@ -25,6 +29,25 @@ def refuse_existing(path: Path) -> None:
             expected="a new file",
             hint="Give another name with --write, or remove it.",
         )
+
+
+def note_other_pictures(tree: Mapping[str, Any], loaded: Loaded) -> None:
+    """Note each key by which inference reads other pictures than those that the settings suit.
+
+    Args:
+        tree: the spec as it was given, overrides included.
+        loaded: the same, checked.
+    """
+    for key, value in _for_inference(loaded).items():
+        name = f"inference.{key}"
+        written = keys.get(tree, name, value)
+        if key in _PICTURES and written != value:
+            note(
+                "other-pictures",
+                f"{name} is {written!r}, but the settings are found with {value!r}: "
+                "they may not suit",
+                key=name,
+            )
 
 
 def write_tuned(

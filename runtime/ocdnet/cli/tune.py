@@ -50,7 +50,7 @@ def _tuned(spec_file: Path, overrides: Sequence[str], write: Path | None) -> Any
     from sys import stderr
 
     from ocdnet.actions.tune import run
-    from ocdnet.actions.tuned_spec import refuse_existing, write_tuned
+    from ocdnet.actions.tuned_spec import note_other_pictures, refuse_existing, write_tuned
     from ocdnet.cli.running import log_to_stderr
     from ocdnet.config import spec
     from ocdnet.findings import collecting, say
@@ -59,12 +59,15 @@ def _tuned(spec_file: Path, overrides: Sequence[str], write: Path | None) -> Any
     if write is not None:
         refuse_existing(write)
     loaded = spec.load("evaluate", spec_file, overrides)
+    tree = spec.read(spec_file, overrides, "evaluate")
     with redirect_stdout(stderr), collecting() as findings:
         try:
+            if write is not None:
+                note_other_pictures(tree, loaded)
             result = run(loaded, findings)
         finally:
             say(findings)
     if write is None or result.best is None:
         return result
-    write_tuned(write, spec.read(spec_file, overrides, "evaluate"), loaded, result.overrides)
+    write_tuned(write, tree, loaded, result.overrides)
     return replace(result, spec_file=str(write))

@@ -227,7 +227,7 @@ def _whole(file: FileIO, head: bytes) -> bytes:
         raise _BadImageError(
             f"its {size / 1e6:,.0f} MB are more than an image of {_limit} megapixels has",
             "image-too-large",
-            f"Reduce it, or raise {MAX_MEGAPIXELS}.",
+            f"Reduce it, or raise {MAX_MEGAPIXELS} in a spec.",
         )
     return head + file.readall()
 
@@ -242,7 +242,7 @@ def _check_size(width: int, height: int) -> None:
         raise _BadImageError(
             f"its {width} x {height} pixels are more than {_limit} megapixels",
             "image-too-large",
-            f"Reduce it, or raise {MAX_MEGAPIXELS}.",
+            f"Reduce it, or raise {MAX_MEGAPIXELS} in a spec.",
         )
 
 
