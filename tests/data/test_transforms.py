@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocdnet.data.augment import Affine, Fliplr, Resize, View
+from ocdnet.data.augment import Affine, ColorJitter, Fliplr, Resize, View
 from ocdnet.data.crop import choose_window, free_bands
 from ocdnet.data.reading import read_image
 from ocdnet.data.steps import compile_eval, compile_train
@@ -119,6 +119,29 @@ def test_blur_smooths_the_image_alone():
     soft_step = np.abs(np.diff(soft.image[..., 0].astype(int), axis=1)).max()
     # A step of height h under a Gaussian of sigma s has slope h / (s sqrt(2 pi)).
     assert soft_step == pytest.approx(step / (2 * np.sqrt(2 * np.pi)), rel=0.25)
+
+
+def test_another_light_changes_colours_alone():
+    light = {"brightness": 0.9, "contrast": 0.9, "saturation": 0.9}
+    jitter = {"type": "IaaAugment", "args": [{"type": "ColorJitter", "args": light}]}
+    crop = {**CROP, "args": {"size": [640, 384], "max_tries": 0}}
+    plain, other = (run(compile_train([*more, crop, *MAPS])) for more in ([], [jitter]))
+    assert [len(set(image[:360].ravel())) for image in (plain.image, other.image)] == [2, 2]
+    assert not np.array_equal(other.image, plain.image)
+    assert not other.image[360:].any()  # the padding is no part of the picture
+    np.testing.assert_array_equal(other.polygons, plain.polygons)
+
+
+def test_colour_factors_follow_each_other_and_saturate():
+    view = View(np.eye(3), (4, 4))
+    for one in ((1.0, 0.0), (0.0, 1.0)):
+        view = ColorJitter(*one, 0.0, 1.0)(view, np.random.default_rng(3))
+    first, second = np.random.default_rng(3), np.random.default_rng(3)
+    brightness = [first.random(), first.uniform(0, 2)][1]
+    contrast = [second.random(), second.uniform(1, 1), second.uniform(0, 2)][2]
+    pixel = np.array([10.0, 100.0, 250.0, 1.0])
+    expected = (pixel[:3] * brightness - 127.5) * contrast + 127.5
+    np.testing.assert_allclose((view.colour @ pixel)[:3], expected)
 
 
 @settings(max_examples=80, deadline=None)

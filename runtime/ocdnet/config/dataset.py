@@ -27,7 +27,7 @@ Step = Annotated[PreProcess, WithJsonSchema({"type": "object", "required": ["typ
 
 
 STEPS = (
-    *("IaaAugment", "Fliplr", "Affine", "Resize", "GaussianBlur"),
+    *("IaaAugment", "Fliplr", "Affine", "Resize", "GaussianBlur", "ColorJitter"),
     *("EastRandomCropData", "WordCrop", "MakeBorderMap", "MakeShrinkMap", "Resize2D"),
 )
 """Names of steps, and of those in IaaAugment's list."""

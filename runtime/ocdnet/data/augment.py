@@ -1,4 +1,4 @@
-"""Augmentations of geometry and blur, collected in a view before a pixel is touched."""
+"""Augmentations of geometry, blur and colour, collected in a view before a pixel is touched."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from ocdnet.geometry import Polygon
 
 Matrix = NDArray[np.float64]
 
+_MIDDLE = 127.5
+"""Of the scale of a channel."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -26,18 +29,21 @@ class View:
         matrix: float64[3, 3], pixel of the image to pixel of the canvas.
         size: (width, height) of the canvas.
         variance: of the Gaussian blur collected so far, in squared canvas pixels.
+        colour: float64[4, 4], channels (and a one) of a pixel to what they become; None: the same.
     """
 
     matrix: Matrix
     size: tuple[int, int]
     variance: float = 0.0
+    colour: Matrix | None = None
 
     def scaled(self, fx: float, fy: float) -> View:
         """The view with its canvas stretched."""
         width, height = self.size
         stretch = np.array([[fx, 0, (fx - 1) / 2], [0, fy, (fy - 1) / 2], [0, 0, 1]])
         size = max(1, round(width * fx)), max(1, round(height * fy))
-        return View(stretch @ self.matrix, size, self.variance * fx * fy)
+        variance = self.variance * fx * fy
+        return replace(self, matrix=stretch @ self.matrix, size=size, variance=variance)
 
     def cropped(self, x0: int, y0: int, x1: int, y1: int) -> View:
         """The view of canvas columns x0 .. x1 - 1 and rows y0 .. y1 - 1 alone."""
@@ -119,3 +125,31 @@ class GaussianBlur:
             return view
         # Gaussian blurs add up in variance, so one blur of the finished crop does them all.
         return replace(view, variance=view.variance + rng.uniform(*self.sigma) ** 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ColorJitter:
+    """Another light and another camera, with probability p; ours, not TAO's.
+
+    Each attribute is the most by which a factor differs from 1; factors are drawn evenly.
+    Brightness multiplies, contrast stretches about the middle of the scale, saturation about the
+    mean of a pixel's channels: so the order of channels does not matter. All are linear, and become
+    one matrix.
+    """
+
+    brightness: float
+    contrast: float
+    saturation: float
+    p: float
+
+    def __call__(self, view: View, rng: np.random.Generator) -> View:
+        """The view after this step."""
+        if rng.random() >= self.p:
+            return view
+        spans = self.brightness, self.contrast, self.saturation
+        brightness, contrast, saturation = (rng.uniform(1 - span, 1 + span) for span in spans)
+        colour = np.eye(4)
+        colour[:3, :3] = saturation * np.eye(3) + (1 - saturation) / 3
+        colour[:3] *= brightness * contrast
+        colour[:3, 3] = (1 - contrast) * _MIDDLE
+        return replace(view, colour=colour if view.colour is None else colour @ view.colour)

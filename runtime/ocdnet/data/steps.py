@@ -1,4 +1,4 @@
-"""The spec's `pre_processes` lists, compiled: TAO's steps, and WordCrop of ours."""
+"""The spec's `pre_processes` lists, compiled: TAO's steps, and WordCrop and ColorJitter of ours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ocdnet.config.dataset import DatasetArgs
-from ocdnet.data.augment import Affine, Fliplr, GaussianBlur, Resize, Step
+from ocdnet.data.augment import Affine, ColorJitter, Fliplr, GaussianBlur, Resize, Step
 from ocdnet.data.crop import RandomCrop, WordCrop
 from ocdnet.data.preprocess import Preprocess, Size
 from ocdnet.data.resizing import MODES, Mode
@@ -75,6 +75,12 @@ _AUGMENTATIONS: dict[str, Callable[[StepArgs], Step]] = {
     "GaussianBlur": lambda args: GaussianBlur(
         args.interval("sigma", None, 0, 100), args.number("p", 0.5, 0, 1)
     ),
+    "ColorJitter": lambda args: ColorJitter(
+        args.number("brightness", 0.3, 0, 1),
+        args.number("contrast", 0.3, 0, 1),
+        args.number("saturation", 0.5, 0, 1),
+        args.number("p", 1, 0, 1),
+    ),
 }
 _PARTS: dict[str, tuple[str, Callable[[StepArgs], Any]]] = {
     "EastRandomCropData": ("crop", _random_crop),
@@ -93,7 +99,8 @@ def compile_train(
     """Compile a training list of `{type, args}`.
 
     Known types: IaaAugment (args: a list of Fliplr p; Affine rotate, p; Resize size, p;
-    GaussianBlur sigma, p), EastRandomCropData (size, max_tries, keep_ratio, min_crop_side_ratio;
+    GaussianBlur sigma, p; ColorJitter of ours: brightness, contrast, saturation, p),
+    EastRandomCropData (size, max_tries, keep_ratio, min_crop_side_ratio;
     require_original_image, without effect as in TAO), MakeBorderMap (shrink_ratio, thresh_min,
     thresh_max), MakeShrinkMap (shrink_ratio, min_text_size, shrink_type: pyclipper). The last three
     are required, once each; IaaAugment stands before the crop. As in TAO, the crop scales its

@@ -110,6 +110,8 @@ class TrainTransform:
         drawn = cv2.warpAffine(image, view.matrix[:2], view.size, flags=cv2.INTER_LINEAR)
         if view.variance > 0:
             drawn = cv2.GaussianBlur(drawn, (0, 0), math.sqrt(view.variance))
+        if view.colour is not None:
+            drawn = cv2.transform(drawn, view.colour[:3])
         # Nothing of the image beyond the window may show in the padding: it may be a cut text.
         return pad_to(np.asarray(drawn, dtype=np.uint8), self.crop.size[1], self.crop.size[0])
 

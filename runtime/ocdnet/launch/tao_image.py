@@ -30,6 +30,8 @@ from ocdnet.tree import keys
 WORKERS = 4
 """Workers in place of -1, which TAO does not know."""
 
+_OURS = {"WordCrop", "ColorJitter"}
+"""Steps of a training sample that TAO lacks."""
 _WORKERS = (TRAIN_WORKERS, "dataset.validate_dataset.loader.num_workers")
 _PLACES = ("dataset.train_dataset.args", "dataset.validate_dataset.args", "inference")
 
@@ -154,8 +156,16 @@ def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:
     if backbone.startswith("mobilenet_"):
         yield f"model.backbone: {backbone} is not one of its backbones"
     steps = keys.get(tree, TRAIN_STEPS, [])
-    if any(isinstance(step, Mapping) and step.get("type") == "WordCrop" for step in steps):
-        yield f"{TRAIN_STEPS}: WordCrop is not one of its steps"
+    for name in sorted(_OURS.intersection(_types(steps))):
+        yield f"{TRAIN_STEPS}: {name} is not one of its steps"
     for step in keys.get(tree, VALIDATE_STEPS, []):
         if isinstance(step, Mapping) and "mode" in (step.get("args") or {}):
             yield f"{VALIDATE_STEPS}: mode is not one of Resize2D's arguments"
+
+
+def _types(steps: Any) -> Iterator[str]:
+    """The type of each step of a list, and of those in the lists of steps."""
+    for step in steps if isinstance(steps, list) else ():
+        if isinstance(step, Mapping):
+            yield str(step.get("type"))
+            yield from _types(step.get("args"))
