@@ -111,6 +111,7 @@ def walk(folder, monkeypatch, run):
 def led_to_a_service(said, images):
     assert said["convert"]["from"] == "labelme"
     assert said["convert"]["images"] == images
+    assert "--fix" in said["check"]["reasons"][0]
     assert said["check"]["fixed"]["left_out"] == 1
     assert said["split"]["train"]["images"] + said["split"]["val"]["images"] == images - 1
     assert said["tune"]["settings_tried"] == 750
