@@ -23,18 +23,17 @@ from ocdnet.runs.typed import to_json
 from ocdnet.serve.answers import GONE, Busy, TooSlow, for_clients, problem
 from ocdnet.serve.limits import Limits
 from ocdnet.serve.metrics import CONTENT_TYPE, Metrics
-from ocdnet.serve.routes import ICON, error_handlers, refuse_other_sites, sender, sent
+from ocdnet.serve.routes import FILES, error_handlers, refuse_other_sites, sender, sent
 from ocdnet.serve.uploads import FORM, Upload, uploads
 from ocdnet.serve.waiting import Result, Waiting
 from ocdnet.version import VERSION
 
 _PAGE = Path(__file__).parent / "page"
 _ORDER = "reading_order"
-_FILES = {
+_FILES = FILES | {
     "/": (_PAGE / "index.html", "text/html"),
     "/viewer.js": (_PAGE / "viewer.js", "text/javascript"),
     "/viewer.css": (_PAGE / "viewer.css", "text/css"),
-    "/icon.svg": ICON,
 }
 """Each path that is answered with a file, and the file: no other is ever looked for."""
 

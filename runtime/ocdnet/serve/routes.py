@@ -13,7 +13,12 @@ from starlette.responses import JSONResponse, Response
 from ocdnet.errors import UserError
 from ocdnet.serve.answers import HEADERS, Foreign
 
-ICON = Path(__file__).parent / "page" / "icon.svg", "image/svg+xml"
+_PAGE = Path(__file__).parent / "page"
+FILES = {
+    "/base.css": (_PAGE / "base.css", "text/css"),
+    "/icon.svg": (_PAGE / "icon.svg", "image/svg+xml"),
+}
+"""What every page of ours has: path, file and its kind."""
 
 
 def sender(path: Path, kind: str) -> Callable[[Request], Awaitable[Response]]:
