@@ -18,9 +18,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ocdnet.data.reading import read_image
-from ocdnet.errors import UsageError, UserError
+from ocdnet.data.reading import FilePage, Image, read_image
+from ocdnet.errors import DataError, UsageError, UserError, printable
 from ocdnet.hardware import cpus
+from ocdnet.runs.files import is_file
 from ocdnet.serve.answers import GONE, Foreign, status_of
 from ocdnet.serve.routes import FILES, error_handlers, refuse_other_sites, sender, sent
 from ocdnet.version import VERSION
@@ -180,7 +181,7 @@ class ViewApp:
         return JSONResponse(document | {"name": name, "marks": marks})
 
     def _picture(self, request: Request) -> Response:
-        image = read_image(self._pictures.file(self._of_path(request)))
+        image = _read(self._pictures.file(self._of_path(request)))
         self.shown += 1
         height, width = image.shape[:2]
         data = encoded(fitted(image, _LONGEST_SIDE)[0], ".jpg", _QUALITY)
@@ -205,6 +206,19 @@ class ViewApp:
         if number >= len(self._pictures):
             raise HTTPException(404)
         return number
+
+
+def _read(file: FilePage) -> Image:
+    if not is_file(file.path):
+        started = "Start the viewer in the folder in which the run was started that names it."
+        hint = None if file.path.is_absolute() else started
+        raise DataError("no-such-picture", f"There is no file {printable(file.path)}", hint=hint)
+    try:
+        return read_image(file)
+    except DataError as error:
+        if error.code == "image-too-large":
+            error.hint = "Reduce it."
+        raise
 
 
 def _refuse_other_names(request: Request) -> None:

@@ -24,6 +24,7 @@ from ocdnet.view.shapes import (
     Details,
     Shape,
     bits_of,
+    counted,
 )
 
 R = TypeVar("R", ExplainedImage, PageRecord)
@@ -126,10 +127,9 @@ class Evaluated(_Lines[ExplainedImage]):
         path: explained.jsonl.
     """
 
-    what = "pictures of an evaluation"
-
     def __init__(self, path: Path) -> None:
         super().__init__(path, ExplainedImage)
+        self.what = counted(len(self), " of an evaluation")
 
     def _details(self, record: ExplainedImage) -> Details:
         return Details(
@@ -152,10 +152,9 @@ class Predicted(_Lines[PageRecord]):
         path: predictions.jsonl.
     """
 
-    what = "pictures that were looked at"
-
     def __init__(self, path: Path) -> None:
         super().__init__(path, PageRecord)
+        self.what = counted(len(self), " that were looked at")
 
     def _details(self, record: PageRecord) -> Details:
         if record.error is not None:

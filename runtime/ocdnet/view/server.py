@@ -94,13 +94,8 @@ class Viewer:
         )
 
     def _work_beside(self) -> None:
-        LOG.info(
-            "%s: %s %s at %s (Ctrl-C ends it)",
-            self._path,
-            f"{len(self._pictures):,}",
-            self._pictures.what,
-            self.url,
-        )
+        what = self._pictures.what
+        LOG.info("Viewing %s: %s at %s (Ctrl-C ends it)", self._path, what, self.url)
         for work in (self._overview.run, self._load):
             threading.Thread(target=self._watched, args=(work,), daemon=True).start()
 

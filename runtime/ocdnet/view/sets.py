@@ -26,6 +26,7 @@ from ocdnet.view.shapes import (
     Details,
     Shape,
     bits_of,
+    counted,
 )
 
 Mark: TypeAlias = Callable[[int, int, int], None]
@@ -36,7 +37,7 @@ class PictureSet(Protocol):
     """Pictures that are asked for by their numbers, from 0.
 
     Attributes:
-        what: they are: the end of a sentence.
+        what: how many there are, and of what kind.
         predicted: whether it is known what was found in them.
     """
 
@@ -169,7 +170,10 @@ class Labelled(_Files):
     def __init__(self, parts: list[Part]) -> None:
         super().__init__(parts)
         labelled = sum(label is not None for part in parts for label in part.beside)
-        self.what = f"pictures, {labelled:,} of them with labels" if labelled else "pictures"
+        rest = "" if not labelled else ", with labels"
+        if 0 < labelled < len(self):
+            rest = f", {labelled:,} of them with labels"
+        self.what = counted(len(self), rest)
         for part in parts:
             part.settle()
 
@@ -208,10 +212,17 @@ class Labelled(_Files):
 
 
 class Written(_Files):
-    """Pictures with the text files that inference wrote of them, a region a line."""
+    """Pictures with the text files that inference wrote of them, a region a line.
+
+    Args:
+        parts: of them.
+    """
 
     predicted = True
-    what = "pictures that inference looked at"
+
+    def __init__(self, parts: list[Part]) -> None:
+        super().__init__(parts)
+        self.what = counted(len(self), " that inference looked at")
 
     def details(self, number: int) -> Details:
         """The regions of a picture, read now."""

@@ -86,3 +86,8 @@ def bits_of(marks: Iterable[str]) -> int:
     for mark in marks:
         together |= BITS[mark]
     return together
+
+
+def counted(pictures: int, rest: str = "") -> str:
+    """Pictures with their number, and the rest of the sentence."""
+    return f"{pictures:,} picture{'' if pictures == 1 else 's'}{rest}"

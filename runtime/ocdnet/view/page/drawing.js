@@ -38,11 +38,11 @@ export class Stage {
     this.listen();
   }
 
-  show(url, width, height) {
-    const same = this.size[0] === width && this.size[1] === height;
+  /** Show a picture, the whole of it where `anew`. */
+  show({ url, width, height }, anew) {
     this.size = [width, height];
     this.layers.picture.replaceChildren(this.image(url));
-    if (!same || this.whole !== false) this.fit();
+    if (anew) this.fit();
   }
 
   clear() {

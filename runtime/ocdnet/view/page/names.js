@@ -60,6 +60,7 @@ export class Names {
       else missing.add(Math.floor(place / WINDOW));
     }
     this.rows.replaceChildren(...drawn);
+    if (!this.total) this.rows.textContent = "No picture matches.";
     clearTimeout(this.waiting);
     // Where the list is dragged far, what is passed by is not asked for.
     if (missing.size) this.waiting = setTimeout(() => this.fetch([...missing]), 60);

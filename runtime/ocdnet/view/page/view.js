@@ -7,7 +7,7 @@ const ROLES = {
   false: ["False alarms", "region"], unjudged: ["On ignored text", "region"], low: ["Below box_thresh", "region"],
 };
 const KEYS = [
-  [["ArrowRight", "PageDown", "j"], "→ J", "next picture of the list", () => step(1)],
+  [["ArrowRight", "PageDown", "j"], "→ J", "next picture of the list (there also ↓)", () => step(1)],
   [["ArrowLeft", "PageUp", "k"], "← K", "previous picture", () => step(-1)],
   [["Home"], "Home", "first picture of the list", () => goTo(0)],
   [["End"], "End", "last picture of the list", () => goTo(names.total - 1)],
@@ -71,7 +71,7 @@ async function look() {
 function tell() {
   at("path").textContent = set.path;
   document.title = `${set.path.split("/").filter(Boolean).pop() || "/"}: OCDNet view`;
-  at("what").textContent = `${set.pictures.toLocaleString("en")} ${set.what}`;
+  at("what").textContent = set.what;
   at("total").textContent = `of ${set.pictures.toLocaleString("en")}`;
   const seen = set.done ? "" : `looked at ${set.seen.toLocaleString("en")} for the filters ...`;
   const model = !set.model ? "" : set.ready ? `model ${set.model}` : `model ${set.model} is being loaded ...`;
@@ -135,7 +135,7 @@ async function show(wanted, again = false, place = undefined) {
     at("problem").hidden = !picture.problem;
     at("problem").textContent = picture.problem || "";
     if (picture.problem) stage.clear();
-    else stage.show(picture.url, picture.width, picture.height);
+    else stage.show(picture, !again);
     if (moved || !again) stage.map(null);
     describe(details, picture);
     await withModel(mine, picture);
@@ -367,6 +367,10 @@ function listen() {
     if (event.shiftKey && event.key.startsWith("Arrow")) {
       const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
       stage.pan(...moves[event.key]);
+      return event.preventDefault();
+    }
+    if (event.target === at("list") && ["ArrowUp", "ArrowDown"].includes(event.key)) {
+      step(event.key === "ArrowUp" ? -1 : 1);
       return event.preventDefault();
     }
     const found = KEYS.find(([keys]) => keys.includes(event.key)) || KEYS.find(([keys]) => keys.includes(event.key.toLowerCase()));
