@@ -14,6 +14,7 @@ import pytest
 from ocdnet import Detector
 from ocdnet.errors import DataError
 from ocdnet.view.given import open_set
+from ocdnet.view.model import Model
 from serve.serving import SIDE, Client, picture
 from tiny_onnx import write_detector
 from view.viewing import BAR, WORD, viewing, write_results, write_set
@@ -73,7 +74,8 @@ def test_a_model_is_compared_with_labels(tmp_path):
     model = write_detector(tmp_path / "light.onnx")
     labels = "3,1,55,1,55,19,3,19,word\n8,40,50,40,50,50,8,50,gone\n"
     root = write_set(tmp_path / "set", {"a": labels, "b": None})
-    with viewing(root, opens=lambda: Detector(model, size=(SIDE, SIDE))) as client:
+    looks = Model("light", lambda: Detector(model, size=(SIDE, SIDE)))
+    with viewing(root, model=looks) as client:
         found, plain = client.get("/found/0").json, client.get("/found/1").json
         seen = cv2.imdecode(np.frombuffer(client.get("/map/0").body, np.uint8), -1)
     assert [x["text"] for x in found["labels"]] == ["word", "gone"]

@@ -22,8 +22,9 @@ PATH is one of:
   results of predict --out or inference: what was found
 
 The page opens at the address that stderr tells; ? on it lists its keys. It answers this machine
-alone. With labels and --model, what is found in a picture is compared with its labels; of
-results the outlines stay those of the run, and --model adds the map.
+alone. With labels and --model, what is found in a picture is compared with its labels. Of
+results the outlines stay those of the run, and --model adds the map; of an
+evaluation the model that it scored does so by itself, where it is still there.
 
 Ctrl-C or SIGTERM ends it; then one JSON object tells what was shown. Exit codes: 0 ended so; 4
 PATH holds no pictures; 5 the port is taken."""
@@ -35,7 +36,7 @@ PATH holds no pictures; 5 the port is taken."""
 Examples:
   ocdnet view words/train
   ocdnet view photos --model detector.onnx
-  ocdnet view results/evaluate --model results/train/model_best.pth""",
+  ocdnet view results/evaluate""",
 )
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
@@ -56,12 +57,13 @@ def view(path: Path, model: str | None, port: int) -> None:
     for package in ("starlette", "uvicorn"):
         require(package, _NEEDS, "serve")
     from ocdnet.cli.running import log_to_stderr
-    from ocdnet.detector import Detector
     from ocdnet.runs.typed import to_json
     from ocdnet.view.given import open_set
+    from ocdnet.view.model import given_model, scored_model
     from ocdnet.view.server import Viewer
 
     log_to_stderr()
-    opens = (lambda: Detector(model)) if model else None
-    viewer = Viewer(path, open_set(path), model=model, opens=opens, port=port)
+    pictures = open_set(path)
+    looks = given_model(model) if model else scored_model(pictures)
+    viewer = Viewer(path, pictures, model=looks, port=port)
     print_json(to_json(viewer.run()))

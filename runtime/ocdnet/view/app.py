@@ -58,7 +58,6 @@ class ViewApp:
         pictures: of it.
         overview: of the pictures.
         finder: looks at them with a model; None: there is none.
-        model: its name; empty without one.
         started: called once requests are taken.
     """
 
@@ -68,11 +67,10 @@ class ViewApp:
         pictures: PictureSet,
         overview: Overview,
         finder: Finder | None,
-        model: str,
         started: Callable[[], None],
     ) -> None:
         self._path, self._pictures, self._overview = path, pictures, overview
-        self._finder, self._model, self._started = finder, model, started
+        self._finder, self._started = finder, started
         self._threads = ThreadPoolExecutor(cpus() + 1, thread_name_prefix="view")
         self._turns, self._turn_of_model = asyncio.Semaphore(cpus()), asyncio.Semaphore(1)
         self.shown = 0
@@ -138,7 +136,7 @@ class ViewApp:
                     for mark, says in MARKS.items()
                     if counts[mark]
                 ],
-                "model": self._model or None,
+                "model": finder.model.name if finder else None,
                 "ready": finder is not None and finder.ready,
                 "version": VERSION,
             }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ocdnet.data.annotations import Annotation
 from ocdnet.detector import Detector
 from ocdnet.errors import RunError
 from ocdnet.page import Page
+from ocdnet.view.model import Model
 from ocdnet.view.sets import PictureSet
 from ocdnet.view.shapes import Details, Shape
 from ocdnet.visualize import probability_image
@@ -45,19 +45,22 @@ class Finder:
 
     Args:
         pictures: that it may be asked for.
-        opens: makes the detector.
+        model: not open yet.
+
+    Attributes:
+        model: as above.
     """
 
-    def __init__(self, pictures: PictureSet, opens: Callable[[], Detector]) -> None:
-        self._pictures, self._opens = pictures, opens
+    def __init__(self, pictures: PictureSet, model: Model) -> None:
+        self._pictures, self.model = pictures, model
         self._detector: Detector | None = None
         self._found: OrderedDict[int, Found] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def ready(self) -> bool:
-        """Whether the model is open."""
-        return self._detector is not None
+        """Whether it may be asked: the model is open, or will be when it is."""
+        return self._detector is not None or not self.model.at_once
 
     def load(self) -> None:
         """Open the model.
@@ -65,19 +68,19 @@ class Finder:
         Raises:
             UserError: it can't be.
         """
-        self._detector = self._opens()
+        self._detector = self.model.opens()
 
     def find(self, number: int) -> Found:
         """What the model makes of a picture; from any thread.
 
         Raises:
-            DataError: the picture can't be read.
-            RunError: the model is not open yet.
+            UserError: the picture can't be read, or the model can't be opened, or is not yet.
         """
-        if self._detector is None:
+        if not self.ready:
             raise RunError("loading", "The model is being loaded", hint="Try again in a second.")
         with self._lock:
             if number not in self._found:
+                self._detector = self._detector or self.model.opens()
                 self._found[number] = self._look(self._detector, number)
                 if len(self._found) > _KEPT:
                     self._found.popitem(last=False)

@@ -38,6 +38,7 @@ class _Lines(Generic[R]):
         kind: the record of a line.
 
     Attributes:
+        folder: that holds the file.
         left_out: lines that are none of ours.
 
     Raises:
@@ -47,7 +48,7 @@ class _Lines(Generic[R]):
     predicted = True
 
     def __init__(self, path: Path, kind: type[R]) -> None:
-        self._path = path
+        self._path, self.folder = path, path.parent
         self._kind: type[R] = kind
         self._starts, self._images = array("q"), list[str]()
         self._pages: dict[int, int] = {}

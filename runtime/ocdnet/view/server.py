@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ocdnet.detector import Detector
 from ocdnet.runs.printed import ViewResult
 from ocdnet.serve.carrier import Carrier
 from ocdnet.view.app import ViewApp
 from ocdnet.view.finder import Finder
+from ocdnet.view.model import Model
 from ocdnet.view.overview import Overview
 from ocdnet.view.sets import PictureSet
 
@@ -26,8 +26,7 @@ class Viewer:
     Args:
         path: what was given.
         pictures: of it.
-        model: what `opens` opens; None: there is none.
-        opens: makes the detector; called once the viewer listens.
+        model: that looks at them; None: there is none.
         port: 0: any that is free.
 
     Attributes:
@@ -42,17 +41,13 @@ class Viewer:
         path: Path,
         pictures: PictureSet,
         *,
-        model: str | None = None,
-        opens: Callable[[], Detector] | None = None,
+        model: Model | None = None,
         port: int = 0,
     ) -> None:
         self._path, self._pictures = path, pictures
         self._overview = Overview(pictures)
-        self._finder = Finder(pictures, opens) if opens else None
-        name = Path(model).name if model else ""
-        self._app = ViewApp(
-            str(path), pictures, self._overview, self._finder, name, self._work_beside
-        )
+        self._finder = Finder(pictures, model) if model else None
+        self._app = ViewApp(str(path), pictures, self._overview, self._finder, self._work_beside)
         self._carrier = Carrier(
             self._app.routes(),
             host="127.0.0.1",
@@ -100,7 +95,7 @@ class Viewer:
             threading.Thread(target=self._watched, args=(work,), daemon=True).start()
 
     def _load(self) -> None:
-        if self._finder is not None:
+        if self._finder is not None and self._finder.model.at_once:
             self._finder.load()
 
     def _watched(self, work: Callable[[], None]) -> None:

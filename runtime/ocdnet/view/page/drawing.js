@@ -55,6 +55,8 @@ export class Stage {
   }
 
   map(url) {
+    if (this.mapUrl) URL.revokeObjectURL(this.mapUrl);
+    this.mapUrl = url;
     this.layers.map.replaceChildren(...(url ? [this.image(url)] : []));
     this.layers.map.setAttribute("opacity", 0.75);
     this.layers.picture.style.filter = url ? "grayscale(1)" : "";

@@ -116,7 +116,7 @@ async function nextOfKind(by) {
 
 async function jump(query) {
   const answer = await json("next", query);
-  if (answer.number === null) at("about").textContent = "There is no other one in that direction.";
+  if (answer.number === null) at("about").textContent = "There is no other one of that kind in this direction.";
   else await show(answer.number);
 }
 
@@ -149,21 +149,23 @@ async function withModel(mine, picture) {
   if (!set.model || !set.ready || picture.problem) return;
   await new Promise((done) => setTimeout(done, 120));
   if (mine !== asking) return;
+  if (set.predicted && !on.map) return;
   at("about").textContent = `${size(picture)} · the model looks at it ...`;
   try {
-    const found = await json(`found/${number}`, {}, mine.signal);
-    if (found) describe({ ...found, name: at("title").textContent }, picture);
-    else at("about").textContent = size(picture);
-    await drawMap(mine);
+    // What a run found is not found anew: its model shows the map alone.
+    if (!set.predicted) {
+      const found = await json(`found/${number}`, {}, mine.signal);
+      if (mine === asking) describe({ ...found, name: at("title").textContent }, picture);
+    }
+    if (on.map) {
+      const blob = await (await ask(`map/${number}`, {}, mine.signal)).blob();
+      if (mine === asking) stage.map(URL.createObjectURL(blob));
+    }
   } catch (error) {
     if (error.name !== "AbortError") trouble(error.message);
+  } finally {
+    if (mine === asking) at("about").textContent = size(picture);
   }
-}
-
-async function drawMap(mine = asking) {
-  if (!on.map || !set.model || !set.ready) return stage.map(null);
-  const blob = await (await ask(`map/${number}`, {}, mine.signal)).blob();
-  if (mine === asking) stage.map(URL.createObjectURL(blob));
 }
 
 /** A picture's address and size, or why it can't be shown; the last few are held. */
@@ -214,7 +216,7 @@ function describe(details, picture) {
   const judged = details.labels && details.regions;
   const regions = (details.regions || []).map((one) => ({ ...one, role: one.role === "ignored" ? "unjudged" : one.role }));
   // Mistakes last: they are drawn over the rest.
-  const weight = (one) => (one.role === "missed" || one.role === "false" ? 1 : 0);
+  const weight = (one) => (one.role === "missed" || one.role === "false" ? 2 : ["ignored", "unjudged", "low"].includes(one.role) ? 0 : 1);
   shapes = [...(details.labels || []), ...regions].sort((one, other) => weight(one) - weight(other));
   chosen = null;
   const of = (side) => Object.keys(ROLES).filter((role) => ROLES[role][1] === side);
@@ -293,7 +295,8 @@ function flipMap() {
   if (!set.model) return trouble("There is no map without a model: start the viewer with --model.");
   on.map = !on.map;
   redraw();
-  drawMap().catch((error) => error.name !== "AbortError" && trouble(error.message));
+  if (on.map) withModel(asking, kept.get(number) || {});
+  else stage.map(null);
 }
 
 const ordered = () => [...picked()].reverse();
