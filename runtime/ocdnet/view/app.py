@@ -210,7 +210,9 @@ def _read(file: FilePage) -> Image:
     if not is_file(file.path):
         started = "Start the viewer in the folder in which the run was started that names it."
         hint = None if file.path.is_absolute() else started
-        raise DataError("no-such-picture", f"There is no file {printable(file.path)}", hint=hint)
+        raise DataError(
+            "no-such-picture", f"There is no file {printable(file.path)[:400]}", hint=hint
+        )
     try:
         return read_image(file)
     except DataError as error:

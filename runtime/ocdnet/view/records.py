@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ocdnet.data.reading import FilePage
-from ocdnet.errors import DataError, printable
+from ocdnet.errors import DataError
 from ocdnet.files import open_regular
 from ocdnet.runs.explained import LONGEST_LINE, ExplainedImage
 from ocdnet.runs.pages import PageRecord
 from ocdnet.runs.parsing import loads, parse
-from ocdnet.view.sets import Mark, common_folder
+from ocdnet.view.sets import Mark, common_folder, shown_name
 from ocdnet.view.shapes import (
     IGNORED,
     MISTAKES,
@@ -79,8 +79,7 @@ class _Lines(Generic[R]):
 
     def name(self, number: int) -> str:
         """The path below the folder that all have in common."""
-        name, page = printable(self._images[number][self._cut :]), self._pages.get(number)
-        return name if page is None else f"{name} (page {page + 1})"
+        return shown_name(self._images[number][self._cut :], self._pages.get(number))
 
     def file(self, number: int) -> FilePage:
         """The file that the line names, and the page of it."""

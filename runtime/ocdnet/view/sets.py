@@ -29,6 +29,8 @@ from ocdnet.view.shapes import (
     counted,
 )
 
+_LONGEST_NAME = 1000
+
 Mark: TypeAlias = Callable[[int, int, int], None]
 """Takes a picture's number, its marks as bits, and how many mistakes it has."""
 
@@ -148,9 +150,7 @@ class _Files:
     def name(self, number: int) -> str:
         """The path below the folder that all have in common."""
         part, place = self._place(number)
-        page = part.pages.get(place)
-        name = printable(part.files[place][self._cut :])
-        return name if page is None else f"{name} (page {page + 1})"
+        return shown_name(part.files[place][self._cut :], part.pages.get(place))
 
     def file(self, number: int) -> FilePage:
         """The file, and the page of it."""
@@ -266,6 +266,12 @@ def _marks(regions: list[Region] | None, doubtful: bool) -> int:
 
 def _said(error: DataError) -> str:
     return f"{error.message}. {error.hint}" if error.hint else error.message
+
+
+def shown_name(path: str, page: int | None) -> str:
+    """What the page calls a picture, or a page of it."""
+    name = printable(path)[:_LONGEST_NAME]
+    return name if page is None else f"{name} (page {page + 1})"
 
 
 def common_folder(files: Iterable[str]) -> int:

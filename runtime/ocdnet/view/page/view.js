@@ -93,6 +93,7 @@ async function begin() {
 async function refilter(moves = true) {
   const answer = await list({ start: 0, count: 200, of: number });
   names.reset(answer.total);
+  at("matches").textContent = answer.total === set.pictures ? "" : `${answer.total.toLocaleString("en")} of ${set.pictures.toLocaleString("en")}`;
   names.keep(0, answer.rows);
   names.select(answer.place);
   if (answer.place === null && answer.total && moves) await show(answer.rows[0][0]);
