@@ -47,6 +47,7 @@ _WINDOW = 500
 _LONGEST_SIDE = 8192
 """Pixels of a picture as it is sent; larger ones are reduced, their outlines are not."""
 _QUALITY = 90
+_LONGEST_PATH = 400
 Answer = Callable[[Request], Response]
 
 
@@ -209,9 +210,10 @@ class ViewApp:
 def _read(file: FilePage) -> Image:
     if not is_file(file.path):
         started = "Start the viewer in the folder in which the run was started that names it."
-        hint = None if file.path.is_absolute() else started
         raise DataError(
-            "no-such-picture", f"There is no file {printable(file.path)[:400]}", hint=hint
+            "no-such-picture",
+            f"There is no file {printable(file.path)[:_LONGEST_PATH]}",
+            hint=None if file.path.is_absolute() else started,
         )
     try:
         return read_image(file)
