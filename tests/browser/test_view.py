@@ -22,7 +22,7 @@ def test_it_is_leafed_through_by_keys(browser, tmp_path):  # noqa: F811
         page = browser.new_page(viewport={"width": 380, "height": 700})
         errors = []
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"http://{client.host}/")
+        page.goto(f"http://{client.host}")
         page.locator("#stage .found").wait_for(state="attached")
         assert page.locator("#title").text_content() == f"{names[0]}.png"
         (left, top, right, _), box = page.evaluate(PLACES)
@@ -32,7 +32,6 @@ def test_it_is_leafed_through_by_keys(browser, tmp_path):  # noqa: F811
         page.get_by_text("not a whole image of a known format").wait_for()
         page.keyboard.press("n")
         page.locator("#outlines").get_by_text("missed: merged").first.wait_for()
-        assert page.locator("#number").input_value() == "3"
         lines = [f"#stage .{role} .line" for role in ("found", "missed", "right")]
         assert len({page.locator(line).first.evaluate(LINE) for line in lines}) == 3
         page.keyboard.press("l")
