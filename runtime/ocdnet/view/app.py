@@ -32,11 +32,10 @@ from ocdnet.view.shapes import MARKS
 from ocdnet.visualize import encoded, fitted
 
 _PAGE = Path(__file__).parent / "page"
+_SCRIPTS = ("view.js", "asking.js", "drawing.js", "names.js")
 _FILES = FILES | {
     "/": (_PAGE / "index.html", "text/html"),
-    "/view.js": (_PAGE / "view.js", "text/javascript"),
-    "/drawing.js": (_PAGE / "drawing.js", "text/javascript"),
-    "/names.js": (_PAGE / "names.js", "text/javascript"),
+    **{f"/{name}": (_PAGE / name, "text/javascript") for name in _SCRIPTS},
     "/view.css": (_PAGE / "view.css", "text/css"),
 }
 """Each path that is answered with a file, and the file: no other is ever looked for."""

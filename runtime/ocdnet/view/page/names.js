@@ -63,7 +63,7 @@ export class Names {
     if (!this.total) this.rows.textContent = "No picture matches.";
     clearTimeout(this.waiting);
     // Where the list is dragged far, what is passed by is not asked for.
-    if (missing.size) this.waiting = setTimeout(() => this.fetch([...missing]), 60);
+    if (missing.size) this.waiting = setTimeout(() => this.fetch([...missing]).catch(() => undefined), 60);
   }
 
   async fetch(missing) {

@@ -1,3 +1,4 @@
+import { Pictures, ask, json } from "./asking.js";
 import { Stage, sample } from "./drawing.js";
 import { Names } from "./names.js";
 
@@ -30,23 +31,16 @@ const KEYS = [
   [["Escape"], "Esc", "no outline is chosen", () => choose(null)],
 ];
 const MOST_ROWS = 300;
-const MOST_KEPT = 6;
 const at = (id) => document.getElementById(id);
 const stage = new Stage(at("stage"));
-const names = new Names(at("list"), at("rows"), (start, count) => list({ start, count }), (number) => show(number));
-const kept = new Map();
+const names = new Names(at("list"), at("rows"), (start, count) => list({ start, count }), (chosen) => run(() => show(chosen)));
+const pictures = new Pictures();
 const hidden = new Set(["low"]);
 const on = { map: false, texts: false };
 let set = null, number = 0, shapes = [], chosen = null, asking = null, typing = null;
 
-async function ask(path, query = {}, signal = undefined) {
-  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null);
-  const response = await fetch(`${path}?${new URLSearchParams(given)}`, { signal });
-  if (response.ok) return response;
-  const { error } = await response.json();
-  throw new Error([error.message, error.hint].filter(Boolean).join("\n"));
-}
-const json = async (...args) => (await ask(...args)).json();
+/** Do what a key or a button is for; what goes wrong is said. */
+const run = (does) => Promise.resolve(does()).catch((error) => error.name !== "AbortError" && trouble(error.message));
 const filter = () => ({ mark: at("mark").value, name: at("name").value, order: at("worst").checked ? "worst" : "" });
 const list = (more) => json("list", { ...filter(), ...more });
 
@@ -64,7 +58,7 @@ async function look() {
     } else if (set.ready !== before.ready) await show(number, true);
     if (!ready) setTimeout(look, 700);
   } catch (error) {
-    at("state").textContent = set ? "The viewer does not answer: was it ended?" : error.message;
+    at("state").textContent = error.message;
   }
 }
 
@@ -128,10 +122,10 @@ async function show(wanted, again = false, place = undefined) {
   number = wanted;
   at("number").value = number + 1;
   history.replaceState(null, "", `#${number + 1}`);
-  if (moved && place === undefined) list({ count: 0, of: number }).then((answer) => mine === asking && names.select(answer.place));
+  if (moved && place === undefined) list({ count: 0, of: number }).then((answer) => mine === asking && names.select(answer.place), () => undefined);
   else if (place !== undefined) names.select(place);
   try {
-    const [details, picture] = await Promise.all([json(`details/${number}`, {}, mine.signal), pictureOf(number, mine.signal)]);
+    const [details, picture] = await Promise.all([json(`details/${number}`, {}, mine.signal), pictures.of(number, mine.signal)]);
     if (mine !== asking) return;
     at("problem").hidden = !picture.problem;
     at("problem").textContent = picture.problem || "";
@@ -169,32 +163,11 @@ async function withModel(mine, picture) {
   }
 }
 
-/** A picture's address and size, or why it can't be shown; the last few are held. */
-async function pictureOf(which, signal) {
-  if (kept.has(which)) return kept.get(which);
-  let picture;
-  try {
-    const response = await ask(`picture/${which}`, {}, signal);
-    const [width, height] = response.headers.get("X-Size").split("x").map(Number);
-    picture = { url: URL.createObjectURL(await response.blob()), width, height };
-  } catch (error) {
-    if (error.name === "AbortError" || error.name === "TypeError") throw error;
-    picture = { problem: error.message };
-  }
-  kept.set(which, picture);
-  for (const old of [...kept.keys()].slice(0, -MOST_KEPT)) {
-    if (old === number) continue;
-    URL.revokeObjectURL(kept.get(old).url);
-    kept.delete(old);
-  }
-  return picture;
-}
-
 /** Fetch what comes next in the list. */
 async function ahead() {
   if (names.place === null || names.place + 1 >= names.total) return;
   const row = await names.row(names.place + 1);
-  if (row) pictureOf(row[0]).catch(() => undefined);
+  if (row) pictures.of(row[0]).catch(() => undefined);
 }
 
 const size = (picture) => (picture.problem ? "" : `${picture.width} × ${picture.height} pixels`);
@@ -296,7 +269,7 @@ function flipMap() {
   if (!set.model) return trouble("There is no map without a model: start the viewer with --model.");
   on.map = !on.map;
   redraw();
-  if (on.map) withModel(asking, kept.get(number) || {});
+  if (on.map) withModel(asking, pictures.held(number));
   else stage.map(null);
 }
 
@@ -374,29 +347,29 @@ function listen() {
       return event.preventDefault();
     }
     if (event.target === at("list") && ["ArrowUp", "ArrowDown"].includes(event.key)) {
-      step(event.key === "ArrowUp" ? -1 : 1);
+      run(() => step(event.key === "ArrowUp" ? -1 : 1));
       return event.preventDefault();
     }
     const found = KEYS.find(([keys]) => keys.includes(event.key)) || KEYS.find(([keys]) => keys.includes(event.key.toLowerCase()));
     if (!found) return;
     event.preventDefault();
-    found[3]();
+    run(found[3]);
   });
   const pressed = { previous: () => step(-1), next: () => step(1), in: () => stage.zoom(1.4), out: () => stage.zoom(1 / 1.4), fit: () => stage.fit(), ask: () => at("help").showModal() };
-  for (const [id, does] of Object.entries(pressed)) at(id).addEventListener("click", does);
+  for (const [id, does] of Object.entries(pressed)) at(id).addEventListener("click", () => run(does));
   at("number").addEventListener("change", () => {
     const wanted = Math.min(set.pictures, Math.max(1, Math.round(Number(at("number").value)) || 1));
     at("number").blur();
-    show(wanted - 1);
+    run(() => show(wanted - 1));
   });
-  for (const id of ["mark", "worst"]) at(id).addEventListener("change", () => { at(id).blur(); refilter(); });
+  for (const id of ["mark", "worst"]) at(id).addEventListener("change", () => { at(id).blur(); run(refilter); });
   at("name").addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(refilter, 200);
+    typing = setTimeout(() => run(refilter), 200);
   });
   addEventListener("hashchange", () => {
     const wanted = Number(location.hash.slice(1)) - 1;
-    if (set && Number.isInteger(wanted) && wanted >= 0 && wanted < set.pictures && wanted !== number) show(wanted);
+    if (set && Number.isInteger(wanted) && wanted >= 0 && wanted < set.pictures && wanted !== number) run(() => show(wanted));
   });
 }
 
