@@ -143,7 +143,7 @@ def scatter(
     Args:
         title: what it shows.
         x_label: what x is.
-        kinds: at most three, each with its colour.
+        kinds: at most six, each with its colour and line.
         names: of the values 0, 1, 2 ... of x, where x counts choices.
         log: whether x has a logarithmic axis; points at or below zero are left out then.
         shares: whether both axes go from 0 to 1.

@@ -196,15 +196,19 @@ def _even(counts: Sequence[int], *others: Sequence[float]) -> bool:
     return any(counts) and all(len(other) == len(counts) <= _MOST_GROUPS for other in others)
 
 
-def _curve(result: EvaluateResult) -> Chart | None:
-    curve, counts = result.curve, result.counts
-    if curve is None or not counts.gt_care:
-        return None
-    points = [
+def curve_points(result: EvaluateResult) -> list[tuple[float, float, str]]:
+    """Recall, precision and text of each box_thresh with which anything is found."""
+    return [
         (recall, precision, f"box_thresh {at:g}: precision {precision:.3f}, recall {recall:.3f}")
-        for at, precision, recall, _ in _rows(curve)
+        for at, precision, recall, _ in (_rows(result.curve) if result.curve else ())
         if recall > 0
     ]
+
+
+def _curve(result: EvaluateResult) -> Chart | None:
+    points = curve_points(result)
+    if not points:
+        return None
     thresh = f"box_thresh {result.thresholds.box_thresh:g}"
     own = (result.recall, result.precision, f"{thresh}, as evaluated: hmean {result.hmean:.4f}")
     return scatter(
