@@ -11,7 +11,7 @@ from ocdnet.report.charts import Chart, Dots, curves, scatter
 from ocdnet.report.mistakes import curve_points
 from ocdnet.report.page import PICTURE_BYTES, rendered
 from ocdnet.report.pairs import pair
-from ocdnet.report.pictures import Album
+from ocdnet.report.pictures import Album, unseen
 from ocdnet.report.runs import Run, in_brief, runs_of
 from ocdnet.report.settings import differing, short
 from ocdnet.report.tables import Gallery, Table
@@ -57,12 +57,7 @@ def write_comparison(roots: Sequence[Path], out: Path) -> Comparison:
     settings = differing([run.jobs for run in runs])
     if len(settings) > _MOST_SETTINGS:
         notes.append(f"{len(settings) - _MOST_SETTINGS} more settings differ, and are left out.")
-    if album.gone:
-        first = next(iter(album.gone))
-        notes.append(
-            f"{len(album.gone)} pictures can't be read now, perhaps they were moved: {first} for "
-            "example. The numbers are of the time of the evaluations."
-        )
+    notes += unseen(album)
     compared = Comparison(
         report=str(out),
         runs=tuple(in_brief(run) for run in runs),

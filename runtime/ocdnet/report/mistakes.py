@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ocdnet.mistake_kinds import FALSE_KINDS, MISS_KINDS
 from ocdnet.report.charts import Chart, Dots, histogram, parts, scatter
-from ocdnet.report.pictures import Album
-from ocdnet.report.strips import Shape, described, size, strip
+from ocdnet.report.pictures import Album, unseen
+from ocdnet.report.strips import Shape, described, seen, size, strip
 from ocdnet.report.tables import Gallery, Table
 from ocdnet.runs.explained import (
     Curve,
@@ -115,20 +115,23 @@ def _strips(result: EvaluateResult, folder: Path, album: Album) -> tuple[list[Ga
             heapq.heappush(kept, (area, -read, one, image))
             if len(kept) > _EACH:
                 heapq.heappop(kept)
-    before = set(album.gone)
+    before = len(album.gone), album.left_out
     galleries = [
         Gallery(
             f"{'Not found' if role == 'missed' else 'False alarm'}: {_NAMES[kind]} "
             f"({counts[role, kind]:,})",
-            [
-                strip(album, image, one.polygon, described(one))
-                for _, _, one, image in sorted(kept, key=lambda row: row[:2], reverse=True)
-            ],
+            seen(
+                [
+                    strip(album, image, one.polygon, described(one))
+                    for _, _, one, image in sorted(kept, key=lambda row: row[:2], reverse=True)
+                ]
+            ),
             _MEANINGS[kind],
         )
         for (role, kind), kept in sorted(largest.items(), key=lambda row: -counts[row[0]])
     ]
-    return galleries, list(_about(read, result, [one for one in album.gone if one not in before]))
+    about = [*_about(read, result), *unseen(album, *before)]
+    return [one for one in galleries if one.pictures], about
 
 
 def _wrongs(image: ExplainedImage) -> Iterator[Shape]:
@@ -147,16 +150,11 @@ def _largest(image: ExplainedImage) -> dict[tuple[str, str], tuple[float, Shape]
     return found
 
 
-def _about(read: int, result: EvaluateResult, gone: Sequence[str]) -> Iterator[str]:
+def _about(read: int, result: EvaluateResult) -> Iterator[str]:
     if result.explained is not None and not read:
         yield "explained.jsonl is not here any more, or empty: no word can be shown."
     elif read and read < result.images:
         yield f"The words are of the first {read:,} of {result.images:,} pictures."
-    if gone:
-        yield (
-            f"{len(gone)} pictures can't be read now, perhaps they were moved: {gone[0]} for "
-            "example. The numbers are of the time of the evaluation."
-        )
 
 
 def _charts(result: EvaluateResult) -> Iterator[Chart]:

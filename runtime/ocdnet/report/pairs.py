@@ -14,7 +14,7 @@ from ocdnet.metrics import Counts
 from ocdnet.report.bootstrap import difference_interval
 from ocdnet.report.pictures import Album, Picture
 from ocdnet.report.runs import Run
-from ocdnet.report.strips import described, size, strip
+from ocdnet.report.strips import described, seen, size, strip
 from ocdnet.report.tables import Gallery
 from ocdnet.runs.explained import ExplainedImage, ExplainedLabel, read_explained
 from ocdnet.runs.printed_report import PairCompared, WordsCompared
@@ -208,11 +208,13 @@ def _words(
         Gallery(
             f"Only {run.name} finds: {sum(row.words for row in rows):,} texts in {len(rows):,} "
             "pictures",
-            [
-                _view(album, other.name, view[row.key], row.largest)
-                for row in best
-                for other, view in zip((first, second), views, strict=True)
-            ],
+            seen(
+                [
+                    _view(album, other.name, view[row.key], row.largest)
+                    for row in best
+                    for other, view in zip((first, second), views, strict=True)
+                ]
+            ),
             f"The largest of them in up to {_SHOWN} pictures, as each run sees it.",
         )
         for run, rows, best in zip((first, second), ranked, shown, strict=True)

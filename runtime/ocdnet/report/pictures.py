@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -52,12 +52,14 @@ class Album:
         left: bytes that the pictures' data URIs may take in all.
 
     Attributes:
-        gone: files that can't be read, or not any more.
+        gone: files that can't be read, or not any more, and why.
+        left_out: pictures for which there was no room.
     """
 
     def __init__(self, left: int) -> None:
         self.left = left
         self.gone: dict[str, str] = {}
+        self.left_out = 0
         self._taken = 0
 
     def pictures(self, samples: list[Sample]) -> list[Picture]:
@@ -98,7 +100,26 @@ class Album:
         if uri is not None and len(uri) > self.left:
             uri, why_not, self.left = None, "The page is full.", 0
         self.left -= len(uri or "")
+        self.left_out += uri is None and file not in self.gone
         return Picture(self._taken, path.name, str(path), caption, uri, why_not)
+
+
+def unseen(album: Album, gone: int = 0, left_out: int = 0) -> Iterator[str]:
+    """What to say of pictures that a page does not show.
+
+    Args:
+        album: has drawn the page's pictures.
+        gone: how many files it could not read before these.
+        left_out: for how many it had no room before.
+    """
+    missing = list(album.gone.values())[gone:]
+    if missing:
+        yield (
+            f"{len(missing)} pictures can't be read now, perhaps they were moved: {missing[0]}. "
+            "The numbers are of the time of the evaluation."
+        )
+    if album.left_out > left_out:
+        yield f"The page is full: {album.left_out - left_out} words are left out."
 
 
 def _uri(path: Path, draw: Draw, longest: int) -> str:

@@ -136,7 +136,7 @@ def _refuse_same(one: Run, other: Run) -> None:
     if shared or same_folder(one.root, other.root):
         raise UsageError(
             "same-run",
-            f"{one.root} and {other.root} are one run",
+            f"{one.root} and {other.root} hold the same job",
             got=str(shared[0] if shared else other.root),
             expected="folders of different runs",
             hint=f"Leave {other.root} out, or give another run in its place.",

@@ -37,6 +37,11 @@ def strip(album: Album, image: ExplainedImage, word: tuple[int, ...], caption: s
     return album.picture(image.image, caption, _drawing(image, word), _WHOLE)
 
 
+def seen(pictures: Sequence[Picture]) -> list[Picture]:
+    """Those that can be shown; the page says of the others how many there are."""
+    return [picture for picture in pictures if picture.uri is not None]
+
+
 def points(polygon: Sequence[int]) -> Points | None:
     """A polygon of an untrusted file as float64[N, 2]; None where it is none."""
     if len(polygon) < _FEWEST or len(polygon) % 2 or max(map(abs, polygon)) > _FARTHEST:
