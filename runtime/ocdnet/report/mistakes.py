@@ -69,10 +69,10 @@ def mistake_part(result: EvaluateResult, folder: Path, album: Album) -> MistakeP
         folder: where explained.jsonl is.
         album: draws the strips.
     """
-    kept, album.left = album.left, int(album.left * _SHARE)
-    room = album.left
+    of_others = int(album.left * (1 - _SHARE))
+    album.left -= of_others
     strips, about = _strips(result, folder, album)
-    album.left += kept - room
+    album.left += of_others
     return MistakePart(
         kinds=_kinds(result),
         strips=strips,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,13 @@ def pair(first: Run, second: Run, album: Album, notes: list[str]) -> Pair | None
     counts = [_counts([own[side] for own in same]) for side in (0, 1)]
     hmeans = [Counts(*own.sum(axis=0).tolist()).hmean for own in counts]
     keys = {_key(one.image, by_name) for one, _ in same}
-    words, galleries = _words(first, second, keys, by_name=by_name, album=album)
-    if words is None:
-        notes.append(f"{names}: one did not write what it found in each picture, or it is gone.")
+    folders = [run.evaluation.folder for run in (first, second) if run.evaluation]
+    told, counts_of_words, ranked = _words(folders, keys, by_name)
+    if told < len(keys):
+        notes.append(
+            f"{names}: words are told of {told:,} of these pictures. Of the others they are not in "
+            f"explained.jsonl, or not among its first {_MOST_PICTURES:,}."
+        )
     row = PairCompared(
         first=first.name,
         second=second.name,
@@ -84,9 +88,11 @@ def pair(first: Run, second: Run, album: Album, notes: list[str]) -> Pair | None
         hmean_second=hmeans[1],
         difference=hmeans[1] - hmeans[0],
         interval=difference_interval(counts[0], counts[1]),
-        words=words,
+        words=_printed(counts_of_words, ranked) if told else None,
     )
-    return Pair(row, galleries)
+    wanted = {one.key for rows in ranked for one in rows[:_SHOWN]}
+    views = [dict(_read(folder, wanted, by_name)) for folder in folders]
+    return Pair(row, list(_galleries((first, second), ranked, views, album)))
 
 
 def _conditions(
@@ -170,57 +176,67 @@ def _counts(rows: Sequence[ImageScores]) -> NDArray[np.int64]:
 
 
 def _words(
-    first: Run, second: Run, keys: set[str], *, by_name: bool, album: Album
-) -> tuple[WordsCompared | None, list[Gallery]]:
-    """Which texts the runs find, of pictures with these keys."""
-    folders = [run.evaluation.folder for run in (first, second) if run.evaluation]
+    folders: Sequence[Path], keys: set[str], by_name: bool
+) -> tuple[int, Counter[tuple[bool, bool]], tuple[list[_Difference], list[_Difference]]]:
+    """How many pictures with these keys both explain; texts by who finds them; what one finds."""
     of_first = {key: _texts(image) for key, image in _read(folders[0], keys, by_name)}
-    both = keys & of_first.keys()
-    counts: Counter[tuple[bool, bool]] = Counter()
+    told, counts = 0, Counter[tuple[bool, bool]]()
     only: tuple[list[_Difference], list[_Difference]] = ([], [])
-    for key, image in _read(folders[1], both, by_name):
-        texts, others = of_first.pop(key, {}), _texts(image)  # once: the file is anybody's
-        shared = {
-            polygon: (texts[polygon], others[polygon]) for polygon in texts if polygon in others
+    for key, image in _read(folders[1], keys & of_first.keys(), by_name):
+        texts, others = of_first.pop(key, None), _texts(image)
+        if texts is None:  # the file has it twice
+            continue
+        told += 1
+        found = {
+            polygon: (label.role == "found", others[polygon].role == "found")
+            for polygon, label in texts.items()
+            if polygon in others
         }
-        found = {p: (a.role == "found", b.role == "found") for p, (a, b) in shared.items()}
         counts.update(found.values())
         for side, rows in enumerate(only):
-            alone = [p for p, by in found.items() if by == (side == 0, side == 1)]
+            alone = [polygon for polygon, by in found.items() if by == (side == 0, side == 1)]
             if alone:
                 largest = max(alone, key=size)
                 rows.append(_Difference(key, len(alone), largest, size(largest)))
-    if not counts:
-        return None, []
-    ranked = [sorted(rows, key=lambda row: (-row.words, -row.area, row.key)) for rows in only]
-    words = WordsCompared(
+    for rows in only:
+        rows.sort(key=lambda row: (-row.words, -row.area, row.key))
+    return told, counts, only
+
+
+def _printed(
+    counts: Counter[tuple[bool, bool]], ranked: Sequence[Sequence[_Difference]]
+) -> WordsCompared:
+    first, second = (tuple(row.key for row in rows[:_MOST_NAMED]) for rows in ranked)
+    return WordsCompared(
         both=counts[True, True],
         only_first=counts[True, False],
         only_second=counts[False, True],
         neither=counts[False, False],
-        only_first_images=tuple(row.key for row in ranked[0][:_MOST_NAMED]),
-        only_second_images=tuple(row.key for row in ranked[1][:_MOST_NAMED]),
+        only_first_images=first,
+        only_second_images=second,
     )
-    shown = [rows[:_SHOWN] for rows in ranked]
-    wanted = {row.key for rows in shown for row in rows}
-    views = [dict(_read(folder, wanted, by_name)) for folder in folders]
-    galleries = [
-        Gallery(
-            f"Only {run.name} finds: {sum(row.words for row in rows):,} texts in {len(rows):,} "
-            "pictures",
-            seen(
-                [
-                    _view(album, other.name, view[row.key], row.largest)
-                    for row in best
-                    for other, view in zip((first, second), views, strict=True)
-                ]
-            ),
-            f"The largest of them in up to {_SHOWN} pictures, as each run sees it.",
-        )
-        for run, rows, best in zip((first, second), ranked, shown, strict=True)
-        if rows
-    ]
-    return words, galleries
+
+
+def _galleries(
+    runs: tuple[Run, Run],
+    ranked: Sequence[Sequence[_Difference]],
+    views: Sequence[Mapping[str, ExplainedImage]],
+    album: Album,
+) -> Iterator[Gallery]:
+    """The words that each run alone finds, as both see them."""
+    for run, rows in zip(runs, ranked, strict=True):
+        pictures = [
+            _view(album, other.name, view[row.key], row.largest)
+            for row in rows[:_SHOWN]
+            for other, view in zip(runs, views, strict=True)
+        ]
+        words = sum(row.words for row in rows)
+        if rows:
+            yield Gallery(
+                f"Only {run.name} finds: {words:,} texts in {len(rows):,} pictures",
+                seen(pictures),
+                f"The largest of them in up to {_SHOWN} pictures, as each run sees it.",
+            )
 
 
 def _read(folder: Path, keys: set[str], by_name: bool) -> Iterator[tuple[str, ExplainedImage]]:
