@@ -27,11 +27,13 @@ class Curve:
         label: its name in the legend.
         points: `x,y x,y ...` in the chart's pixels.
         dots: x, y and text of each point, where they are few.
+        line: number of its colour and line, the same in all charts of what has one name.
     """
 
     label: str
     points: str
     dots: list[tuple[float, float, str]]
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Chart:
         bars: its columns.
         kinds: what its columns are, those that are full and those that are hollow.
         mark: place and text of a line from top to bottom.
+        named: whether its lines are named: several were asked for, though one may be there.
     """
 
     title: str
@@ -59,6 +62,7 @@ class Chart:
     bars: list[Bar] = field(default_factory=list)
     kinds: tuple[str, ...] = ()
     mark: tuple[float, str] | None = None
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,12 @@ def curves(title: str, measured: Mapping[str, tuple[Sequence[Epoch], str]]) -> C
         title=title,
         x_label="epoch",
         summary=f"{title} over epochs {first} to {last}. {_ends(series)}",
-        curves=[_curve(label, points, place) for label, points in series.items()],
+        curves=[
+            replace(_curve(label, series[label], place), line=number)
+            for number, label in enumerate(measured)
+            if label in series
+        ],
+        named=len(measured) > 1,
         x_ticks=[(place(x, 0)[0], f"{x:.0f}") for x in marks],
         y_ticks=[(place(first, y)[1], f"{y:g}") for y in y_ticks],
     )
@@ -171,7 +180,8 @@ def scatter(
         title=title,
         x_label=x_label,
         summary=f"{title} over {x_label}: {len(points)} points.",
-        curves=[_dotted(kind, some, place) for kind, some in kept],
+        curves=[replace(_dotted(kind, some, place), line=kinds.index(kind)) for kind, some in kept],
+        named=len(kinds) > 1,
         x_ticks=[(place(x, y_ticks[0])[0], text) for x, text in marks],
         y_ticks=[(place(first, y)[1], f"{y:g}") for y in y_ticks],
     )

@@ -136,14 +136,16 @@ def _verdict(row: PairCompared, galleries: list[Gallery]) -> Verdict:
 
 def _charts(runs: Sequence[Run]) -> list[Chart]:
     """The trainings' curves and the evaluations', each run with its line."""
+    # Of all runs, so that each has its line in all charts.
     epochs = {
-        run.name: history(run.training.folder / STATUS).epochs for run in runs if run.training
+        run.name: history(run.training.folder / STATUS).epochs if run.training else []
+        for run in runs
     }
     drawn = [
         curves(title, {name: (own, key) for name, own in epochs.items()})
         for title, key in _CURVES.items()
     ]
-    points = [(run.name, curve_points(run.scored)) for run in runs if run.scored]
+    points = [(run.name, curve_points(run.scored) if run.scored else []) for run in runs]
     drawn.append(
         scatter(
             "Precision (up) over recall, by box_thresh",
