@@ -22,9 +22,12 @@ def trained(*overrides):
     return spec.load("train", None, ["results_dir=/r", *DATA, *overrides])
 
 
-def network(name="tiny"):
+SEPARABLE = ("model.preset=tiny", "model.neck_block=separable")
+
+
+def network():
     torch.manual_seed(3)
-    config = trained(f"model.preset={name}").experiment.model
+    config = trained(*SEPARABLE).experiment.model
     return config, build_model(config).eval()
 
 
@@ -67,7 +70,7 @@ def test_a_checkpoints_network_goes_before_the_specs(tmp_path, caplog, knows):
     config, model = network()
     content = {"state_dict": model.state_dict()}
     if knows == "spec":
-        content[SPEC_KEY] = spec.dump(trained("model.preset=tiny"))
+        content[SPEC_KEY] = spec.dump(trained(*SEPARABLE))
     torch.save(content, tmp_path / "tiny.pth")
     images = torch.rand(1, 3, 64, 64)
     other = ModelConfig(backbone=config.backbone, inner_channels=128)
@@ -85,7 +88,7 @@ def test_a_pruned_separable_network_is_read_again(tmp_path):
     cuts = prune_channels(model, 0.5, 8, 2)
     assert any("neck" in cut.layer for cut in cuts)
     content = {"state_dict": model.state_dict(), PRUNED_KEY: {}}
-    content[SPEC_KEY] = spec.dump(trained("model.preset=tiny"))
+    content[SPEC_KEY] = spec.dump(trained(*SEPARABLE))
     torch.save(content, tmp_path / "pruned.pth")
     images = torch.rand(1, 3, 64, 64)
     found = TorchPredictor(tmp_path / "pruned.pth", config, CPU)(images.numpy())
