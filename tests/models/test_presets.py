@@ -93,3 +93,16 @@ def test_a_pruned_separable_network_is_read_again(tmp_path):
     images = torch.rand(1, 3, 64, 64)
     found = TorchPredictor(tmp_path / "pruned.pth", config, CPU)(images.numpy())
     assert abs(found - model(images)[:, 0].detach().numpy()).max() < 1e-5
+
+
+def test_statistics_follow_a_short_training():
+    """torchvision's MobileNetV3 would need hundreds of steps, and find nothing before."""
+    _, model = network()
+    images = torch.rand(4, 3, 64, 64)
+    model.train()
+    with torch.no_grad():
+        for _ in range(60):
+            trained_as = model(images)[:, 0].sigmoid()
+        model.eval()
+        found = model(images)[:, 0]
+    assert (found - trained_as).abs().max() < 0.02
