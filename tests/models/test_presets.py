@@ -96,13 +96,12 @@ def test_a_pruned_separable_network_is_read_again(tmp_path):
 
 
 def test_statistics_follow_a_short_training():
-    """torchvision's MobileNetV3 would need hundreds of steps, and find nothing before."""
+    """By torchvision's momentum a MobileNetV3 would find nothing after hundreds of steps."""
     _, model = network()
-    images = torch.rand(4, 3, 64, 64)
-    model.train()
+    norm, inputs = model.backbone.features[-1][1], []
+    norm.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
     with torch.no_grad():
-        for _ in range(60):
-            trained_as = model(images)[:, 0].sigmoid()
-        model.eval()
-        found = model(images)[:, 0]
-    assert (found - trained_as).abs().max() < 0.02
+        for _ in range(30):
+            model.train()(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    seen = inputs[-1].mean((0, 2, 3))
+    assert (norm.running_mean - seen).norm() < 0.1 * seen.norm()
