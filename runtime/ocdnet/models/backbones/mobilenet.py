@@ -13,8 +13,8 @@ from ocdnet.config.model import ModelConfig
 from ocdnet.models.backbones.base import Backbone
 
 _MOMENTUM = 0.1
-"""Of the running statistics, as in ResNets. torchvision's 0.01 of MobileNetV3 is for long trainings:
-after 350 steps a detector found nothing by them, and every word by the pictures' own statistics."""
+"""Of the running statistics, as in ResNets. torchvision's 0.01 of MobileNetV3 is for long training:
+after 350 steps a detector found nothing by them, but all words by the pictures' own statistics."""
 
 
 class MobileNet(Backbone):
