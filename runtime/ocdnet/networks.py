@@ -16,7 +16,8 @@ from ocdnet.findings import note
 from ocdnet.weights import fitting_backbone
 from ocdnet.zoo.registry import Weights
 
-_KEYS = ("backbone", "inner_channels", "neck_block", "enlarge_feature_map_size")
+_NECK = ("inner_channels", "neck_block")
+_KEYS = ("backbone", *_NECK, "enlarge_feature_map_size")
 """Keys of `model` that decide which network it is: a checkpoint's go before the spec's."""
 _SHAPE = (*_KEYS, "neck", "head", "fuse_qkv_proj")
 """Those that describe it completely."""
@@ -48,15 +49,7 @@ def network_of(checkpoint: Checkpoint, config: ModelConfig) -> ModelConfig:
     Raises:
         DataError: what the checkpoint says makes no sense.
     """
-    section, given = checkpoint.spec.get("model"), asdict(config)
-    if isinstance(section, Mapping) and section.get("backbone"):
-        # What it does not name is as it was before there was a choice: TAO's.
-        own = {key: section.get(key, getattr(ModelConfig(), key)) for key in _KEYS}
-    else:
-        own = _neck(checkpoint)
-    other = {key: value for key, value in own.items() if value != given[key]}
-    if not other:
-        return config
+    given, other = asdict(config), _differences(checkpoint, config)
     for key, value in other.items():
         note(
             "checkpoints-network",
@@ -64,7 +57,31 @@ def network_of(checkpoint: Checkpoint, config: ModelConfig) -> ModelConfig:
             key=f"model.{key}",
             file=checkpoint.path,
         )
-    return _read(checkpoint, given | other)
+    return _read(checkpoint, given | other) if other else config
+
+
+def note_other_neck(checkpoint: Checkpoint, config: ModelConfig) -> None:
+    """Note where the neck of weights to start from is another than the spec's: it is not loaded."""
+    for key, value in _differences(checkpoint, config).items():
+        if key in _NECK and LATERAL in checkpoint.weights:
+            note(
+                "neck-not-loaded",
+                f"model.{key} is {getattr(config, key)}, but {value} in the weights to start from, "
+                "whose neck and head are not loaded",
+                key=f"model.{key}",
+                file=checkpoint.path,
+            )
+
+
+def _differences(checkpoint: Checkpoint, config: ModelConfig) -> dict[str, Any]:
+    """The keys of the network that a checkpoint has otherwise, with its values."""
+    section, given = checkpoint.spec.get("model"), asdict(config)
+    if isinstance(section, Mapping) and section.get("backbone"):
+        # What it does not name is as it was before there was a choice: TAO's.
+        own = {key: section.get(key, getattr(ModelConfig(), key)) for key in _KEYS}
+    else:
+        own = _neck(checkpoint)
+    return {key: value for key, value in own.items() if value != given[key]}
 
 
 def _neck(checkpoint: Checkpoint) -> dict[str, Any]:

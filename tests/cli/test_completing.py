@@ -78,7 +78,7 @@ def test_of_a_text_without_choices_files():
     ("words", "keys"),
     [
         (["spec", "explain", "prune.ch_s"], ["prune.ch_sparsity"]),
-        (["spec", "explain", "model.pre"], ["model.pretrained", "model.pretrained_model_path"]),
+        (["spec", "explain", "model.pret"], ["model.pretrained", "model.pretrained_model_path"]),
         (["spec", "list", "retr"], ["retrain"]),
         (["spec", "validate", "prune", "spec.yaml", "prune.ch_s"], ["prune.ch_sparsity="]),
         (["spec", "render", "export", "--set", "export.wid"], ["export.width="]),

@@ -11,8 +11,10 @@ from ocdnet.errors import SpecError
 from ocdnet.launch.tao_image import cannot_run
 from ocdnet.models.factory import build_model
 from ocdnet.models.pruning import prune_channels
+from ocdnet.networks import note_other_neck
 from ocdnet.presets import PRESETS
 from ocdnet.tree import keys
+from ocdnet.weights import read_checkpoint
 
 CPU = torch.device("cpu")
 DATA = ("dataset.train_dataset.data_path=[/d]", "dataset.validate_dataset.data_path=[/d]")
@@ -63,6 +65,17 @@ def test_no_preset_but_base_runs_in_nvidias_image():
         said = [line for line in cannot_run(tree) if line.startswith("model.")]
         narrow = keys.get(tree, "model.inner_channels") < 256
         assert narrow == any("inner_channels" in line for line in said) == (name != "base")
+
+
+def test_a_start_from_another_neck_is_said(tmp_path, caplog):
+    config, model = network()
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "tiny.pth")
+    checkpoint = read_checkpoint(tmp_path / "tiny.pth")
+    note_other_neck(checkpoint, config)
+    assert not caplog.messages
+    note_other_neck(checkpoint, ModelConfig(backbone=config.backbone, inner_channels=64))
+    assert "model.neck_block is conv, but separable" in caplog.text
+    assert "tiny.pth" in caplog.text
 
 
 @pytest.mark.parametrize("knows", ["spec", "shapes"])

@@ -22,7 +22,7 @@ from ocdnet.errors import DataError, RunError
 from ocdnet.files import sha256
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
-from ocdnet.networks import network_of
+from ocdnet.networks import network_of, note_other_neck
 from ocdnet.ranks import is_rank_zero
 from ocdnet.runs.files import BEST, EPOCHS, SAMPLES, STATUS
 from ocdnet.runs.jobs import same_folder
@@ -249,6 +249,7 @@ def _start_from_weights(model: DBNet, experiment: Experiment) -> dict[str, str]:
     path = model_file(given)
     checkpoint = read_checkpoint(path).for_training(mode)
     report = load_pretrained(model, checkpoint, config.backbone)
+    note_other_neck(checkpoint, config)
     LOG.info("Starting from the weights of %s (%s):", given, report.source)
     for line in report.lines():
         LOG.info("  %s", line)

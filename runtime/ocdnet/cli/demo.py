@@ -110,10 +110,10 @@ def _spec(out: Path, scenes: Path, minutes: float) -> dict[str, Any]:
             },
         },
         "train": {
-            "num_epochs": 5,
+            "num_epochs": 4,
             "max_minutes": minutes,
-            "checkpoint_interval": 5,
-            "validation_interval": 5,
+            "checkpoint_interval": 4,
+            "validation_interval": 4,
             "precision": "bf16",
             "optimizer": {"args": {"lr": 0.003}},
             "lr_scheduler": {"args": {"warmup_epoch": 1, "per_step": True}},
