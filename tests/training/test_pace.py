@@ -10,6 +10,7 @@ import pytest
 import support
 from ocdnet.training import pace as pace_module
 from ocdnet.training.pace import Pace, ProgressBar, ProgressLines
+from ocdnet.training.timing import TimeLimit
 
 
 class Clock:
@@ -27,10 +28,10 @@ def clock(monkeypatch):
     return clock
 
 
-def run(pace, clock, wait, work, batches=4, world=1):
+def run(pace, clock, wait, work, batches=4, world=1, callbacks=()):
     """Batches of two images that take so many seconds to come and to be learnt from."""
     epochs = {"current_epoch": 1, "max_epochs": 4, "num_training_batches": 30}
-    trainer = SimpleNamespace(world_size=world, **epochs)
+    trainer = SimpleNamespace(world_size=world, callbacks=callbacks, **epochs)
     pace.on_train_epoch_start(trainer, None)
     for number in range(batches):
         clock.now += wait
@@ -51,10 +52,15 @@ def test_pace(clock):
     assert pace.waiting == 0.0
 
 
-def test_the_first_steps_tell_how_long_the_rest_will_take(clock, caplog):
+@pytest.mark.parametrize(
+    ("limit", "then"), [(None, ""), (9.0, ""), (7.0, "; train.max_minutes ends it before")]
+)
+def test_the_first_steps_tell_how_long_the_rest_will_take(clock, caplog, limit, then):
+    callbacks = [] if limit is None else [TimeLimit(limit)]
     with caplog.at_level(logging.INFO, logger="ocdnet"):
-        run(Pace(), clock, wait=1.0, work=5.0, batches=12)
-    assert caplog.messages == ["About 8 min of training to go, by the first steps."]
+        run(Pace(), clock, wait=1.0, work=5.0, batches=12, callbacks=callbacks)
+    told = f"About 8 min of training to go, by the first steps{then}."
+    assert caplog.messages == [told]
 
 
 def test_the_lines_tell_it(clock, caplog):

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback, RichProgressBar
 
 from ocdnet.ranks import is_rank_zero
 from ocdnet.training.schedule import steps_per_epoch
+from ocdnet.training.timing import TimeLimit
 
 LOG = logging.getLogger("ocdnet")
 QUIET_SECONDS = 30.0
@@ -80,9 +81,14 @@ class Pace(Callback):
         left = ((trainer.max_epochs or 0) - trainer.current_epoch) * batches - batch_idx - 1
         seconds = left * (self._batch_ended - self._warm) / (_STEPS_SEEN - 1)
         if seconds > QUIET_SECONDS:
-            LOG.info(
-                "About %.0f min of training to go, by the first steps.", math.ceil(seconds / 60)
+            limits = [one.minutes for one in trainer.callbacks if isinstance(one, TimeLimit)]
+            ends = (
+                "; train.max_minutes ends it before"
+                if seconds > 60 * min(limits, default=math.inf)
+                else ""
             )
+            minutes = math.ceil(seconds / 60)
+            LOG.info("About %d min of training to go, by the first steps%s.", minutes, ends)
 
 
 class ProgressLines(Callback):

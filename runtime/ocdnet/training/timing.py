@@ -48,9 +48,14 @@ class StepTimes(Callback):
 
 
 class TimeLimit(Callback):
-    """Ends training, as a success, where another epoch as long as the last would not fit."""
+    """Ends training, as a success, where another epoch as long as the last would not fit.
+
+    Attributes:
+        minutes: that it may take.
+    """
 
     def __init__(self, minutes: float) -> None:
+        self.minutes = minutes
         self._epoch_started = time.monotonic()
         self._end = self._epoch_started + 60 * minutes
 
