@@ -4,13 +4,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENT := $(VENV)/.client
 BROWSER := $(VENV)/.browser
+RAPIDOCR := $(VENV)/rapidocr
 VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' runtime/ocdnet/version.py)
 BUILD ?=
 GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection ruamel.yaml pyclipper \
   jsonschema jsonschema-specifications referencing rpds-py rich markdown-it-py mdurl torch-pruning \
   torchao optuna alembic sqlalchemy mako colorlog shapely
 
-.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-browser test-container image bench bench-json check generate generate-check clean
+.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-browser test-container image bench bench-json bench-rapidocr check generate generate-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -32,7 +33,7 @@ $(BROWSER): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
 	touch $(BROWSER)
 
-demo: $(READY) ## Render scenes, train for up to 8 minutes, evaluate, export, predict
+demo: $(READY) ## Render scenes, train 3 CPU minutes, evaluate, export, predict
 	$(BIN)/ocdnet demo --out demo
 
 # Networks this small compute in one thread: more of them, in several processes, wait for each other.
@@ -70,6 +71,13 @@ bench: $(READY) ## Measure against the baselines, on an idle machine (10 minutes
 
 bench-json: $(READY) ## The same, written to bench.json as well
 	$(BIN)/python benchmarks/run.py --json bench.json
+
+bench-rapidocr: $(READY) $(RAPIDOCR) ## Picture to boxes beside RapidOCR, on an idle machine (installs it)
+	$(BIN)/python benchmarks/beside_rapidocr.py --rapidocr $(RAPIDOCR)/bin/python --work $(RAPIDOCR)/work
+
+$(RAPIDOCR):
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check rapidocr==3.10.0 openvino onnxruntime
 
 gpu: $(READY) ## Test and measure what only a GPU can show, into gpu-results (9 minutes)
 	PYTHON=$(abspath $(BIN)/python) sh benchmarks/gpu.sh

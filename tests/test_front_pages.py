@@ -10,14 +10,25 @@ import pytest
 from ruamel.yaml import YAML
 
 import ocdnet
+from ocdnet.catalogue import ACTIONS
 from ocdnet.cli.main import cli
-from ocdnet.config import spec
+from ocdnet.config import schema, spec
+from ocdnet.config.explain import keys_of
 from ocdnet.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STARTED = (ROOT / "docs/getting-started.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("references/*.md")])
+
+
+WITH_COMMANDS = [
+    "README.md",
+    "docs/getting-started.md",
+    "docs/tutorial.md",
+    "references/troubleshooting.md",
+]
+SPEC_KEY = re.compile(rf"(?!.*\.gz$)(?:{'|'.join(schema.defaults())})(?:\.\w+)+")
 
 
 def blocks(page, language):
@@ -42,9 +53,9 @@ def anchors(path):
     return {heading.replace(" ", "-") for heading in plain}
 
 
-@pytest.mark.parametrize("page", [README, STARTED], ids=["README", "getting-started"])
-def test_every_command_and_option_exists(page):
-    found = list(commands(page))
+@pytest.mark.parametrize("name", WITH_COMMANDS)
+def test_every_command_and_option_exists(name):
+    found = list(commands((ROOT / name).read_text(encoding="utf-8")))
     assert len(found) >= 8
     for words in found:
         command, rest = cli, words
@@ -54,6 +65,24 @@ def test_every_command_and_option_exists(page):
         known = {name for option in command.params for name in option.opts} | {"--help"}
         for word in rest:
             assert not word.startswith("-") or word in known | {"--version", "-"}, words
+
+
+@pytest.mark.parametrize("name", ["tutorial", "how-it-works", "troubleshooting"])
+def test_every_key_exists_and_takes_the_value(name):
+    (path,) = (path for path in PAGES if path.stem == name)
+    page = path.read_text(encoding="utf-8")
+    words = " ".join([*re.findall(r"`([^`\n]+)`", page), *blocks(page, "sh")]).split()
+    given = [word.strip("'").partition("=") for word in words]
+    given = [(key, value) for key, _, value in given if SPEC_KEY.fullmatch(key)]
+    assert len(given) >= 4
+    for key, value in given:
+        plain = re.sub(r"\.\d+\..*", "", key)  # A step's arguments are checked with the spec.
+        node = schema.find(plain)
+        assert node is not None, key
+        if value.isalnum():
+            action = next(one for one in ACTIONS.values() if plain in keys_of(one))
+            tree = spec.read(None, [f"{key}={value}"], action.name)
+            assert not [p for p in spec.problems(action.name, tree) if p.key == key], key
 
 
 @pytest.mark.parametrize("action", ["train", "evaluate", "export", "inference"])

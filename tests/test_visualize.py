@@ -8,6 +8,7 @@ import pytest
 
 from ocdnet.errors import DataError, EnvironmentFault
 from ocdnet.visualize import (
+    DASHED,
     RED,
     ROLE_COLORS,
     draw_polygons,
@@ -63,13 +64,16 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     assert caught.value.code == "cannot-write"
 
 
-def test_roles_have_colours_and_mistakes_are_bolder():
-    polygons = {role: [BOX + 4 * n] for n, role in enumerate(ROLE_COLORS)}
-    drawn = draw_roles(BLACK, polygons)
-    for number, color in enumerate(ROLE_COLORS.values()):
-        assert drawn[30 + 4 * number, 50].tolist() == list(color)
-    thin, bold = (draw_roles(BLACK, {role: [BOX]}).any(axis=2).sum() for role in ("right", "false"))
-    assert bold > thin
+@pytest.mark.parametrize("ground", [0, 128, 255])
+def test_roles_differ_by_colour_and_line_on_any_ground(ground):
+    image = np.full((120, 160, 3), ground, np.uint8)
+    for role, color in ROLE_COLORS.items():
+        drawn = draw_roles(image, {role: [BOX]})
+        colored = (drawn[30, 35:75] == color).all(axis=1)
+        assert 0.3 < colored.mean() < 0.9 if role in DASHED else colored.all()
+        assert (drawn[26:35, 50] < 50).all(axis=1).any()  # the casing
+    bold, thin = (draw_roles(image, {role: [BOX]}) != ground for role in ("missed", "found"))
+    assert bold.sum() > thin.sum()
 
 
 @pytest.mark.parametrize(

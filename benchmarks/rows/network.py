@@ -20,6 +20,7 @@ from ocdnet.backends.torch import TorchPredictor
 from ocdnet.config import spec
 from ocdnet.config.model import ModelConfig
 from ocdnet.models import deform_conv
+from ocdnet.models.cpu_forms import use_cpu_forms
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
 from ocdnet.models.losses import DBLoss
@@ -57,12 +58,19 @@ def with_torchvision(work: Callable[[], Any]) -> Callable[[], Any]:
     return replaced
 
 
-def training_step(channels_last: bool, precision: torch.dtype) -> Callable[[], None]:
-    """Forward, loss, backward, clipping and TAO's Adam on one batch."""
+def training_step(ours: bool, precision: torch.dtype) -> Callable[[], None]:
+    """Forward, loss, backward, clipping and TAO's Adam on one batch.
+
+    Args:
+        ours: as `ocdnet train` computes it on a CPU: channels last, layers in their CPU forms.
+        precision: of the network.
+    """
     torch.manual_seed(0)
     model, loss = build_model(ModelConfig(backbone=DEFAULT)).train(), DBLoss()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    layout = torch.channels_last if ours else torch.contiguous_format
     model = model.to(memory_format=layout)
+    if ours:
+        use_cpu_forms(model)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, amsgrad=True)
     images = torch.randn(BATCH, 3, SIDE, SIDE).to(memory_format=layout)
     kernels = (torch.rand(BATCH, SIDE, SIDE) > 0.85).to(torch.uint8)

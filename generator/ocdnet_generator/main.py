@@ -28,6 +28,7 @@ def outputs() -> dict[str, str]:
     files["schemas/manifest.json"] = schemas.dumped(schemas.manifest())
     files["schemas/plan.schema.json"] = schemas.dumped(records.plan())
     files["schemas/status.schema.json"] = schemas.dumped(records.status())
+    files["schemas/comparison.schema.json"] = schemas.dumped(records.comparison())
     files["schemas/data_check.schema.json"] = schemas.dumped(records.data_check())
     files["schemas/page.schema.json"] = schemas.dumped(records.page())
     files["schemas/results.schema.json"] = schemas.dumped(records.results())

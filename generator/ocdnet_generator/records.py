@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from ocdnet.policy.plan_record import Plan
 from ocdnet.runs.pages import PageRecord
 from ocdnet.runs.printed_data import DataChecked
+from ocdnet.runs.printed_report import Comparison
 from ocdnet.runs.records import Results
 from ocdnet.runs.status_line import StatusLine
 from ocdnet.runs.typed import Bounds, Pattern, Size, Version, With, tagged
@@ -73,6 +74,12 @@ def data_check() -> Node:
     """Schema of what `ocdnet data check` prints."""
     says = "What `ocdnet data check` prints: what is in sets, what is wrong, which settings suit."
     return schema(DataChecked, "ocdnet data check", says)
+
+
+def comparison() -> Node:
+    """Schema of what `ocdnet report` prints of several runs."""
+    says = "What `ocdnet report RUN RUN...` prints: several runs, compared with the first."
+    return schema(Comparison, "ocdnet report of several runs", says)
 
 
 def _node(kind: Any) -> Node:

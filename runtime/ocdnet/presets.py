@@ -17,8 +17,8 @@ TAO_CHANNELS = 256
 """Width of the neck in TAO, whose 3x3 convolutions are plain ones."""
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "tiny": {BACKBONE: "mobilenet_v3_large", INNER_CHANNELS: 64, NECK_BLOCK: "separable"},
-    "small": {BACKBONE: "mobilenet_v3_large", INNER_CHANNELS: 96, NECK_BLOCK: "conv"},
+    "tiny": {BACKBONE: "mobilenet_v3_large", INNER_CHANNELS: 64, NECK_BLOCK: "conv"},
+    "small": {BACKBONE: "mobilenet_v3_large", INNER_CHANNELS: 128, NECK_BLOCK: "conv"},
     "base": {BACKBONE: "deformable_resnet18", INNER_CHANNELS: TAO_CHANNELS, NECK_BLOCK: "conv"},
 }
 """Name -> the keys that it fills (docs/performance.md says how they were chosen)."""

@@ -19,14 +19,18 @@ Color: TypeAlias = tuple[int, int, int]
 RED: Color = (0, 0, 255)
 
 ROLE_COLORS: dict[str, Color] = {
-    "ignored": (160, 160, 160),
-    "found": (80, 200, 0),
-    "right": (255, 150, 30),
-    "missed": (0, 165, 255),
-    "false": (60, 60, 255),
+    "ignored": (187, 187, 187),
+    "found": (115, 158, 0),
+    "right": (233, 180, 86),
+    "missed": (0, 159, 230),
+    "false": (0, 94, 213),
+    "low": (187, 187, 187),
 }
-"""Don't-care text grey, text that was found green and its detection blue, missed text orange, a
-detection where no text is red."""
+"""Of the palette of Okabe and Ito: don't-care text grey, text that was found green, its detection
+blue, missed text orange, a detection where no text is vermilion, a region whose score was too low
+grey."""
+DASHED = ("right", "false", "low")
+"""Roles of detections: what is labelled has a line without gaps."""
 
 
 _REGION: Color = (0, 158, 230)
@@ -34,6 +38,7 @@ _IGNORED: Color = (233, 180, 86)
 _CASING: Color = (0, 0, 0)
 """Orange and blue in black: of the palette of Okabe and Ito, seen on any ground by its
 brightness."""
+_MOST_DASHES = 400
 
 
 def draw_detections(
@@ -52,7 +57,7 @@ def draw_detections(
     outlines = [np.rint(polygon).astype(np.int32) for polygon in polygons]
     cv2.polylines(drawn, outlines, True, _REGION, unit, cv2.LINE_AA)
     for outline, score in zip(outlines, scores, strict=True):
-        _label(drawn, f"{score:.2f}", outline, unit)
+        write_beside(drawn, f"{score:.2f}", outline, _REGION, unit)
     return drawn
 
 
@@ -72,16 +77,27 @@ def draw_labels(
     return draw_polygons(drawn, [*ignored, *strokes], _IGNORED, 1)
 
 
-def _label(drawn: NDArray[np.uint8], text: str, outline: NDArray[np.int32], unit: int) -> None:
-    """Write a text above the corner of an outline that is nearest to the top left, or below it."""
+def write_beside(
+    drawn: NDArray[np.uint8], text: str, outline: NDArray[np.int32], color: Color, unit: int = 1
+) -> None:
+    """Write on black above the corner of an outline that is nearest to the top left, or below it.
+
+    Args:
+        drawn: uint8[H, W, 3], BGR; is changed.
+        text: ASCII.
+        outline: int32[N, 2] in pixels of the image.
+        color: of the letters.
+        unit: thickness of their strokes, in pixels.
+    """
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.4 * unit
     (width, height), _ = cv2.getTextSize(text, font, size, unit)
     left, top = outline[outline.sum(axis=1).argmin()].tolist()
     above = top - 3 * unit
     bottom = above if above - height >= 0 else int(outline[:, 1].max()) + height + 4 * unit
-    at = max(0, min(left, drawn.shape[1] - width)), min(bottom, drawn.shape[0] - 1)
-    cv2.putText(drawn, text, at, font, size, _CASING, 3 * unit, cv2.LINE_AA)
-    cv2.putText(drawn, text, at, font, size, _REGION, unit, cv2.LINE_AA)
+    at = max(0, min(left, drawn.shape[1] - width)), min(bottom, drawn.shape[0] - 2 * unit)
+    corner = at[0] + width, at[1] - height - 2 * unit
+    cv2.rectangle(drawn, (at[0], at[1] + 2 * unit), corner, _CASING, cv2.FILLED)
+    cv2.putText(drawn, text, at, font, size, color, unit, cv2.LINE_AA)
 
 
 def heat_map(image: NDArray[np.uint8], probability: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -154,7 +170,10 @@ def draw_roles(
     polygons: Mapping[str, Sequence[Points]],
     thickness: int = 2,
 ) -> NDArray[np.uint8]:
-    """A copy of an image with polygons outlined in the colour of what they are.
+    """A copy of an image with polygons outlined by what they are: colour, line and boldness.
+
+    Labels have a whole line, detections a dashed one, ignored text is struck out; each lies in a
+    black casing, so that it holds on any ground.
 
     Args:
         image: uint8[H, W, 3], BGR.
@@ -164,8 +183,25 @@ def draw_roles(
     """
     for role, group in polygons.items():
         bolder = thickness + (role in ("missed", "false"))
-        image = draw_polygons(image, group, ROLE_COLORS[role], bolder)
+        strokes = [polygon[[0, len(polygon) // 2]] for polygon in group if role == "ignored"]
+        image = draw_polygons(image, [*group, *strokes], _CASING, bolder + 2)
+        if role in DASHED:
+            lines = [dash for polygon in group for dash in _dashes(polygon, 3.0 * (bolder + 1))]
+            cv2.polylines(image, lines, False, ROLE_COLORS[role], bolder, cv2.LINE_AA)
+        else:
+            image = draw_polygons(image, [*group, *strokes], ROLE_COLORS[role], bolder)
     return image
+
+
+def _dashes(polygon: Points, length: float) -> list[NDArray[np.int32]]:
+    """Pieces of a closed outline, about so many pixels long, with gaps of half their length."""
+    closed = np.vstack([polygon, polygon[:1]]).astype(np.float64)
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
+    count = int(min(max(along[-1] / (1.5 * length), 2), _MOST_DASHES))
+    starts = np.arange(count) * along[-1] / count
+    at = np.stack([starts, starts + along[-1] / count / 1.5], axis=1)
+    points = np.stack([np.interp(at, along, closed[:, axis]) for axis in (0, 1)], axis=2)
+    return list(np.rint(points).astype(np.int32))
 
 
 def fitted(image: NDArray[np.uint8], longest: int) -> tuple[NDArray[np.uint8], float]:

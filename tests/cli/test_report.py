@@ -52,3 +52,12 @@ def test_a_page_is_replaced_and_told_again(tmp_path):
 def test_no_job_is_exit_4(tmp_path):
     assert report(tmp_path, code=4)["error"]["code"] == "no-job"
     assert report(tmp_path / "none", code=4)["error"]["code"] == "no-such-folder"
+
+
+def test_several_runs_are_compared(tmp_path):
+    for name in "ab":
+        made.train(tmp_path / name / "train")
+    told = report("a", "b", cwd=tmp_path)
+    assert [run["name"] for run in told["runs"]] == ["A", "B"]
+    assert told["bytes"] == (tmp_path / "comparison.html").stat().st_size
+    assert report("a", "a", cwd=tmp_path, code=2)["error"]["code"] == "same-run"

@@ -440,6 +440,14 @@ def test_mixed_and_unknown_sources_are_refused_by_name(tmp_path):
     assert converted(source, tmp_path, "voc")["regions"] == 2
 
 
+def test_labels_that_hold_nothing_are_doubted(tmp_path):
+    source = tmp_path / "source"
+    picture(source / "a.png")
+    write(source / "a.xml", "<annotation/>")
+    done = converted(source, tmp_path)
+    assert [row["code"] for row in done["warnings"]] == ["no-text"]
+
+
 def test_a_folder_of_the_users_is_never_written_over(tmp_path):
     source = tmp_path / "source"
     picture(source / "a.png")

@@ -22,9 +22,12 @@ def trained(*overrides):
     return spec.load("train", None, ["results_dir=/r", *DATA, *overrides])
 
 
-def network(name="tiny"):
+SEPARABLE = ("model.preset=tiny", "model.neck_block=separable")
+
+
+def network():
     torch.manual_seed(3)
-    config = trained(f"model.preset={name}").experiment.model
+    config = trained(*SEPARABLE).experiment.model
     return config, build_model(config).eval()
 
 
@@ -67,7 +70,7 @@ def test_a_checkpoints_network_goes_before_the_specs(tmp_path, caplog, knows):
     config, model = network()
     content = {"state_dict": model.state_dict()}
     if knows == "spec":
-        content[SPEC_KEY] = spec.dump(trained("model.preset=tiny"))
+        content[SPEC_KEY] = spec.dump(trained(*SEPARABLE))
     torch.save(content, tmp_path / "tiny.pth")
     images = torch.rand(1, 3, 64, 64)
     other = ModelConfig(backbone=config.backbone, inner_channels=128)
@@ -85,8 +88,20 @@ def test_a_pruned_separable_network_is_read_again(tmp_path):
     cuts = prune_channels(model, 0.5, 8, 2)
     assert any("neck" in cut.layer for cut in cuts)
     content = {"state_dict": model.state_dict(), PRUNED_KEY: {}}
-    content[SPEC_KEY] = spec.dump(trained("model.preset=tiny"))
+    content[SPEC_KEY] = spec.dump(trained(*SEPARABLE))
     torch.save(content, tmp_path / "pruned.pth")
     images = torch.rand(1, 3, 64, 64)
     found = TorchPredictor(tmp_path / "pruned.pth", config, CPU)(images.numpy())
     assert abs(found - model(images)[:, 0].detach().numpy()).max() < 1e-5
+
+
+def test_statistics_follow_a_short_training():
+    """By torchvision's momentum a MobileNetV3 would find nothing after hundreds of steps."""
+    _, model = network()
+    norm, inputs = model.backbone.features[-1][1], []
+    norm.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    with torch.no_grad():
+        for _ in range(30):
+            model.train()(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    seen = inputs[-1].var((0, 2, 3))
+    assert (norm.running_var - seen).norm() < 0.1 * (1 - seen).norm()  # 1: before the training

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html.parser
+import base64
 import json
 import os
 import re
@@ -17,43 +17,18 @@ import pytest
 
 import results_folders as made
 from ocdnet.data.annotations import Annotation
-from ocdnet.errors import DataError, EnvironmentFault
+from ocdnet.errors import EnvironmentFault
 from ocdnet.metrics import match_image
 from ocdnet.report.page import write_report
-from ocdnet.runs.records import EvaluateResult, ImageScores, MatchCounts, Thresholds, write_results
+from ocdnet.report.pictures import Album
+from ocdnet.report.strips import strip
+from ocdnet.runs.explained import ExplainedImage
 from ocdnet.runs.samples import Showcase
 from ocdnet.runs.status import StatusWriter
+from report.pages import FOUND, Page, explained, write_scene
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
 EVIL = '<script>alert(1)</script>"&.png'.replace("/", "_")
-VOID = {"meta", "img", "link", "br", "line", "polyline"}
-
-
-class Page(html.parser.HTMLParser):
-    """A page's elements, checked to be closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.elements, self.text = [], [], ""
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def page(root, out=None):
@@ -62,36 +37,16 @@ def page(root, out=None):
     return Page(out.read_text(encoding="utf-8")), told
 
 
-def write_scene(folder, name="scene.png", size=(200, 300)):
-    folder.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
-    cv2.imwrite(str(folder / "plain.png"), noise)
-    return (folder / "plain.png").rename(folder / name)
-
-
 def evaluation(folder, images):
-    """An evaluation that missed the one text of every image."""
-    made.job(folder, "evaluate")
-    showcase, rows = Showcase(), []
-    nothing = {"hmean": 0.0, "precision": 0.0, "recall": 0.0}
+    """An evaluation of an earlier release, that missed the texts of every image."""
+    explained(folder, images, found=())
+    (folder / "explained.jsonl").unlink()
+    showcase = Showcase()
     text = np.float32([[20, 20], [90, 20], [90, 50], [20, 50]])
     for image in images:
         annotation = Annotation(Path(image), Path("l"), [text], np.array([False]), [""])
         showcase.add(annotation, [text + 100], match_image([text + 100], [text], [False]))
-        counts = {"matched": 0, "gt_care": 1, "det_care": 1}
-        rows.append(ImageScores(image=str(image), **nothing, **counts))
     showcase.write(folder, 0.0)
-    result = EvaluateResult(
-        action="evaluate",
-        **nothing,
-        counts=MatchCounts(matched=0, gt_care=len(rows), det_care=len(rows)),
-        images=len(rows),
-        checkpoint="/runs/train/model_best.pth",
-        thresholds=Thresholds(thresh=0.3, box_thresh=0.6),
-        results=str(folder / "results.json"),
-        per_image=tuple(rows),
-    )
-    write_results(folder, result)
     return folder
 
 
@@ -110,7 +65,7 @@ def test_a_training_is_shown_with_curves_table_settings_commands_and_files(tmp_p
 
 def test_the_page_needs_no_network_and_runs_no_script(tmp_path):
     made.train(tmp_path / "train")
-    evaluation(tmp_path / "evaluate", [write_scene(tmp_path / "img")])
+    explained(tmp_path / "evaluate", [write_scene(tmp_path / "img")])
     seen, _ = page(tmp_path)
     (policy,) = [meta["content"] for meta in seen.all("meta") if "http-equiv" in meta]
     assert policy.startswith("default-src 'none'")
@@ -147,11 +102,14 @@ def test_untrusted_texts_are_texts(tmp_path):
     (root / "train" / EVIL).touch()
     StatusWriter(root / "train" / "status.json").write("FAILURE", "<i>broken</i>")
     (root / "train" / "experiment.yaml").write_text("model_name: '</pre><script>x</script>'\n")
-    evaluation(root / "evaluate", [write_scene(tmp_path / "img", EVIL)])
+    scene = write_scene(tmp_path / "img", EVIL)
+    explained(root / "evaluate", [scene, tmp_path / "gone" / EVIL, "nul\0.png"])
     seen, _ = page(root)
     assert not seen.all("script") + seen.all("i") + seen.all("b")
     assert EVIL in seen.text
-    assert len(seen.all("img")) == 1
+    assert len(seen.all("img")) == 2  # the words of the picture that is there
+    assert "2 pictures can't be read now" in seen.text
+    assert f"gone/{EVIL}: No such file" in seen.text
 
 
 def test_secrets_are_not_shown(tmp_path):
@@ -163,11 +121,19 @@ def test_secrets_are_not_shown(tmp_path):
     assert "tlt_encode" not in seen.text
 
 
-@pytest.mark.parametrize("end", [None, "Out of memory. Lower the batch size."])
-def test_a_run_that_is_not_finished_is_shown(tmp_path, end):
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (None, "running"),
+        ("Out of memory. Lower the batch size.", "failed"),
+        ("Interrupted by SIGTERM", "interrupted"),
+        ("Train was interrupted", "interrupted"),
+    ],
+)
+def test_a_run_that_is_not_finished_is_shown(tmp_path, end, state):
     made.train(tmp_path / "train", epochs=9, end=end)
     seen, told = page(tmp_path)
-    assert told["jobs"][0]["state"] == ("running" if end is None else "failed")
+    assert told["jobs"][0]["state"] == state
     if end:
         assert end in seen.text
         assert "train.resume_training_checkpoint_path=" in seen.text
@@ -182,19 +148,55 @@ def test_a_run_that_failed_at_once_is_shown(tmp_path):
     assert not seen.all("svg")
 
 
-def test_an_action_alone_is_shown(tmp_path):
-    evaluation(tmp_path / "mine", [write_scene(tmp_path / "img")])
-    seen, told = page(tmp_path / "mine")
+def test_each_kind_is_counted_and_its_words_shown(tmp_path):
+    images = [write_scene(tmp_path / "img", f"{n}.png") for n in range(6)]
+    seen, told = page(explained(tmp_path / "mine", images))  # an action alone
     assert [job["action"] for job in told["jobs"]] == ["evaluate"]
-    assert "0 of 1 texts" in seen.text
+    assert "Not found: low score (6)" in seen.text
+    shown = "".join(picture["alt"] for picture in seen.all("img"))
+    assert shown.count("score 0.25, IoU 0.12, 16 px high") == 4
+    assert shown.count("score 0.75, IoU 0.00, 20 px high") == 4
+    assert "short side in pixels. 0 or more and below 1: 6 of 12 found, 50%" in seen.heard
+    assert "Scores of boxes by score. Most: 0.05 or more: 2 boxes" in seen.heard
+    assert "Precision (up) over recall" in seen.heard
+    assert "50%, 6 of 12" in seen.text  # by place
 
 
-def test_an_image_that_is_gone_is_told_in_its_place(tmp_path):
-    here, gone, nul = write_scene(tmp_path / "img"), tmp_path / "gone.png", "nul\0.png"
-    evaluation(tmp_path / "evaluate", [here, gone, nul])
+def test_a_strip_shows_the_word_large_and_whole(tmp_path):
+    image = np.full((400, 1000, 3), 90, np.uint8)
+    image[20:40, 20:60] = 255
+    cv2.imwrite(file := f"{tmp_path}/a.png", image)
+    row = ExplainedImage(image=file, width=1, height=1, labels=(), regions=())
+    _, data = strip(Album(10**6), row, FOUND, "").uri.split(",")
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_GRAYSCALE)
+    word = shown > 200
+    assert shown.shape == (300, 400)
+    assert 0.1 < word.mean() < 0.5  # 0.2 % of the picture
+    assert not any(edge.any() for edge in (word[0], word[-1], word[:, 0], word[:, -1]))
+
+
+def test_misfits_and_odd_polygons_do_no_harm(tmp_path):
+    folder = explained(tmp_path / "evaluate", [write_scene(tmp_path / "img")])
+    text = (folder / "results.json").read_text().replace("[0, 2]", "[0]")
+    text = text.replace("[0.25, 0.5]", "[0.5]", 1).replace("0, 0, 0]", "0]", 1)
+    (folder / "results.json").write_text(text)
+    with (folder / "explained.jsonl").open("a") as file:
+        for polygon in ([], [1, 2, 3], [2**62] * 8, [5] * 8):
+            label = {"polygon": polygon, "role": "missed", "kind": "merged"}
+            row = {"image": "a", "width": 1, "height": 1, "labels": [label], "regions": []}
+            file.write(json.dumps(row) + "\n{\n")
     seen, _ = page(tmp_path)
-    assert len(seen.all("img")) == 1
-    assert "gone.png: No such file" in seen.text
+    assert "Not found: low score (1)" in seen.text
+    assert "Not found: merged" not in seen.text
+
+
+def test_what_found_nothing_is_no_best_and_dates_are_iso(tmp_path):
+    made.train(tmp_path / "train", scores=(0.0, 0.0))
+    made.tao(tmp_path / "retrain")
+    seen, _ = page(tmp_path)
+    assert "2026-11-22 15:11:09" in seen.text
+    assert "none: no epoch found text" in seen.text
+    assert "best checkpoint" not in seen.text
 
 
 def test_pictures_are_bounded(tmp_path):
@@ -233,13 +235,6 @@ def test_numbers_of_any_kind_do_no_harm(tmp_path):
     page(tmp_path)
 
 
-def test_no_folder_and_no_job_are_errors(tmp_path):
-    for root in (tmp_path / "none", tmp_path):
-        with pytest.raises(DataError):
-            write_report(root, tmp_path / "page.html", "ocdnet")
-    assert not (tmp_path / "page.html").exists()
-
-
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
     made.train(tmp_path / "train")
     (tmp_path / "file").touch()
@@ -270,15 +265,23 @@ def test_torch_is_not_needed(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser")
-def test_a_browser_shows_it(tmp_path):
-    made.train(tmp_path / "train")
+def test_a_browser_shows_it_and_keys_and_clicks_enlarge(tmp_path):
+    explained(tmp_path / "evaluate", [write_scene(tmp_path / "img")])
     page(tmp_path, tmp_path / "page.html")
-    shot = tmp_path / "page.png"
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=375,800"]
-    subprocess.run(
-        ["chromium", *options, f"--screenshot={shot}", (tmp_path / "page.html").as_uri()],
-        capture_output=True,
-        check=True,
-        timeout=120,
-    )
-    assert cv2.imread(str(shot)).std() > 10  # something is there
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as play:
+        where = shutil.which("chromium")
+        browser = play.chromium.launch(executable_path=where, args=["--no-sandbox"])
+        shown = browser.new_page(color_scheme="dark", viewport={"width": 375, "height": 700})
+        shown.goto((tmp_path / "page.html").as_uri())
+        assert shown.evaluate("document.documentElement.scrollWidth") <= 375
+        assert "20, 24" in shown.evaluate("getComputedStyle(document.body).backgroundColor")
+        while not shown.evaluate("document.activeElement.matches('.zoom button')"):
+            shown.keyboard.press("Tab")
+        large = shown.locator(".zoom:popover-open")
+        for key, count in (("Enter", 1), ("Escape", 0)):
+            shown.keyboard.press(key)
+            assert large.count() == count
+        shown.locator(".zoom button").nth(1).click()
+        assert large.count() == 1
+        shown.mouse.click(180, 300)
+        assert large.count() == 0

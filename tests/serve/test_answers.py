@@ -134,7 +134,7 @@ def test_the_page_loads_files_of_this_server_alone(client):
     text = page.body.decode()
     assert not re.search(r"<(script|style)[^>]*>[^<]|\son\w+=|style=", text)  # the policy's own
     files = re.findall(r'(?:src|href)="([^"#]+)"', text)
-    assert len(files) == 3
+    assert len(files) == 4
     for name in files:
         answer = client.get(f"/{name}")
         assert answer.status == 200

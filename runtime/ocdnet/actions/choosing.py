@@ -173,8 +173,8 @@ class Choice:
         if self.best is None:
             note(
                 "nothing-found",
-                "Nothing is found with any setting, so none is best: the model needs training, or "
-                "its input is prepared in another way than it was trained on",
+                "Nothing is found with any setting, so none is best, nor written: the model needs "
+                "training, or its input is prepared in another way than it was trained on",
             )
         elif self.cross_validated is None or self.cross_validated.low <= 0:
             note(

@@ -23,13 +23,23 @@ def on_labelled(loaded: Loaded) -> tuple[Detector, Annotations]:
     Raises:
         UserError: bad data or model, or a model made for other images than the spec's.
     """
+    dataset = loaded.experiment.dataset.validate_dataset
+    eval_preprocess(dataset.args)  # refused before the labels are read
+    annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
+    return scored_detector(loaded), annotations
+
+
+def scored_detector(loaded: Loaded) -> Detector:
+    """The detector of `evaluate`.
+
+    Raises:
+        UserError: it cannot be used, or was made for other images than the spec's.
+    """
     config, dataset = loaded.experiment.evaluate, loaded.experiment.dataset.validate_dataset
     preprocess = eval_preprocess(dataset.args)
-    annotations = index_dataset(dataset.data_path, dataset.args.ignore_tags)
     polygon = config.metric.args.is_output_polygon
     postprocess = DBPostprocessor.from_spec(config.post_processing, polygon, "evaluate")
-    model = loaded.experiment.model
-    return detector_of(config, model, preprocess, postprocess, VALIDATE_STEPS), annotations
+    return detector_of(config, loaded.experiment.model, preprocess, postprocess, VALIDATE_STEPS)
 
 
 def detector_of(

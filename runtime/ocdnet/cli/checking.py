@@ -245,15 +245,16 @@ def _row(number: int, one: Checked, groups: list[Group] | None) -> SetChecked:
 def _problems(errors: Sequence[DataError], total: int) -> Iterator[Problem]:
     """One error for all of a code."""
     for code in dict.fromkeys(error.code for error in errors):
-        error = as_one([one for one in errors if one.code == code], total)
+        error = as_one([one for one in errors if one.code == code], max(total, len(errors)))
         yield Problem(**error.to_dict())
 
 
 def _unusable(one: Checked) -> Iterator[str]:
     """Why no training or evaluation can use a set."""
     measures = one.measures
+    way_out = "; --fix writes a copy without it" if measures.images else ""
     for problem in _problems(one.errors, len(one.pairs)):
-        yield f"{problem.message}. A run stops there."
+        yield f"{problem.message}. A run stops there{way_out}."
     if not measures.images:
         yield "It has no picture whose labels can be read."
     elif measures.regions and not measures.words:

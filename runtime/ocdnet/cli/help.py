@@ -27,7 +27,7 @@ HEADINGS = {
         "inference",
     ),
     "Plan and follow": ("plan", "automl", "status", "next", "report"),
-    "Specs, data and weights": ("spec", "data", "weights"),
+    "Specs, data and weights": ("spec", "data", "view", "weights"),
     "Serve, set up and try": ("serve", "doctor", "demo", "default_specs"),
 }
 """The commands, in the order in which people work."""

@@ -26,6 +26,7 @@ from ocdnet.cli.serve import serve
 from ocdnet.cli.shared import print_json, program, spec_file_option
 from ocdnet.cli.spec import spec
 from ocdnet.cli.tune import tune
+from ocdnet.cli.view import view
 from ocdnet.cli.weights import weights
 from ocdnet.errors import Exit, Interrupted, UsageError, UserError
 from ocdnet.files import disk_full
@@ -178,6 +179,7 @@ for _command in (
     doctor,
     spec,
     data,
+    view,
     weights,
 ):
     cli.add_command(_command)

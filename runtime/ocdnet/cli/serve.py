@@ -33,6 +33,8 @@ def _option(name: str, default: Any, kind: Any, help_text: str) -> Callable[[Any
 @_option("--size", None, str, "The network's size as WxH.  [default: the model's]")
 @_option("--thresh", None, float, "Probability of a text pixel.  [default: the model's, else 0.3]")
 @_option("--box-thresh", None, float, "Lowest score.  [default: the model's, else 0.55]")
+@_option("--unclip-ratio", None, float, "How far regions grow.  [default: the model's, else 1.5]")
+@click.option("--polygon", is_flag=True, help="Polygons instead of quadrilaterals.")
 @_option("--queue", 64, _COUNT, "Pictures held at once; more are answered 503.")
 @_option("--timeout", 30.0, click.FloatRange(min=0.1), "Seconds from a request to its answer.")
 @_option("--max-body", 32, _COUNT, "Megabytes of a request.")

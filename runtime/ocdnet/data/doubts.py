@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ocdnet.data.picture_header import PictureSize, picture_size
 from ocdnet.errors import printable
@@ -55,6 +56,10 @@ class _Row:
             self.files[file] = self.files.get(file, 0) + count
 
 
+_Kind: TypeAlias = tuple[str, str, str, _Row]
+"""Code, message, spec key and where it was seen."""
+
+
 class Doubts:
     """Counts doubts about a set's labels by their kind and file.
 
@@ -80,8 +85,21 @@ class Doubts:
         """Count something that was seen in a file."""
         self._rows.setdefault(code, _Row()).add(file, count)
 
+    @property
+    def total(self) -> int:
+        """How often anything was doubtful so far."""
+        return sum(row.count for row in self._rows.values()) + self._frames.outside
+
+    def messages(self) -> list[str]:
+        """What is doubtful, a sentence each."""
+        return [message for _, message, _, _ in self._kinds("")]
+
     def note(self, key: str) -> None:
         """Note them all; the key is that of the set's data path."""
+        for kind in self._kinds(key):
+            _note(*kind)
+
+    def _kinds(self, key: str) -> Iterator[_Kind]:
         for code, row in self._rows.items():
             tags = key.replace("data_path", "args.ignore_tags")
             message = _MESSAGES[code]
@@ -90,8 +108,8 @@ class Doubts:
                     f"{row.count} of {self._regions} regions, in {row.images} of {self._images}"
                     f" images, {message}"
                 )
-            _note(code, message, tags if code in _OF_TAGS else key, row)
-        self._frames.note(key)
+            yield code, message, tags if code in _OF_TAGS else key, row
+        yield from self._frames.kinds(key)
 
 
 def note_shared(pairs: Iterable[tuple[str, str]], key: str) -> None:
@@ -164,14 +182,19 @@ class Frames:
         self._stored += fits and size.turned
         self._turned += fits and not size.turned
 
-    def note(self, key: str) -> None:
-        """Note regions outside their pictures, and a set whose labels are all too small."""
+    @property
+    def outside(self) -> int:
+        """How many regions reach beyond their picture."""
+        return self._outside.count
+
+    def kinds(self, key: str) -> Iterator[_Kind]:
+        """Regions outside their pictures, and a set whose labels are all too small."""
         if self._outside.count:
             message = (
                 f"{self._outside.count} of {self.regions} regions, in {self._outside.images} of"
                 f" {self.images} images, reach beyond their picture ({self._first}){self._cause()}"
             )
-            _note("label-outside", message, key, self._outside)
+            yield "label-outside", message, key, self._outside
         farthest = self._farthest
         enough = self.images >= _FEW[0] and self.regions >= _FEW[1]
         # Below a hundredth they are parts of width and height, or 0: that is noted by itself.
@@ -180,7 +203,7 @@ class Frames:
                 f"No region of {self.images} images lies beyond {farthest:.0%} of width or height:"
                 f" labels of pictures {1 / farthest:.1f} times smaller, or in other units?"
             )
-            note("small-labels", message, key=key, count=self.regions)
+            yield "small-labels", message, key, _Row(self.regions)
 
     def _cause(self) -> str:
         """What it looks like."""

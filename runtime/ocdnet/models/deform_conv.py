@@ -132,16 +132,11 @@ def deform_conv2d_cpu(
     # A frame of zeros, which every corner outside the input reads.
     rows = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1).reshape(-1, channels)
     columns = F.embedding_bag(index, rows, per_sample_weights=share.to(rows.dtype), mode="sum")
-    points = kernel * kernel
-    if columns.dtype == torch.float32:
-        # The matrix product as a convolution over the points in a row: oneDNN's is twice as fast as
-        # MKL's product on AMD's processors.
-        columns = columns.view(batch, out_height, out_width * points, channels).permute(0, 3, 1, 2)
-        flat = weight.reshape(out_channels, channels, 1, points)
-        return F.conv2d(columns, flat, bias, stride=(1, points))
-    columns = columns.view(batch * out_height * out_width, points * channels)
-    out = F.linear(columns, weight.permute(0, 2, 3, 1).reshape(out_channels, -1), bias)
-    return out.view(batch, out_height, out_width, out_channels).permute(0, 3, 1, 2)
+    # The matrix product as a 1x1 convolution, which goes to oneDNN: MKL's product of fp32 reaches
+    # 40 % of an AMD core's peak. Dilated, or torch would take another on one thread.
+    columns = columns.view(batch, out_height, out_width, -1).permute(0, 3, 1, 2)
+    flat = weight.permute(0, 2, 3, 1).reshape(out_channels, -1, 1, 1)
+    return F.conv2d(columns, flat, bias, dilation=2)
 
 
 def _bilinear_corners(

@@ -42,18 +42,21 @@ class FPN(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Four maps at strides 4, 8, 16, 32 -> float[B, out_channels, H/4, W/4]."""
+        level5, level4, level3, level2 = self.levels(features)
+        enlarged = _upsample(level5, 8), _upsample(level4, 4), _upsample(level3, 2), level2
+        return torch.cat(enlarged, dim=1)
+
+    def levels(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The output's quarters, at strides 32, 16, 8 and 4."""
         c2, c3, c4, c5 = features
         p5 = self.in5(c5)
         p4 = self.in4(c4) + _upsample(p5, 2)
         p3 = self.in3(c3) + _upsample(p4, 2)
-        p2 = self.in2(c2) + _upsample(p3, 2)
-        levels = (
-            _upsample(self.out5(p5), 8),
-            _upsample(self.out4(p4), 4),
-            _upsample(self.out3(p3), 2),
-            self.out2(p2),
-        )
-        return torch.cat(levels, dim=1)
+        return self.out5(p5), self.out4(p4), self.out3(p3), self.finest(c2, p3)
+
+    def finest(self, c2: Tensor, p3: Tensor) -> Tensor:
+        """The part at stride 4."""
+        return self.out2(self.in2(c2) + _upsample(p3, 2))
 
 
 def _separable(in_channels: int, out_channels: int) -> nn.Sequential:

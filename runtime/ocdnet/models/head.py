@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -21,18 +23,20 @@ class DBHead(nn.Module):
         self.binarize = _branch(in_channels, stride)
         self.thresh = _branch(in_channels, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
         """float[B, C, H/stride, W/stride] -> maps at network resolution.
 
+        In `cpu_forms` x may be the neck's levels, which are of one type.
         Training: float32[B, 3, H, W] = shrink logits, threshold in 0..1, binary in 0..1.
         Evaluation: float32[B, 1, H, W], the probability of (shrunk) text.
         """
         # bfloat16 has float32's range: its convolutions may stay in it, at half the step's time on
         # a CPU. float16 has not. The maps are of full precision always: sigmoid(50 x) saturates.
-        kind = x.device.type
-        wide = x.dtype == torch.bfloat16 and torch.is_autocast_enabled(kind)
+        first = x if isinstance(x, Tensor) else x[0]
+        kind = first.device.type
+        wide = first.dtype == torch.bfloat16 and torch.is_autocast_enabled(kind)
         with torch.autocast(device_type=kind, dtype=torch.bfloat16, enabled=wide):
-            x = x if wide else x.float()
+            x = x.float() if isinstance(x, Tensor) and not wide else x
             logits = self.binarize(x)
             threshold = self.thresh(x) if self.training else None
         with torch.autocast(device_type=kind, enabled=False):

@@ -25,7 +25,7 @@ from ocdnet.geometry import Points
 from ocdnet.report.charts import Chart, histogram
 from ocdnet.report.page import PICTURE_BYTES, rendered
 from ocdnet.report.pictures import Album, Draw, Picture
-from ocdnet.report.sections import Gallery, Table
+from ocdnet.report.tables import Gallery, Table
 from ocdnet.runs.printed_data import DataChecked, SetChecked
 from ocdnet.tree.yaml_io import inline_yaml
 from ocdnet.visualize import draw_labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -29,6 +29,7 @@ class Picture:
     """An image of a page.
 
     Attributes:
+        number: of the pictures of a page.
         name: of the file.
         path: of the file.
         caption: its scores and counts.
@@ -36,6 +37,7 @@ class Picture:
         why_not: why it can't.
     """
 
+    number: int
     name: str
     path: str
     caption: str
@@ -48,10 +50,17 @@ class Album:
 
     Args:
         left: bytes that the pictures' data URIs may take in all.
+
+    Attributes:
+        gone: files that can't be read, or not any more, and why.
+        left_out: pictures for which there was no room.
     """
 
     def __init__(self, left: int) -> None:
         self.left = left
+        self.gone: dict[str, str] = {}
+        self.left_out = 0
+        self._taken = 0
 
     def pictures(self, samples: list[Sample]) -> list[Picture]:
         """The pictures of some samples, in order."""
@@ -70,23 +79,51 @@ class Album:
 
         return self.picture(sample.image, caption, draw)
 
-    def picture(self, file: str, caption: str, draw: Draw) -> Picture:
-        """A file's picture with what `draw` draws on it, while there is room."""
+    def picture(self, file: str, caption: str, draw: Draw, longest: int = _LONGEST) -> Picture:
+        """A file's picture with what `draw` draws on it, while there is room.
+
+        Args:
+            file: its path.
+            caption: what to say of it.
+            draw: draws on it.
+            longest: pixels of the longer side to which it is reduced before.
+        """
         path = Path(file)
-        uri, why_not = None, "The page is full."
-        if self.left > 0:
+        self._taken += 1
+        uri, why_not = None, self.gone.get(file, "The page is full.")
+        if self.left > 0 and file not in self.gone:
             try:
-                uri, why_not = _uri(path, draw), ""
+                uri, why_not = _uri(path, draw, longest), ""
             except (UserError, ValueError) as error:  # ValueError: a path that can't be one
                 why_not = error.message if isinstance(error, UserError) else "No such image."
+                self.gone[file] = why_not
         if uri is not None and len(uri) > self.left:
             uri, why_not, self.left = None, "The page is full.", 0
         self.left -= len(uri or "")
-        return Picture(path.name, str(path), caption, uri, why_not)
+        self.left_out += uri is None and file not in self.gone
+        return Picture(self._taken, path.name, str(path), caption, uri, why_not)
 
 
-def _uri(path: Path, draw: Draw) -> str:
+def unseen(album: Album, gone: int = 0, left_out: int = 0) -> Iterator[str]:
+    """What to say of pictures that a page does not show.
+
+    Args:
+        album: has drawn the page's pictures.
+        gone: how many files it could not read before these.
+        left_out: for how many it had no room before.
+    """
+    missing = list(album.gone.values())[gone:]
+    if missing:
+        yield (
+            f"{len(missing)} pictures can't be read now, perhaps they were moved: {missing[0]}. "
+            "The numbers are of the time of the evaluation."
+        )
+    if album.left_out > left_out:
+        yield f"The page is full: {album.left_out - left_out} words are left out."
+
+
+def _uri(path: Path, draw: Draw, longest: int) -> str:
     """The image, reduced and drawn on; raises UserError where it can't be read."""
-    image, factor = fitted(read_image(path), _LONGEST)
+    image, factor = fitted(read_image(path), longest)
     data = encoded(draw(image, factor), ".webp", _QUALITY)
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

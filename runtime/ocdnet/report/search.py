@@ -10,7 +10,7 @@ from typing import Any
 from ocdnet.report.charts import Chart, Dots, scatter
 from ocdnet.runs.names import better
 from ocdnet.runs.progress import shortened
-from ocdnet.runs.searches import COMPLETE, PRUNED, RUNNING, SearchResult, Trial
+from ocdnet.runs.searches import COMPLETE, PRUNED, RUNNING, SearchResult, Trial, TrialSummary
 from ocdnet.tree.yaml_io import inline_yaml
 
 _MOST_ROWS, _MOST_SLICES = 200, 8
@@ -62,7 +62,9 @@ def search_part(search: SearchResult) -> SearchPart:
 
 def _facts(search: SearchResult) -> Iterator[tuple[str, str]]:
     best, base = search.best, search.baseline
-    if best is not None and best.value is not None:
+    if best is not None and best.value is not None and not _is_best(search, best):
+        yield f"best {search.metric}", "none: no trial found text"
+    elif best is not None and best.value is not None:
         yield f"best {search.metric}", f"{best.value:.4g} in trial {best.trial}"
         if best.hmean is not None and search.metric != "hmean":
             yield "its hmean", f"{best.hmean:.4f}"
@@ -144,8 +146,13 @@ def _hmean(search: SearchResult) -> list[str]:
     return ["hmean"] if other else []
 
 
+def _is_best(search: SearchResult, trial: TrialSummary) -> bool:
+    """Whether the first of the trials is the best of anything: of those that found no text none."""
+    return search.metric != "hmean" or trial.value != 0
+
+
 def _row(trial: Trial, search: SearchResult, keys: list[str]) -> list[str]:
-    best = search.best is not None and trial.trial == search.best.trial
+    best = search.best is not None and trial.trial == search.best.trial and _is_best(search, trial)
     marks = [*(["best"] if best else []), *(["as given"] if trial.baseline else [])]
     last = trial.last(search.metric)
     cells = [

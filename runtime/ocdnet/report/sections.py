@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +14,11 @@ from ocdnet.catalogue import ACTIONS
 from ocdnet.policy.found_nothing import found_nothing
 from ocdnet.policy.next import FollowUp, follow_ups
 from ocdnet.report.charts import Chart, chart
-from ocdnet.report.pictures import Album, Picture
+from ocdnet.report.mistakes import MistakePart, mistake_part
+from ocdnet.report.pictures import Album
 from ocdnet.report.search import SearchPart, search_part
 from ocdnet.report.settings import Settings, settings
+from ocdnet.report.tables import Gallery, Table
 from ocdnet.runs.files import EXPERIMENT, STATUS
 from ocdnet.runs.history import Epoch, History, history
 from ocdnet.runs.jobs import TRAINING, RunFolder, total_epochs
@@ -48,22 +51,6 @@ _STATES = {
 _MOST_FILES, _MOST_ROWS = 40, 20
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of texts below their headers; the first of a row names it."""
-
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Pictures of one kind."""
-
-    title: str
-    pictures: list[Picture]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """One job's part of a page; what is not known is empty.
@@ -80,7 +67,8 @@ class Section:
         shares: of a search, each parameter, its share in the outcome as text, and in percent.
         about_shares: what the shares say.
         trials: of a search, each trial.
-        images: the images with the lowest scores.
+        mistakes: of an evaluation, why it scored what it did.
+        images: of an evaluation, the images with the most mistakes.
         about_pictures: which model the galleries show.
         galleries: the worst and the best images.
         warnings: what it warned of, and what could not be read.
@@ -100,6 +88,7 @@ class Section:
     shares: list[tuple[str, str, float]] = field(default_factory=list)
     about_shares: str = ""
     trials: Table | None = None
+    mistakes: MistakePart | None = None
     images: Table | None = None
     about_pictures: str = ""
     galleries: list[Gallery] = field(default_factory=list)
@@ -127,10 +116,11 @@ def section(
     scores = {**numbers(job.result, SCORES), **job.progress.kpis}
     best = job.best.value if job.best and job.best.metric == "hmean" else scores.get("hmean")
     curves = [chart(title, past.epochs, names) for title, names in _CURVES]
+    result = job.result
     return Section(
         title=job.action or "unknown",
         folder=str(job.folder),
-        state=_state(job),
+        state=state(job),
         hmean="" if best is None else f"{best:.4f}",
         facts=[*of_search.facts, *_facts(job, past)],
         error=job.progress.error or "",
@@ -139,6 +129,9 @@ def section(
         shares=of_search.shares,
         about_shares=of_search.about_shares,
         trials=Table(of_search.headers, of_search.rows) if of_search.rows else None,
+        mistakes=mistake_part(result, job.folder, album)
+        if isinstance(result, EvaluateResult)
+        else None,
         images=_images(job),
         about_pictures=_about(samples),
         galleries=_galleries(samples, album),
@@ -155,9 +148,12 @@ def _model_folder(job: RunFolder) -> Path:
     return best.resolve().parent if job.search and best else job.folder
 
 
-def _state(job: RunFolder) -> str:
+def state(job: RunFolder) -> str:
+    """How a job stands, in a word or a few."""
     if job.perhaps_killed:
         return "silent, perhaps killed"
+    if job.progress.interrupted:
+        return "interrupted"
     return _STATES.get(job.progress.state or "", "unknown")
 
 
@@ -196,7 +192,8 @@ def _model_facts(job: RunFolder) -> Iterator[tuple[str, str]]:
     if isinstance(result, EvaluateResult | PruneResult):
         yield "checkpoint", shortened(result.checkpoint)
     if isinstance(result, TrainResult | SearchResult) and result.best_checkpoint:
-        yield "best checkpoint", shortened(result.best_checkpoint)
+        name = "checkpoint" if job.hmean == 0 else "best checkpoint"
+        yield name, shortened(result.best_checkpoint)
     if isinstance(result, EvaluateResult):
         given = result.thresholds
         yield "thresholds", f"thresh {given.thresh:g}, box_thresh {given.box_thresh:g}"
@@ -225,18 +222,23 @@ def _value(value: float | None, score: bool) -> str:
 
 
 def _images(job: RunFolder) -> Table | None:
-    """The images of the lowest scores, of those that an evaluation tells of."""
+    """The images with the most mistakes, of those that an evaluation tells of."""
     rows = job.result.per_image if isinstance(job.result, EvaluateResult) else None
     if not rows:
         return None
-    worst = sorted(rows, key=lambda row: (row.hmean, -row.gt_care))[:_MOST_ROWS]
-    headers = ["image", *SCORES, "found", "texts", "detections"]
-    return Table(headers, [_image_row(row) for row in worst])
+    worst = heapq.nsmallest(_MOST_ROWS, rows, key=lambda row: (-_mistakes(row), row.hmean))
+    headers = ["image", "mistakes", *SCORES, "found", "texts", "detections"]
+    return Table(headers, [_image_row(row) for row in worst if _mistakes(row)])
+
+
+def _mistakes(row: ImageScores) -> int:
+    return row.gt_care + row.det_care - 2 * row.matched
 
 
 def _image_row(row: ImageScores) -> list[str]:
     scores = (_value(value, True) for value in (row.hmean, row.precision, row.recall))
-    return [shortened(row.image), *scores, *map(str, (row.matched, row.gt_care, row.det_care))]
+    counts = map(str, (row.matched, row.gt_care, row.det_care))
+    return [shortened(row.image), str(_mistakes(row)), *scores, *counts]
 
 
 def _about(samples: Samples | None) -> str:
@@ -249,7 +251,7 @@ def _about(samples: Samples | None) -> str:
 def _galleries(samples: Samples | None, album: Album) -> list[Gallery]:
     if samples is None:
         return []
-    kinds = (("Worst images", samples.worst), ("Best images", samples.best))
+    kinds = (("Most mistakes", samples.worst), ("Best images", samples.best))
     return [Gallery(title, album.pictures(shown)) for title, shown in kinds if shown]
 
 

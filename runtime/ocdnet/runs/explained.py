@@ -19,7 +19,8 @@ MOST_POLYGONS = 1000
 """Of labels, and of regions, of one picture in the file."""
 MOST_BYTES = 200_000_000
 """Of the file: the pictures after that are counted and not described."""
-_LONGEST_LINE = 4_000_000
+LONGEST_LINE = 4_000_000
+"""Bytes of a line that is read."""
 
 
 @record
@@ -194,7 +195,7 @@ def read_explained(folder: Path, most: int | None = None) -> Iterator[ExplainedI
     except OSError:
         return
     with file, open(file.fileno(), "rb", closefd=False) as lines:
-        for line in islice(iter(lambda: lines.readline(_LONGEST_LINE), b""), most):
+        for line in islice(iter(lambda: lines.readline(LONGEST_LINE), b""), most):
             try:
                 yield parse(ExplainedImage, loads(line), path.name)
             except (ValueError, DataError):

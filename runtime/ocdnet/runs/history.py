@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from ocdnet.runs.names import KPIS, LOSS_TERMS, SCORES
@@ -37,7 +38,7 @@ class History:
     Attributes:
         epochs: in order; where a run was resumed, what it did again counts.
         warnings: what it warned of, each once.
-        started: date and time of the first line, as written.
+        started: date and time of the first line, by ISO 8601.
         ended: of the last.
         whole: whether the file was short enough to be read whole.
     """
@@ -87,4 +88,9 @@ def _epochs(lines: list[StatusLine]) -> list[Epoch]:
 
 
 def _time(line: StatusLine) -> str:
-    return shortened(f"{line.date} {line.time}".strip())
+    """Date and time by ISO 8601; as they are where they are none."""
+    written = f"{line.date} {line.time}".strip()
+    try:
+        return datetime.strptime(written, "%m/%d/%Y %H:%M:%S").isoformat(" ")
+    except ValueError:
+        return shortened(written)

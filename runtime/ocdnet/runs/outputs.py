@@ -202,20 +202,29 @@ def without_own(paths: Iterable[Path], root: Path) -> Iterator[Path]:
     Those are noted.
     """
     known: dict[Path, dict[str, set[str]]] = {}
+    recording: dict[Path, list[Path]] = {}  # of each folder those above, and itself, with a record
     for path in paths:
-        above = [folder for folder in path.parents if folder == root or root in folder.parents]
-        if any(_made_in(folder, path, known) for folder in above):
+        here = path.parent
+        if here not in recording:
+            above = (one for one in path.parents if one == root or root in one.parents)
+            recording[here] = [folder for folder in above if _digests_in(folder, known)]
+        if any(_made_in(folder, path, known[folder]) for folder in recording[here]):
             note("own-results", "Pictures that an earlier run made were left out", file=path)
         else:
             yield path
 
 
-def _made_in(folder: Path, path: Path, known: dict[Path, dict[str, set[str]]]) -> bool:
+def _digests_in(folder: Path, known: dict[Path, dict[str, set[str]]]) -> dict[str, set[str]]:
+    """Names and digests of the files that are on record in a folder, read once."""
     if folder not in known:
         known[folder] = {}
         for _, name, digest in _rows(folder):
             known[folder].setdefault(name, set()).add(digest)
-    digests = known[folder].get(path.relative_to(folder).as_posix(), set())
+    return known[folder]
+
+
+def _made_in(folder: Path, path: Path, known: dict[str, set[str]]) -> bool:
+    digests = known.get(path.relative_to(folder).as_posix(), set())
     return bool(digests) and path.is_file() and digest_of(path) in digests
 
 

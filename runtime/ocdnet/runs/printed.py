@@ -245,6 +245,21 @@ class ServeResult(Result):
 
 
 @record
+class ViewResult(Result):
+    """Of view, when it has ended."""
+
+    action: Literal["view"] = "view"
+    path: str
+    url: str
+    seconds: Amount
+    """From the start to the end."""
+    pictures: Count
+    """That there are."""
+    shown: Count
+    """How often one was sent to the page."""
+
+
+@record
 class Problem(Record):
     """What a UserError says."""
 

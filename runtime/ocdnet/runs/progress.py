@@ -15,6 +15,7 @@ from ocdnet.runs.typed import Record
 _LONGEST = 600
 _STARTING = re.compile(rf"{STARTING} (\w{{1,40}})", re.IGNORECASE)
 _FINISHED = re.compile(r"\w+ finished successfully", re.IGNORECASE)
+_INTERRUPTED = re.compile(r"(\w+ was )?interrupted\b", re.IGNORECASE)
 _DURATION = re.compile(r"(?:(\d{1,6}) days?, )?(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,9})?)")
 
 
@@ -75,6 +76,11 @@ class Progress:
     best: Best | None = None
     message: str | None = None
     error: str | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it failed because somebody stopped it, as we or TAO write it."""
+        return self.state == "FAILURE" and bool(_INTERRUPTED.match(self.error or ""))
 
 
 def progress(status: StatusLines) -> Progress:

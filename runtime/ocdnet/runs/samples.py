@@ -62,7 +62,7 @@ class Samples:
         hmean: over all images.
         images: how many there were.
         epoch: the training's, counted from 0; None of an evaluation.
-        worst: images with mistakes, the worst first.
+        worst: images with mistakes, those with the most first.
         best: images with found text, the best first, none of the worst.
         train_loss: of that epoch; None where there is none, or it is not known.
     """
@@ -77,7 +77,7 @@ class Samples:
 
 @dataclass
 class Showcase:
-    """Keeps the eight worst and the four best of the images shown to it."""
+    """Keeps of the images shown to it the eight with the most mistakes, and the four best."""
 
     images: int = 0
     worst: list[Sample] = field(default_factory=list)
@@ -120,7 +120,7 @@ class Showcase:
         everything = {id(s): s for s in (*self.worst, *self.best, *samples)}.values()
         wrong = [sample for sample in everything if sample.mistakes]
         right = [sample for sample in everything if sample.count("right")]
-        self.worst = heapq.nsmallest(_WORST, wrong, key=lambda s: (s.hmean, -s.mistakes, s.image))
+        self.worst = heapq.nsmallest(_WORST, wrong, key=lambda s: (-s.mistakes, s.hmean, s.image))
         # A few more than are shown: some may turn out to be among the worst, too.
         self.best = heapq.nsmallest(
             _BEST + _WORST, right, key=lambda s: (-s.hmean, -s.count("right"), s.image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -21,20 +20,20 @@ from ocdnet.errors import UsageError, UserError
 from ocdnet.runs.pages import PageRecord
 from ocdnet.runs.printed import Problem
 from ocdnet.runs.typed import to_json
-from ocdnet.serve.answers import GONE, HEADERS, Busy, Foreign, TooSlow, for_clients, problem
+from ocdnet.serve.answers import GONE, Busy, TooSlow, for_clients, problem
 from ocdnet.serve.limits import Limits
 from ocdnet.serve.metrics import CONTENT_TYPE, Metrics
+from ocdnet.serve.routes import FILES, error_handlers, refuse_other_sites, sender, sent
 from ocdnet.serve.uploads import FORM, Upload, uploads
 from ocdnet.serve.waiting import Result, Waiting
 from ocdnet.version import VERSION
 
 _PAGE = Path(__file__).parent / "page"
 _ORDER = "reading_order"
-_FILES = {
-    "/": ("index.html", "text/html"),
-    "/viewer.js": ("viewer.js", "text/javascript"),
-    "/viewer.css": ("viewer.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+_FILES = FILES | {
+    "/": (_PAGE / "index.html", "text/html"),
+    "/viewer.js": (_PAGE / "viewer.js", "text/javascript"),
+    "/viewer.css": (_PAGE / "viewer.css", "text/css"),
 }
 """Each path that is answered with a file, and the file: no other is ever looked for."""
 
@@ -64,7 +63,7 @@ class App:
 
     def routes(self) -> Starlette:
         """The application."""
-        files = [Route(path, _sender(*file)) for path, file in _FILES.items()]
+        files = [Route(path, sender(*file)) for path, file in _FILES.items()]
         return Starlette(
             routes=[
                 Route("/detect", self._detect, methods=["POST"]),
@@ -72,7 +71,7 @@ class App:
                 Route("/metrics", self._metrics),
                 *files,
             ],
-            exception_handlers={HTTPException: _no_route, Exception: _bug},
+            exception_handlers=error_handlers("POST /detect, GET /, /health, /metrics"),
             lifespan=self._lifespan,
         )
 
@@ -84,11 +83,11 @@ class App:
     async def _health(self, _: Request) -> Response:
         state = {"status": "ready" if self.ready else "loading"}
         document = {**state, "model": self.model, "version": VERSION}
-        return _sent(JSONResponse(document, 200 if self.ready else 503))
+        return sent(JSONResponse(document, 200 if self.ready else 503))
 
     async def _metrics(self, _: Request) -> Response:
         text = self.metrics.text(held=self.waiting.held, limit=self.waiting.limit, ready=self.ready)
-        return _sent(Response(text, headers={"Content-Type": CONTENT_TYPE}))
+        return sent(Response(text, headers={"Content-Type": CONTENT_TYPE}))
 
     async def _detect(self, request: Request) -> Response:
         began = time.perf_counter()
@@ -106,10 +105,10 @@ class App:
             self.metrics.request(500, time.perf_counter() - began)
             raise
         self.metrics.request(response.status_code, time.perf_counter() - began)
-        return _sent(response)
+        return sent(response)
 
     async def _answer(self, request: Request) -> Response:
-        _refuse_other_sites(request)
+        refuse_other_sites(request)
         in_order = _reading_order(request)
         if not self.ready:
             raise Busy("loading", "The model is being loaded", 1)
@@ -165,12 +164,6 @@ def _record(row: Result, upload: Upload) -> PageRecord:
     return PageRecord(image=upload.name, error=error)
 
 
-def _refuse_other_sites(request: Request) -> None:
-    """A page of another site could make a browser send pictures here, though not read answers."""
-    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise Foreign("other-site", "Pages of other sites can't use this server")
-
-
 def _reading_order(request: Request) -> bool:
     """What the query says of it.
 
@@ -187,32 +180,3 @@ def _reading_order(request: Request) -> bool:
             expected=f"{_ORDER}=true or {_ORDER}=false",
         )
     return value == "true"
-
-
-def _sender(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    content = (_PAGE / name).read_bytes()
-
-    async def send(_: Request) -> Response:
-        headers = {"Cache-Control": "no-cache"}
-        return _sent(Response(content, media_type=kind, headers=headers))
-
-    return send
-
-
-def _sent(response: Response) -> Response:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
-
-
-async def _no_route(_: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 500)
-    known = "POST /detect, GET /, /health, /metrics"
-    code = {404: "no-such-path", 405: "wrong-method"}.get(status, "http")
-    document: dict[str, Any] = {"error": UserError(code, str(error), expected=known).to_dict()}
-    return _sent(JSONResponse(document, status, getattr(error, "headers", None)))
-
-
-async def _bug(_: Request, __: Exception) -> Response:
-    document = {"error": UserError("bug", "An error of the server; its log says more").to_dict()}
-    return _sent(JSONResponse(document, 500))

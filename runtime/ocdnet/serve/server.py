@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-
-import uvicorn
 
 from ocdnet.data.reading import pixel_limit
 from ocdnet.detector import Detector
-from ocdnet.errors import EnvironmentFault, UsageError, UserError
 from ocdnet.runs.printed import ServeResult
 from ocdnet.serve.app import App
+from ocdnet.serve.carrier import Carrier
 from ocdnet.serve.limits import Limits
 from ocdnet.serve.metrics import Metrics
 from ocdnet.serve.waiting import Waiting
 
 LOG = logging.getLogger("ocdnet")
-
-
-class _Uvicorn(uvicorn.Server):
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop when the requests in flight are answered; at the second signal at once."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
 
 
 class Server:
@@ -70,24 +57,14 @@ class Server:
         )
         self._failure: BaseException | None = None
         self._detector: Detector | None = None
-        self._socket = listening(host, port)
-        name = f"[{host}]" if ":" in host else host
-        self.url = f"http://{name}:{self._socket.getsockname()[1]}"
-        self._uvicorn = _Uvicorn(
-            uvicorn.Config(
-                self._app.routes(),
-                loop="asyncio",
-                http="h11",
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                limit_concurrency=self.limits.connections,
-                timeout_graceful_shutdown=int(self.limits.timeout) + 1,
-            )
+        self._carrier = Carrier(
+            self._app.routes(),
+            host=host,
+            port=port,
+            connections=self.limits.connections,
+            timeout=self.limits.timeout,
         )
+        self.url = self._carrier.url
 
     @property
     def ready(self) -> bool:
@@ -96,7 +73,7 @@ class Server:
 
     def stop(self) -> None:
         """Take no more requests, and let `run` return when the last ones are answered."""
-        self._uvicorn.should_exit = True
+        self._carrier.stop()
 
     def run(self) -> ServeResult:
         """Serve until SIGINT, SIGTERM or `stop`.
@@ -107,9 +84,8 @@ class Server:
         began = time.monotonic()
         with pixel_limit(self.limits.megapixels):
             try:
-                asyncio.run(self._uvicorn.serve(sockets=[self._socket]))
+                self._carrier.run()
             finally:
-                self._socket.close()
                 self._end()
         if self._failure is not None:
             raise self._failure
@@ -120,7 +96,7 @@ class Server:
         )
 
     def _end(self) -> None:
-        ended = self._waiting.close(0.0 if self._uvicorn.force_exit else self.limits.timeout)
+        ended = self._waiting.close(0.0 if self._carrier.hurried else self.limits.timeout)
         if ended and self._detector is not None:
             self._detector.close()
 
@@ -138,47 +114,3 @@ class Server:
         self._waiting.start(detector)
         self._app.ready = True
         LOG.info("Serving %s at %s (Ctrl-C ends it)", self._model, self.url)
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        EnvironmentFault: the port is taken, or not allowed.
-        UsageError: the host is no address of this machine.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:
-        raise _no_host(host) from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1)
-    except OSError as error:
-        listener.close()
-        raise _not_bound(error, host, port) from error
-    return listener
-
-
-def _not_bound(error: OSError, host: str, port: int) -> UserError:
-    hint = "Take another: --port 0 takes one that is free."
-    if error.errno == errno.EADDRINUSE:
-        message = f"Port {port} is taken by another program"
-        return EnvironmentFault("port-taken", message, got=port, expected="a free port", hint=hint)
-    if error.errno == errno.EACCES:
-        message = f"Port {port} is not allowed for this user"
-        return EnvironmentFault("port-denied", message, got=port, hint=hint)
-    return _no_host(host)
-
-
-def _no_host(host: str) -> UsageError:
-    return UsageError(
-        "bad-host",
-        "The host is no address of this machine",
-        got=host,
-        expected="127.0.0.1 (this machine alone), 0.0.0.0 (all of its addresses), or one of them",
-    )

@@ -19,6 +19,7 @@ from ocdnet.data.preprocess import MEAN
 from ocdnet.data.resizing import note_stretch
 from ocdnet.errors import RunError, SpecError
 from ocdnet.metrics import Counts, DetectionMetric
+from ocdnet.models.cpu_forms import use_cpu_forms
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.fan_neck import FANNeck
 from ocdnet.models.losses import DBLoss
@@ -92,6 +93,8 @@ class DetectionModule(pl.LightningModule):
         several, gpu = self.trainer.world_size > 1, self.trainer.strategy.root_device.type == "cuda"
         if several and gpu and isinstance(self.model.neck, FANNeck):
             self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        if not gpu and not self.config.compile:
+            use_cpu_forms(self.model)
         if self.config.distributed_strategy != "ddp":
             self.model.to(memory_format=torch.contiguous_format)  # only this format can be split
         if self.config.distributed_strategy == FSDP:

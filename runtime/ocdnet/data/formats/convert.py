@@ -179,6 +179,8 @@ class _Work:
             self.left_out.add("no-labels", path)
         self.writers.close()
         self._doubts.note("")
+        if not self.shapes:
+            note("no-text", "No label of any picture holds a region: is this the labelled set?")
 
     def result(self) -> dict[str, Any]:
         """What was done."""
