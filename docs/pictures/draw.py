@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ocdnet import Detector
-from ocdnet.data.synthetic import EASY, render_scene
+from ocdnet.data.scenes.scene import render_scene
+from ocdnet.data.scenes.style import EASY
 from ocdnet.visualize import encoded
 
 STYLE = replace(EASY, size=(960, 544), words=(11, 14), height=(22, 46), ignored=0, empty=0)
