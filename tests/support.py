@@ -54,7 +54,7 @@ class SmallBackbone(Backbone):
 def shrink_network(patch: Any) -> None:
     """Let every backbone name build the small network until the patch is undone."""
     patch.setattr(factory, "BACKBONES", dict.fromkeys(factory.BACKBONES, lambda _: SmallBackbone()))
-    patch.setattr(factory, "FPN", lambda channels, _: FPN(channels, 32))
+    patch.setattr(factory, "FPN", lambda channels, *_: FPN(channels, 32))
 
 
 def write_blocks(split: Path, images: int, seed: int) -> None:

@@ -30,6 +30,7 @@ MINIMA = {
     "dataset.validate_dataset.loader.num_workers": -1,
     "train.lr_scheduler.args.warmup_epoch": 0,
     "train.num_gpus": -1,
+    "model.inner_channels": 32,
     **dict.fromkeys(SIDES, 32),
 }
 # What can be searched has finite bounds; numpy takes no larger seed.
@@ -59,6 +60,8 @@ OURS = {
     "inference.resize",
     "inference.skip_unreadable",
     "max_megapixels",
+    "model.neck_block",
+    "model.preset",
     "train.accumulate_grad_batches",
     "train.compile",
     "train.keep_checkpoints",

@@ -11,6 +11,7 @@ from ocdnet.config.dataset import STEPS
 from ocdnet.data import steps as data_steps
 from ocdnet.data.steps import compile_train
 from ocdnet.errors import EnvironmentFault, SpecError
+from ocdnet.presets import PRESET
 from ocdnet.tree import keys, nodes
 
 SPECS = Path(__file__).parents[1] / "specs" / "valid"
@@ -25,7 +26,7 @@ CHOICES = [
     (key, choice)
     for key, node in schema.leaves()
     for choice in nodes.core(node).get("enum", ())
-    if isinstance(choice, str) and choice.lower() != choice.upper()
+    if isinstance(choice, str) and choice.lower() != choice.upper() and key != PRESET
 ]
 
 

@@ -70,7 +70,7 @@ def run(loaded: Loaded) -> ExportResult:
             with _quiet(config.verbose):
                 _write(predictor.model, temporary, config)
             opset = _fit_opset(temporary, config.opset_version)
-            _describe(temporary, preprocess, checkpoint, loaded.experiment.model.backbone)
+            _describe(temporary, preprocess, checkpoint, predictor.backbone)
             LOG.info("Comparing the exported network with the checkpoint's.")
             difference = _parity(predictor, temporary, preprocess)
             if config.dynamic_size:

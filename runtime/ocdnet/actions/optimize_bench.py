@@ -101,7 +101,8 @@ class Bench:
         """Write a checkpoint as ONNX; raises as `export`."""
         try:
             from ocdnet.actions import export
-            from ocdnet.backends.torch import own_model, public
+            from ocdnet.backends.torch import public
+            from ocdnet.networks import own_model
             from ocdnet.weights import read_checkpoint
         except ModuleNotFoundError as error:
             raise missing_package(error, "Export") or error from error

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ocdnet import install
 from ocdnet.actions.scoring import kpi, side_by_side
-from ocdnet.actions.session import session
+from ocdnet.actions.session import session, store_spec
 from ocdnet.backends.torch import TorchPredictor
 from ocdnet.checkpoint import PRUNED_KEY, SPEC_KEY, Checkpoint
 from ocdnet.config import spec
@@ -25,6 +25,7 @@ from ocdnet.devices import torch_device
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import replacing, sha256
 from ocdnet.models.factory import build_model
+from ocdnet.networks import network_of
 from ocdnet.runs.files import RESULTS
 from ocdnet.runs.outputs import refuse_input
 from ocdnet.runs.records import Measured, PruneResult, ThinnedLayer, write_results
@@ -49,13 +50,16 @@ def run(loaded: Loaded) -> PruneResult:
         UserError: a bad checkpoint, settings that leave nothing of a layer, a missing package.
     """
     experiment = loaded.experiment
-    config, backbone = experiment.prune, experiment.model.backbone
+    config = experiment.prune
     install.require("torch_pruning", "prune needs torch-pruning", "prune")
     name = f"pruned_{config.ch_sparsity}.pth"
     with session(loaded, writes=(name, RESULTS)) as here:
         source = _source(config)
         target = here.folder / name
         refuse_input(target, source.path, "prune.results_dir")
+        experiment.model = network_of(source, experiment.model)
+        store_spec(loaded)
+        backbone = experiment.model.backbone
         model = build_model(experiment.model)
         load_exactly(model, source, backbone)
         before = _cost(model)

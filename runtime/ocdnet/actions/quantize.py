@@ -6,7 +6,7 @@ import logging
 
 from ocdnet.actions.quantize_backends import BACKENDS, Quantized, target_name
 from ocdnet.actions.scoring import kpi, side_by_side
-from ocdnet.actions.session import session
+from ocdnet.actions.session import session, store_spec
 from ocdnet.config.experiment import Experiment
 from ocdnet.config.quantize import FP8_ELSEWHERE, QuantizeConfig, fp8_layers
 from ocdnet.config.spec import Loaded
@@ -36,6 +36,7 @@ def run(loaded: Loaded) -> QuantizeResult:
     with session(loaded, writes=(target_name(config), RESULTS)) as here:
         _refuse_fp8(config)
         made = BACKENDS[config.backend](config, experiment, here.folder)
+        store_spec(loaded)
         try:
             before, after = _measured(made, experiment)
         except BaseException:

@@ -146,7 +146,7 @@ def _checkpoint(
 
     Args:
         config: the `quantize` section.
-        experiment: the spec.
+        experiment: the spec, which takes the checkpoint's network.
         files: the checkpoint, and where to write.
         quantize: from a model, the names to leave and the only ones to take, if given, to the
             int8 weights by layer.
@@ -157,6 +157,7 @@ def _checkpoint(
     from ocdnet.backends.torch import TorchPredictor
     from ocdnet.models.factory import build_model
     from ocdnet.models.quantized import layers
+    from ocdnet.networks import network_of
     from ocdnet.weights import load_exactly, quantized_content, read_checkpoint, save
 
     source, target = files
@@ -167,6 +168,7 @@ def _checkpoint(
             f"The weights of {source} are int8 already",
             expected="a checkpoint of training or pruning",
         )
+    experiment.model = network_of(checkpoint, experiment.model)
     model = build_model(experiment.model)
     load_exactly(model, checkpoint, experiment.model.backbone)
     state = model.state_dict()

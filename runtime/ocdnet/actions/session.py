@@ -89,10 +89,17 @@ def session(
                 stack.enter_context(locked_folder(folder / STATUS))
                 status.clear()
             stack.enter_context(outputs.recorded())
-            write_text(folder / EXPERIMENT, spec.to_yaml(spec.dump(loaded)))
+            store_spec(loaded)
         status.write("STARTED", f"{STARTING} {loaded.action}.")
         yield from _watched(loaded, status, first_error)
         status.write("SUCCESS", f"{loaded.action} finished successfully.")
+
+
+def store_spec(loaded: Loaded) -> None:
+    """Write the resolved spec into the action's folder, in rank 0; again where it was changed."""
+    if is_rank_zero():
+        folder = spec.results_dir(loaded.experiment, loaded.action)
+        write_text(folder / EXPERIMENT, spec.to_yaml(spec.dump(loaded)))
 
 
 def outputs_of(loaded: Loaded, renews: bool = False) -> Outputs:

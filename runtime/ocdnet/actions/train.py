@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from ocdnet.actions.session import outputs_of, own_files, session
+from ocdnet.actions.session import outputs_of, own_files, session, store_spec
 from ocdnet.config import spec
 from ocdnet.config.experiment import Experiment
 from ocdnet.config.spec import Loaded
@@ -22,6 +22,7 @@ from ocdnet.errors import DataError, RunError
 from ocdnet.files import sha256
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
+from ocdnet.networks import network_of
 from ocdnet.ranks import is_rank_zero
 from ocdnet.runs.files import BEST, EPOCHS, SAMPLES, STATUS
 from ocdnet.runs.jobs import same_folder
@@ -78,6 +79,7 @@ def run(loaded: Loaded) -> TrainResult | DryRunResult:
         by_rank_zero(lambda: _hold(loaded, folder, resume, stack))
         train.seed = seed_everything(_seed(train.seed, resume))
         here = stack.enter_context(session(loaded, first_error))
+        _take_network(loaded, resume)
         model = build_model(experiment.model)
         start: dict[str, str] = {}
         if resume is None:
@@ -153,6 +155,21 @@ def _seed(seed: int, resume: Path | None) -> int:
             expected="a model_epoch_<EEE>_step_<SSSSS>.pth as training wrote it",
         )
     return stored
+
+
+def _take_network(loaded: Loaded, resume: Path | None) -> None:
+    """Take the network of the checkpoint to go on with, or of the pruned one, into the spec.
+
+    A resumed training of another backbone is refused later: that is no slip of the pen.
+    """
+    config = loaded.experiment.model
+    start = resume or (Path(config.pruned_graph_path) if config.load_pruned_graph else None)
+    if start is None or not start.is_file():
+        return  # what is absent is told where it is read
+    checkpoint = read_checkpoint(start)
+    if resume is None or checkpoint.backbone in (None, config.backbone):
+        loaded.experiment.model = network_of(checkpoint, config)
+        store_spec(loaded)
 
 
 def _prepare(folder: Path, resume: Path | None) -> None:

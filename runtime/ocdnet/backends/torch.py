@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 from pydantic import TypeAdapter
@@ -19,51 +18,23 @@ from ocdnet.data.preprocess import Normalisation
 from ocdnet.data.reading import Image
 from ocdnet.data.steps import eval_preprocess
 from ocdnet.devices import fit_threads
-from ocdnet.errors import DataError, UserError
+from ocdnet.errors import UserError
 from ocdnet.files import sha256
 from ocdnet.models.factory import build_model
 from ocdnet.models.folding import fold_batch_norms
+from ocdnet.networks import network_of, own_model
 from ocdnet.tree import keys
-from ocdnet.weights import fitting_backbone, load_exactly, read_checkpoint
+from ocdnet.weights import load_exactly, read_checkpoint
 from ocdnet.zoo.registry import Weights, of_digest
 
-T = TypeVar("T")
 _EVALUATED = "dataset.validate_dataset.args"
-
-
-_SHAPE = ("backbone", "neck", "head", "inner_channels", "enlarge_feature_map_size", "fuse_qkv_proj")
-"""Keys of `model` that decide which network it is."""
-
-
-def own_model(checkpoint: Checkpoint, known: Weights | None) -> ModelConfig:
-    """The `model` section of a checkpoint: its spec's, a known file's, or what its shapes tell.
-
-    Raises:
-        DataError: neither tells.
-    """
-    section = checkpoint.spec.get("model")
-    if isinstance(section, Mapping):
-        given = {key: section[key] for key in _SHAPE if key in section}
-    else:
-        given = {"backbone": known.backbone if known else fitting_backbone(checkpoint.weights)}
-    try:
-        config: ModelConfig = _read(ModelConfig, given)
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            "unknown-network",
-            f"{checkpoint.path} does not say which network its weights are of",
-            got=given,
-            expected="a checkpoint of this program, or weights of one of its networks",
-            hint="Name the network in a spec: model.backbone, with evaluate or inference.",
-        ) from error
-    return config
 
 
 def own_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     """Width and height at which a checkpoint's training was evaluated; None: it does not say."""
     args = keys.get(checkpoint.spec, _EVALUATED)
     try:
-        size = eval_preprocess(_read(DatasetArgs, args)).size
+        size = eval_preprocess(TypeAdapter(DatasetArgs).validate_json(json.dumps(args))).size
     except (ValueError, TypeError, UserError):
         return None
     return size if isinstance(size, tuple) else None
@@ -76,18 +47,13 @@ def public(checkpoint: Checkpoint) -> Weights | None:
     return of_digest(sha256(checkpoint.path))
 
 
-def _read(kind: type[T], section: Any) -> T:
-    """A section of a checkpoint's spec, which may hold anything."""
-    section_of: TypeAdapter[T] = TypeAdapter(kind)
-    return section_of.validate_json(json.dumps(section))
-
-
 class TorchPredictor:
     """Predictor of a .pth checkpoint; its network cannot be trained any more.
 
     Args:
         path: checkpoint of ours, of TAO or of mmocr.
-        config: the `model` section; None: what the checkpoint says of its network.
+        config: the `model` section, over which goes what the checkpoint says of its network;
+            None: that alone.
         device: where to run.
 
     Raises:
@@ -102,7 +68,8 @@ class TorchPredictor:
         self.path = path
         checkpoint = read_checkpoint(path)
         known = public(checkpoint)
-        config = config or own_model(checkpoint, known)
+        config = network_of(checkpoint, config) if config else own_model(checkpoint, known)
+        self.backbone = config.backbone
         model = build_model(config)
         load_exactly(model, checkpoint, config.backbone)
         self.img_mode = checkpoint.img_mode

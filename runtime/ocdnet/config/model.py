@@ -1,18 +1,23 @@
 """Section `model`: the network."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ocdnet.config.base import STRICT, Positive, depends_on, popular
+from ocdnet.config.base import STRICT, Positive, depends_on, extra, popular
 from ocdnet.config.rules import Is, Needed, Never
+from ocdnet.presets import TAO_CHANNELS
 from ocdnet.spec_keys import LOAD_PRUNED, PRUNED_GRAPH
 
 
 @dataclass(config=STRICT, kw_only=True)
 class ModelConfig:
     """The network: backbone, neck and head."""
+
+    preset: Annotated[Literal["", "tiny", "small", "base"], popular, extra] = ""
+    """A named network for its speed on a CPU: fills backbone, inner_channels and neck_block."""
 
     backbone: Annotated[
         Literal[
@@ -43,8 +48,11 @@ class ModelConfig:
     out_channels: Annotated[int, Field(ge=2, le=2)] = 2
     """Maps the head predicts."""
 
-    inner_channels: Annotated[int, Field(ge=256, le=256)] = 256
-    """Channels inside the FPN."""
+    inner_channels: Annotated[int, Field(ge=32, le=TAO_CHANNELS, multiple_of=16)] = TAO_CHANNELS
+    """Channels inside the FPN; the head has a quarter of them."""
+
+    neck_block: Annotated[Literal["conv", "separable"], extra] = "conv"
+    """The FPN's 3x3 convolutions: plain, or depthwise and 1x1, which is faster on a CPU."""
 
     k: Positive = 50
     """Steepness of the differentiable binarization."""
@@ -72,6 +80,13 @@ class ModelConfig:
 
     quant: bool = False
     """TAO's quantization-aware training."""
+
+    def notices(self) -> Iterator[str]:
+        """What has no effect with this backbone."""
+        other = {"inner_channels": TAO_CHANNELS, "neck_block": "conv"}
+        for name, usual in other.items():
+            if self.backbone.startswith("fan_") and getattr(self, name) != usual:
+                yield f"'model.{name}' is ignored: it is the FPN's, and FAN backbones have FANNeck"
 
 
 RULES = (

@@ -16,6 +16,7 @@ from ocdnet.config.experiment import RULES, Experiment
 from ocdnet.config.rules import Needed, Rule
 from ocdnet.config.verdict import validated
 from ocdnet.errors import UsageError
+from ocdnet.presets import filled
 from ocdnet.spec_keys import NUM_EPOCHS, WARMUP, clamped_warmup, masked, results_folder
 from ocdnet.tree import keys, nodes, overrides, references, yaml_io
 from ocdnet.tree.nodes import merged
@@ -105,7 +106,8 @@ def check(
     normaliser = Normaliser(schema.experiment(), entry.reads)
     whole, unresolved = _resolved(tree, entry, file)
     known = normaliser.known(whole, schema.experiment())
-    normal = normaliser.mapping(_projected(known, entry), schema.experiment())
+    given = normaliser.mapping(_projected(known, entry), schema.experiment())
+    normal, overruled = filled(given)
     experiment, refused = validated(_completed(normal, entry))
     refusals: list[Problem] = [*normaliser.problems, *unresolved, *refused]
     if experiment is None:
@@ -115,6 +117,7 @@ def check(
         return None, refusals
     view = _projected(schema.adapter().dump_python(experiment, mode="json"), entry)
     notices = _clamp_warmup(experiment) if "train" in entry.sections else []
+    notices += overruled
     notices += compat.notices(view, schema.defaults())
     notices += _section_notices(experiment, entry)
     notices += unread(whole, entry.section, entry.reads, schema.experiment())
@@ -162,7 +165,8 @@ def normalised(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
     """The tree as the action's JSON Schema is to see it: projected, typed, without unset values."""
     entry = _entry(action)
     whole, _ = _resolved(tree, entry)
-    return Normaliser(schema.experiment()).mapping(_projected(whole, entry), schema.experiment())
+    root = schema.experiment()
+    return filled(Normaliser(root).mapping(_projected(whole, entry), root))[0]
 
 
 def _resolved(

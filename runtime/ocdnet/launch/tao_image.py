@@ -14,6 +14,7 @@ from typing import Any
 
 from ocdnet.catalogue_entry import Action
 from ocdnet.errors import SpecError
+from ocdnet.presets import INNER_CHANNELS, NECK_BLOCK, TAO_CHANNELS
 from ocdnet.spec_keys import (
     NUM_EPOCHS,
     NUM_GPUS,
@@ -153,6 +154,11 @@ def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:
     backbone = keys.get(tree, "model.backbone", "")
     if backbone.startswith("mobilenet_"):
         yield f"model.backbone: {backbone} is not one of its backbones"
+    width, block = keys.get(tree, INNER_CHANNELS), keys.get(tree, NECK_BLOCK)
+    if width not in (None, TAO_CHANNELS):
+        yield f"{INNER_CHANNELS}: {width}: its neck has {TAO_CHANNELS} channels"
+    if block not in (None, "conv"):
+        yield f"{NECK_BLOCK}: {block} is a choice of ours"
     steps = keys.get(tree, TRAIN_STEPS, [])
     if any(isinstance(step, Mapping) and step.get("type") == "WordCrop" for step in steps):
         yield f"{TRAIN_STEPS}: WordCrop is not one of its steps"

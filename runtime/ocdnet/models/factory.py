@@ -41,7 +41,7 @@ def build_model(config: ModelConfig) -> DBNet:
     backbone.activation_checkpoint = config.activation_checkpoint
     pyramid = all(coarse == 2 * fine for fine, coarse in pairwise(backbone.strides))
     neck = (
-        FPN(backbone.out_channels, config.inner_channels)
+        FPN(backbone.out_channels, config.inner_channels, config.neck_block == "separable")
         if pyramid
         else FANNeck(backbone.out_channels)
     )

@@ -167,7 +167,8 @@ def _kept(model: DBNet) -> list[nn.Module]:
     """Layers whose output channels stay: those that the neck hands to the head."""
     neck = model.neck
     if isinstance(neck, FPN):
-        return [neck.out5[0], neck.out4[0], neck.out3[0], neck.out2]
+        outs = (neck.out5, neck.out4, neck.out3, neck.out2)
+        return [out[-1] if isinstance(out, nn.Sequential) else out for out in outs]
     return [neck.linear_fuse["conv"]]
 
 

@@ -15,6 +15,7 @@ from ocdnet.notes import Notes
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.case import Case
 from ocdnet.policy.precision import precision_override
+from ocdnet.presets import PRESET, filled
 from ocdnet.spec_keys import (
     LOAD_PRUNED,
     PRETRAINED,
@@ -146,7 +147,9 @@ def draft(case: Case) -> Draft:
     experiment = normaliser.known(overrides.apply(tree, wanted, root, entry.reads), root)
     _refuse_unread(entry, schema, request.overrides)
     read = {key: value for key, value in experiment.items() if key in schema["properties"]}
-    given = normaliser.mapping(read, schema)
+    given, overruled = filled(normaliser.mapping(read, schema))
+    for sentence in overruled:
+        case.notes.warn(f"{sentence}.", PRESET)
     if normaliser.problems:
         raise normaliser.problems[0]
     made = Draft(

@@ -149,11 +149,11 @@ class Outputs:
         if name == RECORD or passing:
             return
         with self._lock:
-            if not self._written and name not in _KEPT and self.renews:
+            if self._written <= set(_KEPT) and name not in _KEPT and self.renews:
                 self._remove_earlier()
             if self.checks and name not in self._written and self._foreign(name):
                 raise self._refusal([name])
-            self._written |= {name} if name not in _KEPT else set()
+            self._written.add(name)
             self._append({"section": self.section, "file": name, "digest": digest_of(temporary)})
 
     def _append(self, row: dict[str, str]) -> None:
