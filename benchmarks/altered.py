@@ -19,7 +19,7 @@ from ocdnet.data.scenes.scene import Scene, add_text, render_scene
 from ocdnet.data.scenes.style import SceneStyle
 from ocdnet.hardware import cpus
 
-SCENES = SceneStyle(size=(768, 768))
+SCENES = SceneStyle(size=(768, 768), curved=0)
 PAINTED = replace(SCENES, words=(1, 8))
 
 

@@ -156,9 +156,10 @@ def test_letters_are_as_tall_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cared_for_text_stands_out_from_its_surroundings() -> None:
-    style = SceneStyle(ignored=0, blur=0, noise=0, height=(30, 50))
+    plain = {"ignored": 0, "effects": 0, "light": 0, "occluders": 0, "blur": 0, "noise": 0}
+    style = replace(BUSY, **plain, height=(24, 40))
     weak = total = 0
-    for scene in scenes(style, 12):
+    for scene in scenes(style, 16):
         grey = cv2.cvtColor(scene.image, cv2.COLOR_BGR2GRAY)
         for quad in scene.polygons:
             inside = np.zeros(grey.shape, np.uint8)
@@ -185,30 +186,26 @@ def test_share_of_empty_scenes() -> None:
 
 def test_written_labels_say_what_was_rendered(tmp_path: Path) -> None:
     style = replace(BUSY, empty=0.2, curved=0.3)
-    counts = write_dataset(tmp_path / "set", 25, style, 1, preview=True)
+    counts = write_dataset(tmp_path / "set", 25, style, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
-    assert cv2.imread(str(tmp_path / "set/preview.jpg")).shape == (4 * 120, 3 * 200, 3)
-    annotations = index_dataset([str(tmp_path / "set")], ["###"]).annotations
+    annotations = index_dataset([str(tmp_path / "set")], ["###"])
     assert len(annotations) == counts.images == 25
     polygons = [polygon for one in annotations for polygon in one.polygons]
     assert len(polygons) == counts.words > 100
     assert sum(one.ignore.sum() for one in annotations) == counts.ignored > 10
     assert sum(not len(one.polygons) for one in annotations) == counts.empty > 0
-    assert sum(len(polygon) > 4 for polygon in polygons) > 5  # bent ones, read as such
+    assert sum(len(polygon) > 6 for polygon in polygons) > 5  # bent ones, read as such
     assert np.concatenate(polygons).min() >= 0
     assert (np.concatenate(polygons).max(axis=0) <= (399, 239)).all()
 
 
 def test_lines_hold_their_words() -> None:
     style = replace(PLAIN, words=(8, 8), rotate=0, turn=0)
-    number = {}
     for lines in (False, True):
         rendered = scenes(replace(style, lines=lines), 12)
-        number[lines] = sum(len(scene.texts) for scene in rendered)
         said = [text for scene in rendered for text in scene.texts]
         assert any(" " in text for text in said) == lines
         assert_no_ink_outside(rendered)
-    assert number[True] < 0.8 * number[False]
 
 
 def test_the_ink_of_a_bent_or_vertical_word_lies_in_its_outline() -> None:
@@ -230,7 +227,7 @@ def test_what_nobody_can_read_is_ignored() -> None:
     assert not camera.is_unreadable(grey, box, 0)
     assert camera.is_unreadable(grey, box, 15)  # blurred
     assert camera.is_unreadable(grey // 20, box, 0)  # faint
-    assert camera.is_unreadable(grey, box * (0.1, 0.1), 0)  # tiny
+    assert camera.is_unreadable(grey, box / 10, 0)  # tiny
     # Behind something: other than the same scene without it.
     clear, hidden = (
         scenes(replace(BUSY, light=0, blur=0, noise=0, occluders=share), 8) for share in (0, 3)
@@ -365,13 +362,15 @@ def test_fonts_that_cannot_draw_latin_are_left_out() -> None:
 
 
 def test_command_prints_one_json_summary(tmp_path: Path) -> None:
-    arguments = ["synth", "--out", str(tmp_path / "set"), "--count", "3", "--size", "128x96"]
+    arguments = ["synth", "--out", str(tmp_path / "set"), "--count", "4", "--size", "128x96"]
+    arguments += ["--preview"]
     result = CliRunner().invoke(data, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     summary = json.loads(result.stdout)
-    assert summary["images"] == 3
-    assert "rendering: 3/3" in result.stderr
+    assert summary["images"] == 4
+    assert "rendering: 4/4" in result.stderr
     assert cv2.imread(f"{summary['data_path']}/img/img_1.jpg").shape == (96, 128, 3)
+    assert cv2.imread(str(tmp_path / "set/preview.jpg")).shape == (2 * 48, 3 * 64, 3)
 
 
 @pytest.mark.parametrize(

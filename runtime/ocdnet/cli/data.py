@@ -39,6 +39,9 @@ Examples:
     help="Folder of photographs without text.  [default: backgrounds are drawn]",
 )
 @click.option("--lines", is_flag=True, help="Label lines instead of words.")
+@click.option(
+    "--outlines", is_flag=True, help="Bend some words, and label outlines of 6 points or more."
+)
 @click.option("--preview", is_flag=True, help="Write OUT/preview.jpg: scenes with their labels.")
 def synth(
     out: Path,
@@ -47,18 +50,20 @@ def synth(
     seed: int,
     backgrounds: Path | None,
     lines: bool,
+    outlines: bool,
     preview: bool,
 ) -> None:
     """Render scenes of text with labels, to train on.
 
-    Streets, rooms and walls with signs, posters, notices and goods: small words, turned, bent,
-    badly lit, blurred, half hidden, in this machine's fonts; and much that looks like text and is
-    not. Writes OUT/img/img_N.jpg and OUT/gt/gt_img_N.txt, one line a word in ICDAR2015's form
-    (x1,y1,...,x4,y4,text; bent words have more points); words that nobody could read have the text
-    ###. OUT is a data_path for a spec, whole or absent. Scene N depends on the seed and N alone.
-    Prints JSON: data_path, seed, images, words, ignored, empty. Needs the extra `data`: `ocdnet
+    Streets, rooms and walls with signs, posters, notices and goods: small words, turned, badly lit,
+    blurred, half hidden, in this machine's fonts; and much that looks like text and is not. Writes
+    OUT/img/img_N.jpg and OUT/gt/gt_img_N.txt, one line a word in ICDAR2015's form:
+    x1,y1,...,x4,y4,text; of words that nobody could read the text is ###. OUT, whole or absent, is
+    a data_path for a spec. Scene N depends on the seed and N alone. Prints JSON: data_path, seed,
+    images, words, ignored, empty. Needs the extra `data` and a few fonts for variety: `ocdnet
     doctor` shows.
     """
+    from ocdnet.cli.scene_sheet import write_sheet
     from ocdnet.data.folders import list_images
     from ocdnet.data.scenes.dataset import write_dataset
     from ocdnet.data.scenes.style import SceneStyle
@@ -68,9 +73,16 @@ def synth(
         raise UsageError(
             "no-images", f"{backgrounds} holds no picture", hint="Name a folder of photographs."
         )
-    style = SceneStyle(size=pixel_size(size, "--size"), lines=lines, photographs=photographs)
+    style = SceneStyle(
+        size=pixel_size(size, "--size"),
+        lines=lines,
+        curved=SceneStyle.curved if outlines else 0,
+        photographs=photographs,
+    )
     with counter("rendering") as progress:
-        counts = write_dataset(out, count, style, seed, progress, preview=preview)
+        counts = write_dataset(out, count, style, seed, progress)
+    if preview:
+        write_sheet(out / "preview.jpg", style, seed, count)
     click.echo(json.dumps({"data_path": str(out), "seed": seed, **counts._asdict()}, indent=2))
 
 

@@ -34,7 +34,7 @@ def photographed(
 
 def is_unreadable(grey: Image, outline: npt.NDArray[np.float32], sigma: float) -> bool:
     """Whether a word is too small, too faint or too blurred."""
-    (_, sides, _) = cv2.minAreaRect(outline)
+    _, sides, _ = cv2.minAreaRect(outline)
     height = min(sides)
     if height < max(_SMALLEST, sigma / _BLURRED):
         return True

@@ -15,16 +15,14 @@ import cv2
 import numpy as np
 
 from ocdnet.data.new_folder import new_folder
-from ocdnet.data.scenes.drawing import Image
+from ocdnet.data.scenes.lettering import divided
 from ocdnet.data.scenes.scene import Scene, render_scene
 from ocdnet.data.scenes.style import SceneStyle
 from ocdnet.errors import UsageError
 from ocdnet.hardware import cpus
-from ocdnet.visualize import draw_labels
 
 _FEW_PIXELS = 30_000_000
 """Sets of fewer pixels are rendered in this process: others take a second to start."""
-_PREVIEWED = 12
 
 
 class Counts(NamedTuple):
@@ -42,7 +40,6 @@ def write_dataset(
     style: SceneStyle,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-    preview: bool = False,
 ) -> Counts:
     """Render a set into `out`: `img/img_N.jpg` and `gt/gt_img_N.txt`, N from 1.
 
@@ -55,7 +52,6 @@ def write_dataset(
         style: how the scenes look.
         seed: 0 or more.
         progress: called with (images done, images in all) after each image.
-        preview: whether `preview.jpg` shows the first scenes with their labels.
 
     Raises:
         UsageError: `out` is a file or not empty, the seed is negative, or there is no image.
@@ -77,8 +73,6 @@ def write_dataset(
                 total = Counts(*(a + b for a, b in zip(total, one, strict=True)))
                 if progress is not None:
                     progress(done, count)
-        if preview:
-            _preview(build / "preview.jpg", min(count, _PREVIEWED), style, seed)
         place.take(build)
     return total
 
@@ -105,7 +99,7 @@ def _in_process() -> None:
 
 
 def scene_at(style: SceneStyle, seed: int, number: int) -> Scene:
-    """Scene `number` of a seed, as the camera's JPEG shows it."""
+    """Scene `number` of a seed, 1 or more, before it becomes a JPEG."""
     return _photo(style, seed, number)[0]
 
 
@@ -120,35 +114,21 @@ def _photo(style: SceneStyle, seed: int, number: int) -> tuple[Scene, bytes]:
 def _write(folder: Path, style: SceneStyle, seed: int, number: int) -> Counts:
     scene, data = _photo(style, seed, number)
     (folder / "img" / f"img_{number}.jpg").write_bytes(data)
-    label = "".join(f"{line}\n" for line in label_lines(scene))
+    label = "".join(f"{line}\n" for line in label_lines(scene, style.curved > 0))
     (folder / "gt" / f"gt_img_{number}.txt").write_text(label, encoding="utf-8", newline="\n")
     return Counts(1, len(scene.texts), sum(scene.ignore), not scene.texts)
 
 
-def label_lines(scene: Scene) -> list[str]:
+def label_lines(scene: Scene, outlines: bool = False) -> list[str]:
     """ICDAR2015 lines `x1,y1,...,x4,y4,text`: whole pixels inside the image, `###` if ignored.
 
-    A bent word has more points.
+    With `outlines` each has six points or more: files that hold bent words are read as outlines
+    only where most lines are (references/data-format.md).
     """
     most = np.array(scene.image.shape[1::-1]) - 1
     lines = []
     for polygon, text, ignore in zip(scene.polygons, scene.texts, scene.ignore, strict=True):
-        numbers = np.clip(np.round(polygon), 0, most).astype(int).ravel().tolist()
+        points = divided(polygon, 2) if outlines and len(polygon) == 4 else polygon
+        numbers = np.clip(np.round(points), 0, most).astype(int).ravel().tolist()
         lines.append(",".join([*map(str, numbers), "###" if ignore else text]))
     return lines
-
-
-def _preview(path: Path, count: int, style: SceneStyle, seed: int) -> None:
-    """One picture of the first scenes at a third of their size, with their labels."""
-    cells = []
-    for number in range(1, count + 1):
-        scene = scene_at(style, seed, number)
-        words = [p for p, skip in zip(scene.polygons, scene.ignore, strict=True) if not skip]
-        ignored = [p for p, skip in zip(scene.polygons, scene.ignore, strict=True) if skip]
-        drawn = draw_labels(scene.image, words, ignored)
-        cells.append(cv2.resize(drawn, None, fx=1 / 2, fy=1 / 2, interpolation=cv2.INTER_AREA))
-    columns = min(3, count)
-    blank: Image = np.zeros_like(cells[0])
-    cells += [blank] * (-count % columns)
-    rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
-    cv2.imwrite(str(path), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])

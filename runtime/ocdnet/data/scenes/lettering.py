@@ -131,7 +131,7 @@ def bent(lettering: Lettering, angle: float) -> Lettering:
         across, down = reach * np.sin(theta), sign * (radius - reach * np.cos(theta))
         return np.stack((across, down), 1).astype(np.float32)
 
-    frame = bend(_finely(box_outline(0, 0, width, height), 24))
+    frame = bend(divided(box_outline(0, 0, width, height), 24))
     low, size = frame.min(axis=0), np.ceil(np.ptp(frame, axis=0)).astype(int) + 1
     down, across = np.mgrid[: size[1], : size[0]].astype(np.float32) + low[::-1, None, None]
     away = radius - sign * down
@@ -140,13 +140,13 @@ def bent(lettering: Lettering, angle: float) -> Lettering:
     source_y = (sign * (radius - reach) + (height - 1) / 2).astype(np.float32)
     alpha = np.asarray(cv2.remap(lettering.alpha, source_x, source_y, cv2.INTER_LINEAR), np.uint8)
     outlines = [
-        np.asarray(bend(_finely(o, max(2, int(abs(angle) * np.ptp(o[:, 0]) / width / 0.2)))) - low)
+        np.asarray(bend(divided(o, max(2, int(abs(angle) * np.ptp(o[:, 0]) / width / 0.2)))) - low)
         for o in lettering.outlines
     ]
     return replace(lettering, alpha=alpha, outlines=[o.astype(np.float32) for o in outlines])
 
 
-def _finely(quad: Outline, parts: int) -> Outline:
+def divided(quad: Outline, parts: int) -> Outline:
     """The quad with its upper and lower side divided."""
     share = np.linspace(0, 1, parts + 1, dtype=np.float32)[:, None]
     upper, lower = quad[0] + share * (quad[1] - quad[0]), quad[2] + share * (quad[3] - quad[2])

@@ -34,7 +34,8 @@ class SceneStyle:
     turn: float = 55.0
     """Largest turn of a sign away from the camera in degrees, 0 to 65."""
     curved: float = 0.07
-    """Share of single signs that are bent to an arc (labelled by polygons), 0 to 1."""
+    """Share of single signs that are bent to an arc, 0 to 1; above 0 all labels are outlines of six
+    points or more."""
     vertical: float = 0.06
     """Share of single signs that run downwards, 0 to 1."""
     panels: float = 0.5
