@@ -10,7 +10,7 @@ GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection ruamel.ya
   jsonschema jsonschema-specifications referencing rpds-py rich markdown-it-py mdurl torch-pruning \
   torchao optuna alembic sqlalchemy mako colorlog shapely
 
-.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-browser test-container image bench bench-json check generate generate-check clean
+.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-browser test-container image bench bench-json starter check generate generate-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ bench: $(READY) ## Measure against the baselines, on an idle machine (10 minutes
 
 bench-json: $(READY) ## The same, written to bench.json as well
 	$(BIN)/python benchmarks/run.py --json bench.json
+
+starter: $(READY) ## Train the starter on rendered scenes, or go on with it, in starter/ (6 hours of one core)
+	$(BIN)/python benchmarks/starter.py --out starter
 
 gpu: $(READY) ## Test and measure what only a GPU can show, into gpu-results (9 minutes)
 	PYTHON=$(abspath $(BIN)/python) sh benchmarks/gpu.sh

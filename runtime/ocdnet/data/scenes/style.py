@@ -50,7 +50,7 @@ class SceneStyle:
     """Least difference in grey level between text and what is behind it, 10 to 100."""
     ignored: float = 0.06
     """Share of single signs that are made too small or too blurred to read (`###`), 0 to 1."""
-    empty: float = 0.05
+    empty: float = 0.1
     """Share of scenes without any text, 0 to 1."""
     clutter: float = 1.0
     """Amount of detail that is not text, 0 (one flat colour) to 3."""
