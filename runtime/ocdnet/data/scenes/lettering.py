@@ -16,6 +16,7 @@ from ocdnet.data.scenes.fonts import face
 Ink = npt.NDArray[np.uint8]
 Outline = npt.NDArray[np.float32]
 
+_OUTWARDS = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], np.float32)
 _PAD = 3  # Some fonts draw a little outside the box they announce.
 
 
@@ -47,6 +48,8 @@ class Setting:
     """Between lines."""
     align: float = 0.5
     """0 left, 0.5 centred, 1 right."""
+    margin: float = 0.0
+    """Between ink and outline."""
     lines: bool = False
     """Outline lines instead of words."""
 
@@ -75,6 +78,7 @@ def set_lines(lines: list[list[str]], font: Path, cap: int, setting: Setting) ->
         if setting.lines:
             boxes[-len(row) :] = [box_outline(start, y, width, height)]
         y += height + gap
+    boxes = [grown(box, setting.margin * cap) for box in boxes]
     texts = [" ".join(line) for line in lines] if setting.lines else [*chain(*lines)]
     return Lettering(alpha, boxes, texts, cap)
 
@@ -151,6 +155,11 @@ def divided(quad: Outline, parts: int) -> Outline:
     share = np.linspace(0, 1, parts + 1, dtype=np.float32)[:, None]
     upper, lower = quad[0] + share * (quad[1] - quad[0]), quad[2] + share * (quad[3] - quad[2])
     return np.concatenate((upper, lower)).astype(np.float32)
+
+
+def grown(box: Outline, by: float) -> Outline:
+    """The corners of a level box moved outwards by as many pixels."""
+    return (box + np.float32(by) * _OUTWARDS).astype(np.float32)
 
 
 def box_outline(x: float, y: float, w: float, h: float) -> Outline:

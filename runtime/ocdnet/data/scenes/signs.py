@@ -77,6 +77,7 @@ def random_lettering(
         space=float(rng.uniform(0.25, 0.6)) + (0.3 if spaced else 0),
         gap=float(rng.uniform(0.25, 0.9)),
         align=float(rng.integers(3)) / 2,
+        margin=style.margin,
         lines=style.lines or script in _NO_ALPHABET,
     )
     return set_lines(lines, font, cap, setting)
@@ -118,7 +119,9 @@ def _arc(cap: int, most: int, style: SceneStyle, rng: np.random.Generator) -> Le
         text = random_text(style.fonts, rng, case)
         if text.isalpha():
             words.append(text)
-    flat = set_lines([words], font, cap, Setting(tracking=0.08, lines=style.lines))
+    flat = set_lines(
+        [words], font, cap, Setting(tracking=0.08, margin=style.margin, lines=style.lines)
+    )
     height, width = flat.alpha.shape
     # The inner side of the ink must keep a radius.
     most_bent = min(2.6, width / (0.9 * height))
@@ -130,7 +133,9 @@ def _downwards(cap: int, most: int, style: SceneStyle, rng: np.random.Generator)
         return turned(random_lettering(cap, 1, 3, most, style, rng), bool(rng.random() < 0.5))
     font = random_font(style.fonts, None, rng)
     assert font is not None
-    return stacked(random_text(style.fonts, rng, str.upper)[:8], font, cap, Setting())
+    return stacked(
+        random_text(style.fonts, rng, str.upper)[:8], font, cap, Setting(margin=style.margin)
+    )
 
 
 def coloured(

@@ -26,9 +26,12 @@ class SceneStyle:
     """Width and height of an image in pixels, 64 to 8192 each."""
     words: tuple[int, int] = (4, 60)
     """Words wanted in a scene with text; fewer where they find no room."""
-    height: tuple[int, int] = (6, 90)
+    height: tuple[int, int] = (6, 100)
     """Height of capital letters in pixels before a sign is turned, 3 or more; most are near the
     geometric mean, none above a third of the image."""
+    margin: float = 0.1
+    """Distance of an outline from its ink as a share of the height of capitals, 0 to 0.12: people
+    draw outlines around words, not along their ink."""
     rotate: float = 28.0
     """Largest rotation to either side in degrees, 0 to 180; most signs hang nearly level."""
     turn: float = 55.0
@@ -77,6 +80,7 @@ class SceneStyle:
             "size": (64, 8192),
             "words": (1, 1000),
             "height": (3, 8192),
+            "margin": (0, 0.12),
             "rotate": (0, 180),
             "turn": (0, 65),
             "contrast": (10, 100),
@@ -106,6 +110,7 @@ EASY = SceneStyle(
     size=(320, 320),
     words=(3, 8),
     height=(20, 40),
+    margin=0,
     rotate=10,
     turn=20,
     curved=0,
