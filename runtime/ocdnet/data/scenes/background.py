@@ -31,8 +31,10 @@ def background(style: SceneStyle, rng: np.random.Generator) -> Image:
     canvas: Image = np.full((height, width, 3), random_colour(rng), np.uint8)
     if style.clutter <= 0:
         return canvas
-    kinds = (_wall, _room, _street)
-    canvas = kinds[int(rng.integers(3))](width, height, rng)
+    if rng.random() < style.clutter:
+        canvas = (_wall, _room, _street)[int(rng.integers(3))](width, height, rng)
+    else:
+        canvas = surfaces.plain(width, height, rng)
     for _ in range(rng.poisson(5 * style.clutter)):
         _hung(canvas, rng)
     for _ in range(rng.poisson(6 * style.clutter)):

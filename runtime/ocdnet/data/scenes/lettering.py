@@ -42,8 +42,8 @@ class Setting:
 
     tracking: float = 0.0
     """Between letters, beyond the font's own."""
-    space: float = 0.5
-    """Between words."""
+    space: float = 1.0
+    """Between words, as a share of the font's own space instead."""
     gap: float = 0.5
     """Between lines."""
     align: float = 0.5
@@ -57,7 +57,8 @@ class Setting:
 def set_lines(lines: list[list[str]], font: Path, cap: int, setting: Setting) -> Lettering:
     """Set lines of words; ink boxes never overlap."""
     drawn = face(font, cap)
-    space = max(3 if cap > 7 else 2, round(setting.space * cap))
+    blank = setting.space * (drawn.getlength(" ") + setting.tracking * cap) + 0.1 * cap
+    space = max(3 if cap > 7 else 2, round(blank))
     gap, margin = max(2, round(setting.gap * cap)), max(2, round(0.35 * cap))
     rows = [[_ink(word, drawn, setting.tracking * cap) for word in line] for line in lines]
     widths = [sum(ink.shape[1] for ink, _ in row) + space * (len(row) - 1) for row in rows]

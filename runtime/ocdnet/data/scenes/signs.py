@@ -74,7 +74,7 @@ def random_lettering(
     spaced = script is None and rng.random() < style.effects * 0.5
     setting = Setting(
         tracking=float(rng.uniform(-0.06, 0.45)) if spaced else 0,
-        space=float(rng.uniform(0.25, 0.6)) + (0.3 if spaced else 0),
+        space=float(rng.uniform(0.75, 1.4)),
         gap=float(rng.uniform(0.25, 0.9)),
         align=float(rng.integers(3)) / 2,
         margin=style.margin,
