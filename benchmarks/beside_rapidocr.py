@@ -35,7 +35,7 @@ from rows.network import HEIGHT, WIDTH, flops
 
 HERE = Path(__file__).parent
 RUNTIMES = ("openvino", "onnxruntime")
-CALIBRATED_ON = 32
+CALIBRATED_ON = 8
 TARGET = {"small": 0.75, "tiny": 0.5}
 
 
@@ -174,7 +174,7 @@ def _built(network: Path, runtime: str, precision: str, pictures: Path) -> Path:
         "height": HEIGHT,
         "tensorrt.data_type": precision,
         "tensorrt.calibration.cal_image_dir": f"[{pictures}]",
-        "tensorrt.calibration.cal_cache_file": network.with_suffix(f".{runtime}.cache"),
+        "tensorrt.calibration.cal_cache_file": network.with_suffix(".cache"),
         "tensorrt.calibration.cal_batches": CALIBRATED_ON,
     }
     overrides = [f"gen_trt_engine.{key}={value}" for key, value in settings.items()]

@@ -20,7 +20,9 @@ _KEYS = ("backbone", "inner_channels", "neck_block", "enlarge_feature_map_size")
 """Keys of `model` that decide which network it is: a checkpoint's go before the spec's."""
 _SHAPE = (*_KEYS, "neck", "head", "fuse_qkv_proj")
 """Those that describe it completely."""
-_LATERAL, _POINTWISE = "neck.in5.weight", "neck.out2.3.weight"
+LATERAL = "neck.in5.weight"
+"""A tensor that every FPN has: its first axis is the width."""
+_POINTWISE = "neck.out2.3.weight"
 
 
 def own_model(checkpoint: Checkpoint, known: Weights | None = None) -> ModelConfig:
@@ -67,7 +69,7 @@ def network_of(checkpoint: Checkpoint, config: ModelConfig) -> ModelConfig:
 
 def _neck(checkpoint: Checkpoint) -> dict[str, Any]:
     """What the shapes of an FPN tell; nothing where pruning has changed them."""
-    lateral = checkpoint.weights.get(_LATERAL)
+    lateral = checkpoint.weights.get(LATERAL)
     if lateral is None or checkpoint.pruned:
         return {}
     separable = _POINTWISE in checkpoint.weights

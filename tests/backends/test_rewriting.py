@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from ocdnet.backends.rewriting import quantize_once, upsample_last
+from ocdnet.backends.rewriting import quantize_behind, quantize_once, upsample_last
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.quantization.calibration import calibration_batches, calibration_images
 from ocdnet.quantization.qdq import insert_qdq
@@ -154,6 +154,37 @@ def test_what_is_on_a_grid_is_not_quantized_again(detector_onnx, scenes, tmp_pat
     assert kinds(model)["QuantizeLinear"] - kinds(other)["QuantizeLinear"] == 7
     images = np.concatenate(list(_batches(scenes)))
     np.testing.assert_allclose(results(other, images)[0], results(model, images)[0], atol=1e-5)
+
+
+def test_an_activation_and_a_sum_are_rounded_once_behind_their_convolution(tmp_path):
+    """What MobileNetV3 has: hard-swish, and a residual sum; what is constant is calibrated, too."""
+    rng = np.random.default_rng(0)
+    weights = {f"w{i}": rng.normal(0, 0.2, (8, 8, 1, 1)).astype(np.float32) for i in (1, 2, 3)}
+    weights["w3"] *= 0
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], "one"),
+        helper.make_node("HardSwish", ["a"], ["b"], "swish"),
+        helper.make_node("Conv", ["b", "w2"], ["c"], "two"),
+        helper.make_node("Conv", ["x", "w3"], ["nothing"], "three"),
+        helper.make_node("Add", ["c", "nothing"], ["d"], "sum"),
+        helper.make_node("Add", ["d", "b"], ["e"], "sum2"),
+        helper.make_node("Conv", ["e", "w1"], ["y"], "last"),
+    ]
+    model = network(nodes, weights, 8, ["y"])
+    onnx.save(model, tmp_path / "float.onnx")
+    images = rng.normal(size=(1, 8, 4, 4)).astype(np.float32)
+    ranges = calibrate(tmp_path / "float.onnx", [images], "percentile")
+    insert_qdq(tmp_path / "float.onnx", tmp_path / "int8.onnx", ranges, activations="uint8")
+    before, after = (onnx.load(tmp_path / "int8.onnx") for _ in range(2))
+    assert kinds(before)["HardSwish"] == 1
+    assert "HardSigmoid" not in kinds(before)
+    quantize_behind(after)
+    onnx.checker.check_model(after, full_check=True)
+    # Before the activation, and before the first sum on one of its sides.
+    assert kinds(before)["QuantizeLinear"] - kinds(after)["QuantizeLinear"] == 2
+    exact = results(model, images)[0]
+    errors = [np.abs(results(one, images)[0] - exact).mean() for one in (before, after)]
+    assert errors[1] <= errors[0] < 0.03
 
 
 SCALE, ZERO = np.float32(0.1), np.uint8(3)

@@ -93,3 +93,15 @@ def test_a_pruned_separable_network_is_read_again(tmp_path):
     images = torch.rand(1, 3, 64, 64)
     found = TorchPredictor(tmp_path / "pruned.pth", config, CPU)(images.numpy())
     assert abs(found - model(images)[:, 0].detach().numpy()).max() < 1e-5
+
+
+def test_statistics_follow_a_short_training():
+    """By torchvision's momentum a MobileNetV3 would find nothing after hundreds of steps."""
+    _, model = network()
+    norm, inputs = model.backbone.features[-1][1], []
+    norm.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    with torch.no_grad():
+        for _ in range(30):
+            model.train()(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    seen = inputs[-1].var((0, 2, 3))
+    assert (norm.running_var - seen).norm() < 0.1 * (1 - seen).norm()  # 1: before the training

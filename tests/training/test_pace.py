@@ -29,7 +29,8 @@ def clock(monkeypatch):
 
 def run(pace, clock, wait, work, batches=4, world=1):
     """Batches of two images that take so many seconds to come and to be learnt from."""
-    trainer = SimpleNamespace(world_size=world)
+    epochs = {"current_epoch": 1, "max_epochs": 4, "num_training_batches": 30}
+    trainer = SimpleNamespace(world_size=world, **epochs)
     pace.on_train_epoch_start(trainer, None)
     for number in range(batches):
         clock.now += wait
@@ -48,6 +49,12 @@ def test_pace(clock):
     run(pace, clock, wait=0.0, work=0.5, world=3)
     assert pace.images_per_second == pytest.approx(12.0)
     assert pace.waiting == 0.0
+
+
+def test_the_first_steps_tell_how_long_the_rest_will_take(clock, caplog):
+    with caplog.at_level(logging.INFO, logger="ocdnet"):
+        run(Pace(), clock, wait=1.0, work=5.0, batches=12)
+    assert caplog.messages == ["About 8 min of training to go, by the first steps."]
 
 
 def test_the_lines_tell_it(clock, caplog):
@@ -83,7 +90,7 @@ def test_short_epochs_have_lines_too(clock, caplog):
             run(pace, clock, wait=0.5, work=2.0)
             lines.on_train_epoch_start(trainer, None)
             lines.on_train_batch_end(trainer, None, None, None, 0)
-    assert len(caplog.messages) == 1
+    assert len([line for line in caplog.messages if line.startswith("epoch")]) == 1
 
 
 def test_the_bar_shows_it(clock, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocdnet.backends.base import BatchSizes
 from ocdnet.backends.open import is_foreign
@@ -17,7 +17,11 @@ from ocdnet.runs.printed_weights import InputInfo, ModelInfo
 from ocdnet.runs.records import StartingWeights
 from ocdnet.spec_keys import BATCH, NUM_EPOCHS, TRAIN_DATA, TRAIN_PRECISION
 from ocdnet.tree import keys
-from ocdnet.zoo.registry import of_digest
+from ocdnet.zoo.registry import Weights, of_digest
+
+if TYPE_CHECKING:
+    from ocdnet.checkpoint import Checkpoint
+    from ocdnet.config.model import ModelConfig
 
 _CHECKPOINTS = (".pth", ".tlt", ".ckpt")
 _TOLD = (TRAIN_DATA, NUM_EPOCHS, BATCH, "train.optimizer.args.lr", TRAIN_PRECISION)
@@ -57,6 +61,7 @@ def _of_checkpoint(path: Path) -> ModelInfo:
     checkpoint = read_checkpoint(path)
     weights, digest = checkpoint.weights, sha256(path)
     known, spec = of_digest(digest), {key: keys.get(checkpoint.spec, key) for key in _TOLD}
+    fpn = _fpn_of(checkpoint, known)
     learnt = [value for key, value in weights.items() if _is_learnt(key)]
     return ModelInfo(
         file=str(path),
@@ -66,6 +71,8 @@ def _of_checkpoint(path: Path) -> ModelInfo:
         sha256=digest,
         bytes=path.stat().st_size,
         backbone=checkpoint.backbone or fitting_backbone(weights),
+        inner_channels=fpn.inner_channels if fpn else None,
+        neck_block=fpn.neck_block if fpn else None,
         input=_input(checkpoint.img_mode, checkpoint.normalisation),
         tensors=len(weights),
         parameters=sum(value.numel() for value in learnt),
@@ -75,6 +82,16 @@ def _of_checkpoint(path: Path) -> ModelInfo:
         start=StartingWeights(**_texts(checkpoint.start)) if checkpoint.start else None,
         spec={key: value for key, value in spec.items() if value is not None} or None,
     )
+
+
+def _fpn_of(checkpoint: Checkpoint, known: Weights | None) -> ModelConfig | None:
+    """The network of a checkpoint whose neck is an FPN; None of others, and of backbones alone."""
+    from ocdnet.networks import LATERAL, own_model
+
+    try:
+        return own_model(checkpoint, known) if LATERAL in checkpoint.weights else None
+    except DataError:  # its spec makes no sense
+        return None
 
 
 def _texts(start: Mapping[str, str]) -> dict[str, Any]:

@@ -42,13 +42,14 @@ def build(source: Path, target: Path) -> None:
         DataError: OpenVINO cannot read the ONNX.
     """
     ov = import_openvino()
-    from ocdnet.backends.rewriting import quantize_once, upsample_last
+    from ocdnet.backends.rewriting import quantize_behind, quantize_once, upsample_last
     from ocdnet.onnx_file import load_whole
 
     core = ov.Core()
     core.add_extension(_deform_conv())
     graph = load_whole(source)
     upsample_last(graph)
+    quantize_behind(graph)
     quantize_once(graph)
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / _XML

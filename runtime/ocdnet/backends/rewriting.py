@@ -7,7 +7,8 @@ to 4 % by the first and loses by the second.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ Weights = dict[str, NDArray[Any]]
 Grid = tuple[tuple[str, float], ...]
 
 _POINTWISE = ("Relu", "Sigmoid")
+_JOINED = ("HardSwish", "Relu", "Add")
+"""What OpenVINO computes within the convolution before it."""
 _CHOOSING = ("Resize", "MaxPool")
 """Each value of their outputs is one of their inputs'; of Resize where it takes the nearest."""
 
@@ -169,6 +172,45 @@ def quantize_once(model: onnx.ModelProto) -> None:
     read = {name for node in nodes for name in node.input}
     nodes = [n for n in nodes if n.op_type != "QuantizeLinear" or n.output[0] in read | ends]
     _replace(model, nodes)
+
+
+def quantize_behind(model: onnx.ModelProto) -> None:
+    """Drop the rounding between a convolution and the activation or sum that alone reads it.
+
+    OpenVINO computes them within the convolution, and rounds once behind them. Not for ONNX
+    Runtime, which computes a convolution in integers only where a QuantizeLinear follows.
+
+    Args:
+        model: ONNX with its weights; changed in place.
+    """
+    if _branches(model):
+        return
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    uses = Counter(name for node in model.graph.node for name in node.input)
+    uses.update(entry.name for entry in model.graph.output)
+    dropped = set()
+    for node in model.graph.node:
+        for place, name in enumerate(node.input if node.op_type in _JOINED else ()):
+            pair = _made_by_one(name, ("DequantizeLinear", "QuantizeLinear", "Conv"), made_by)
+            if pair and all(uses[step.output[0]] == 1 for step in pair):
+                node.input[place] = pair[1].input[0]
+                dropped |= {step.output[0] for step in pair[:2]}
+                break  # a sum joins one of two convolutions, the other keeps its scale
+    _replace(model, [node for node in model.graph.node if node.output[0] not in dropped])
+
+
+def _made_by_one(
+    name: str, kinds: Sequence[str], made_by: Mapping[str, onnx.NodeProto]
+) -> list[onnx.NodeProto]:
+    """The nodes of these kinds, the last first, that make a tensor one after the other."""
+    chain: list[onnx.NodeProto] = []
+    for kind in kinds:
+        node = made_by.get(name)
+        if node is None or node.op_type != kind:
+            return []
+        chain.append(node)
+        name = node.input[0]
+    return chain
 
 
 def _grid(node: onnx.NodeProto, weights: Weights) -> Grid | None:

@@ -11,6 +11,7 @@ from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
 from ocdnet.policy.draft import Draft
+from ocdnet.presets import BACKBONE, INNER_CHANNELS, TAO_CHANNELS
 from ocdnet.spec_keys import (
     BATCH,
     NUM_EPOCHS,
@@ -53,7 +54,9 @@ GIGAFLOP = {
     "mobilenet_v2": 447,
     "mobilenet_v3_large": 437,
 }
-"""Of a training step, for a megapixel; counted by torch's FlopCounterMode."""
+"""Of a training step, for a megapixel, with TAO's neck; counted by torch's FlopCounterMode."""
+_OF_WIDTH = 0.003
+"""Of it, for each square of a channel of the FPN's width, head included."""
 _PER_SECOND = {"bf16": 200.0, "fp16": 200.0, "fp32": 100.0}
 """Gigaflop of a CPU's thread, as on the machines of references/tuning.md: a guess elsewhere."""
 
@@ -213,12 +216,25 @@ def steps(case: Case, draft: Draft, step: Step, images: int | None) -> None:
 
 def training_seconds(draft: Draft, images: int | None) -> float | None:
     """About how long one training takes on this machine's CPU; None where nothing is known."""
-    flop = GIGAFLOP.get(str(draft.at("model.backbone")))
+    flop = gigaflop(str(draft.at(BACKBONE)), int(draft.at(INNER_CHANNELS)))
     size = _crop(draft)
     if hardware.gpus() or not images or flop is None or size is None:
         return None
     megapixels = images * int(draft.at(NUM_EPOCHS)) * size[0] * size[1] / 1e6
     return megapixels * flop / (cpus() * _PER_SECOND[str(draft.at(TRAIN_PRECISION))])
+
+
+def gigaflop(backbone: str, width: int) -> float | None:
+    """Of a training step, for a megapixel; None of an unknown backbone.
+
+    Args:
+        backbone: its name.
+        width: of the FPN, which FAN backbones do not have.
+    """
+    whole = GIGAFLOP.get(backbone)
+    if whole is None or backbone.startswith("fan_"):
+        return whole
+    return whole - _OF_WIDTH * (TAO_CHANNELS**2 - width**2)
 
 
 def _crop(draft: Draft) -> tuple[int, int] | None:

@@ -83,6 +83,10 @@ class ModelInfo(Record):
     sha256: str
     bytes: Count
     backbone: str | None = None
+    inner_channels: Count | None = None
+    """Of a checkpoint with an FPN: its width, `model.inner_channels`."""
+    neck_block: str | None = None
+    """Likewise: `model.neck_block`."""
     input: InputInfo
     tensors: Count | None = None
     """Weights and statistics that the file holds; of an engine not known."""

@@ -10,17 +10,21 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 
+from ocdnet.ranks import is_rank_zero
 from ocdnet.training.schedule import steps_per_epoch
 
 LOG = logging.getLogger("ocdnet")
 QUIET_SECONDS = 30.0
 """Time between two log lines within an epoch."""
+_STEPS_SEEN = 10
+"""Batches after which the time to go is told; the first, which warms up, is left out."""
 
 
 class Pace(Callback):
     """How fast training goes, and how much of the time it waits for data, in the epoch so far."""
 
     def __init__(self) -> None:
+        self._seen, self._warm = 0, 0.0
         self._start(time.monotonic())
 
     def _start(self, now: float) -> None:
@@ -63,6 +67,22 @@ class Pace(Callback):
         """Count the batch; from here on, time is spent waiting for the next one."""
         self._images += len(batch.paths) * trainer.world_size
         self._batch_ended = time.monotonic()
+        self._tell_time_to_go(trainer, batch_idx)
+
+    def _tell_time_to_go(self, trainer: pl.Trainer, batch_idx: int) -> None:
+        """Log once, early in the run, how long its steps will take."""
+        self._seen += 1
+        if self._seen == 1:
+            self._warm = self._batch_ended
+        if self._seen != _STEPS_SEEN or not is_rank_zero():
+            return
+        batches = int(trainer.num_training_batches)
+        left = ((trainer.max_epochs or 0) - trainer.current_epoch) * batches - batch_idx - 1
+        seconds = left * (self._batch_ended - self._warm) / (_STEPS_SEEN - 1)
+        if seconds > QUIET_SECONDS:
+            LOG.info(
+                "About %.0f min of training to go, by the first steps.", math.ceil(seconds / 60)
+            )
 
 
 class ProgressLines(Callback):
