@@ -59,7 +59,7 @@ train:
   validation_interval: 1000
   precision: bf16
   seed: 1
-  optimizer: {type: AdamW, args: {lr: 0.001, weight_decay: 0.0001, amsgrad: false}}
+  optimizer: {type: AdamW, args: {lr: 0.003, weight_decay: 0.0001, amsgrad: false}}
   lr_scheduler: {args: {warmup_epoch: 1, per_step: true}}
 """
 
