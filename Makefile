@@ -11,7 +11,7 @@ GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection ruamel.ya
   jsonschema jsonschema-specifications referencing rpds-py rich markdown-it-py mdurl torch-pruning \
   torchao optuna alembic sqlalchemy mako colorlog shapely
 
-.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-browser test-container image bench bench-json bench-rapidocr check generate generate-check clean
+.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-browser test-container image bench bench-json bench-rapidocr starter check generate generate-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ bench-rapidocr: $(READY) $(RAPIDOCR) ## Picture to boxes beside RapidOCR, on an 
 $(RAPIDOCR):
 	$(PYTHON) -m venv $@
 	$@/bin/python -m pip install --quiet --disable-pip-version-check rapidocr==3.10.0 openvino onnxruntime
+
+starter: $(READY) ## Train the starter on rendered scenes, or go on with it, in starter/ (6 hours of one core)
+	$(BIN)/python benchmarks/starter.py --out starter
 
 gpu: $(READY) ## Test and measure what only a GPU can show, into gpu-results (9 minutes)
 	PYTHON=$(abspath $(BIN)/python) sh benchmarks/gpu.sh

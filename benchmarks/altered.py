@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet.data.annotations import Annotation
-from ocdnet.data.synthetic import Scene, SceneStyle, add_text, label_lines, render_scene
+from ocdnet.data.scenes.dataset import label_lines
+from ocdnet.data.scenes.scene import Scene, add_text, render_scene
+from ocdnet.data.scenes.style import SceneStyle
 from ocdnet.hardware import cpus
 
-# Words as ICDAR2015 has them: small, blurred, of little contrast, many not to be read.
-SCENES = SceneStyle(
-    size=(768, 768), words=(4, 24), height=(8, 44), ignored=0.2, contrast=35, blur=1.6, noise=10
-)
-PAINTED = replace(SCENES, words=(1, 8), ignored=0.1, contrast=30, plates=0.2)
+SCENES = SceneStyle(size=(768, 768), curved=0)
+PAINTED = replace(SCENES, words=(1, 8))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocdnet.data.synthetic import SceneStyle, label_lines, render_scene
+from ocdnet.data.scenes.dataset import label_lines
+from ocdnet.data.scenes.scene import render_scene
+from ocdnet.data.scenes.style import SceneStyle
 
 ICDAR = Path(
     os.environ.get("OCDNET_BENCH_DATA") or Path(__file__).parents[2] / "shared/data/icdar2015"
@@ -74,7 +76,7 @@ def quads(number: int, rng: np.random.Generator, side: float = 700) -> list[Quad
 
 def image_with_text(path: Path, seed: int = 0) -> tuple[list[Quad], list[bool]]:
     """A rendered 1280x720 JPEG at the path; its words, and which are not to be read."""
-    scene = render_scene(SceneStyle(size=(1280, 720), empty=0), np.random.default_rng(seed))
+    scene = render_scene(SceneStyle(empty=0, curved=0), np.random.default_rng(seed))
     cv2.imwrite(str(path), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 90])
     lines = [line.split(",", 8) for line in label_lines(scene)]
     polygons = [np.array(line[:8], np.float32).reshape(4, 2) for line in lines]

@@ -21,7 +21,8 @@ import processes
 import support
 from ocdnet.actions import optimize_trial
 from ocdnet.cli.main import main
-from ocdnet.data.synthetic import EASY, render_scene
+from ocdnet.data.scenes.scene import render_scene
+from ocdnet.data.scenes.style import EASY
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocdnet import Detector
-from ocdnet.data.synthetic import EASY, Scene, render_scene
+from ocdnet.data.scenes.scene import Scene, render_scene
+from ocdnet.data.scenes.style import EASY
 from ocdnet.data.targets import make_targets
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.visualize import draw_labels, draw_polygons, encoded, heat_map

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from ocdnet.data.alike import alike_groups, picture_hash
-from ocdnet.data.synthetic import SceneStyle, render_scene
+from ocdnet.data.scenes.scene import render_scene
+from ocdnet.data.scenes.style import SceneStyle
 
 
 def scenes(number):

@@ -68,11 +68,12 @@ def without_torch(folder):
 def test_the_loop(tmp_path):
     (tmp_path / "spec.yaml").write_text(SPEC)
     spec = ("-e", "spec.yaml")
-    scenes = ocdnet(
-        tmp_path, "data", "synth", "--out", "scenes", "--train", "4", "--test", "2",
-        "--size", "200x120", "--words", "1", "3", "--height", "12", "20", "--fonts", "bundled",
-    )  # fmt: skip
-    assert scenes["splits"]["train"]["images"] == 4
+    for seed, (split, count) in enumerate((("train", 4), ("test", 2))):
+        scenes = ocdnet(
+            tmp_path, "data", "synth", "--out", f"scenes/{split}", "--count", str(count),
+            "--size", "200x120", "--seed", str(seed),
+        )  # fmt: skip
+        assert scenes["images"] == count
 
     trained = ocdnet(tmp_path, "train", *spec)
     assert trained["checkpoints"] == ["model_epoch_000_step_00002.pth"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,7 +11,7 @@ from ocdnet.cli.data_check import check, split, stats
 from ocdnet.cli.help import Group
 from ocdnet.cli.shared import pixel_size, print_json
 from ocdnet.data.formats.recognise import FORMS
-from ocdnet.errors import Interrupted
+from ocdnet.errors import Interrupted, UsageError
 from ocdnet.progress_bar import counter
 
 
@@ -21,47 +20,70 @@ def data() -> None:
     """Make datasets, convert, check and divide them, and unpack their archives."""
 
 
-@data.command(epilog="Example: ocdnet data synth --out scenes --train 200 --test 50 --words 3 8")
+@data.command(
+    epilog="""\b
+Examples:
+  ocdnet data synth --out scenes/train --count 2000
+  ocdnet data synth --out scenes/test --count 100 --seed 1 --preview"""
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder to make; absent or empty."
 )
-@click.option("--train", default=80, show_default=True, help="Images of the split `train`.")
-@click.option("--test", default=20, show_default=True, help="Images of the split `test`.")
-@click.option("--size", default="640x640", show_default=True, help="WIDTHxHEIGHT in pixels.")
+@click.option("--count", default=100, show_default=True, help="Scenes to render.")
+@click.option("--size", default="1280x720", show_default=True, help="WIDTHxHEIGHT in pixels.")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same machine: same pixels.")
-@click.option("--words", default=(4, 16), type=(int, int), show_default=True, help="Words a scene.")
 @click.option(
-    "--height",
-    default=(14, 56),
-    type=(int, int),
-    show_default=True,
-    help="Height of capital letters in pixels.",
+    "--backgrounds",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of photographs without text.  [default: backgrounds are drawn]",
 )
-@click.option("--rotate", default=20.0, show_default=True, help="Largest rotation in degrees.")
+@click.option("--lines", is_flag=True, help="Label lines instead of words.")
 @click.option(
-    "--ignored", default=0.1, show_default=True, help="Share of signs labelled ### (unreadable)."
+    "--outlines", is_flag=True, help="Bend some words, and label outlines of 6 points or more."
 )
-@click.option("--empty", default=0.05, show_default=True, help="Share of scenes without text.")
-@click.option(
-    "--fonts",
-    default="system",
-    type=click.Choice(["bundled", "system"]),
-    show_default=True,
-    help="Only matplotlib's own fonts, or this machine's too.",
-)
-def synth(out: Path, train: int, test: int, seed: int, size: str, **style: Any) -> None:
-    """Render a synthetic scene-text set.
+@click.option("--preview", is_flag=True, help="Write OUT/preview.jpg: scenes with their labels.")
+def synth(
+    out: Path,
+    count: int,
+    size: str,
+    seed: int,
+    backgrounds: Path | None,
+    lines: bool,
+    outlines: bool,
+    preview: bool,
+) -> None:
+    """Render scenes of text with labels, to train on.
 
-    Writes OUT/<split>/img/img_N.jpg and OUT/<split>/gt/gt_img_N.txt, one line a word in ICDAR2015
-    form: x1,y1,x2,y2,x3,y3,x4,y4,text. Each OUT/<split> is a data_path for a spec. Prints a JSON
-    summary. Needs the extra `data`: `ocdnet doctor` shows.
+    Streets, rooms and walls with signs, posters, notices and goods: small words, turned, badly lit,
+    blurred, half hidden, in this machine's fonts; and much that looks like text and is not. Writes
+    OUT/img/img_N.jpg and OUT/gt/gt_img_N.txt, one line a word in ICDAR2015's form:
+    x1,y1,...,x4,y4,text; of words that nobody could read the text is ###. OUT, whole or absent, is
+    a data_path for a spec. Scene N depends on the seed and N alone. Prints JSON: data_path, seed,
+    images, words, ignored, empty. Needs the extra `data` and a few fonts for variety: `ocdnet
+    doctor` shows.
     """
-    from ocdnet.data.synthetic import SceneStyle, write_dataset
+    from ocdnet.cli.scene_sheet import write_sheet
+    from ocdnet.data.folders import list_images
+    from ocdnet.data.scenes.dataset import write_dataset
+    from ocdnet.data.scenes.style import SceneStyle
 
-    scenes = SceneStyle(size=pixel_size(size, "--size"), **style)
+    photographs = tuple(list_images(backgrounds)) if backgrounds else ()
+    if backgrounds and not photographs:
+        raise UsageError(
+            "no-images", f"{backgrounds} holds no picture", hint="Name a folder of photographs."
+        )
+    style = SceneStyle(
+        size=pixel_size(size, "--size"),
+        lines=lines,
+        curved=SceneStyle.curved if outlines else 0,
+        photographs=photographs,
+    )
     with counter("rendering") as progress:
-        summary = write_dataset(out, {"train": train, "test": test}, scenes, seed, progress)
-    click.echo(json.dumps(summary, indent=2))
+        counts = write_dataset(out, count, style, seed, progress)
+    if preview:
+        write_sheet(out / "preview.jpg", style, seed, count)
+    click.echo(json.dumps({"data_path": str(out), "seed": seed, **counts._asdict()}, indent=2))
 
 
 @data.command(epilog="Example: ocdnet data extract train.tar.gz --out data/train")

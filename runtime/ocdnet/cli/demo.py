@@ -43,11 +43,13 @@ def run(out: Path, minutes: float) -> dict[str, Any]:
     Raises:
         UserError: a step failed, or hmean stayed below `GOAL`.
     """
-    from ocdnet.data.synthetic import EASY, write_dataset
+    from ocdnet.data.scenes.dataset import write_dataset
+    from ocdnet.data.scenes.style import EASY
 
     scenes = out / "scenes"
     click.echo(f"Rendering synthetic scenes into {scenes}", err=True)
-    write_dataset(scenes, {"train": 280, "test": 60}, EASY, seed=0)
+    write_dataset(scenes / "train", 280, EASY, seed=0)
+    write_dataset(scenes / "test", 60, EASY, seed=1)
     spec_file = out / "spec.yaml"
     write_text(spec_file, spec.to_yaml(_spec(out, scenes, minutes)))
     started = time.monotonic()
