@@ -24,7 +24,7 @@ from ocdnet.data.scenes.scene import Scene, add_text, render_scene
 from ocdnet.data.scenes.style import EASY, SceneStyle
 from ocdnet.errors import EnvironmentFault, UsageError
 
-SMALL = replace(EASY, size=(160, 128), height=(12, 24), words=(1, 4))
+SMALL = replace(EASY, size=(160, 128), height=(18, 28), words=(1, 4))
 # Nothing but ink on one flat colour, so that ink can be told from the rest by its pixels.
 PLAIN = replace(
     EASY, size=(480, 400), words=(4, 16), height=(14, 56), rotate=20, turn=40, contrast=55,
@@ -170,7 +170,7 @@ def test_cared_for_text_stands_out_from_its_surroundings() -> None:
     assert weak <= 0.02 * total
 
 
-@pytest.mark.parametrize(("share", "low", "high"), [(0, 0, 0), (0.3, 0.15, 0.45), (1, 1, 1)])
+@pytest.mark.parametrize(("share", "low", "high"), [(0, 0, 0), (0.3, 0.15, 0.6), (1, 1, 1)])
 def test_share_of_ignored_words(share: float, low: float, high: float) -> None:
     flags = np.concatenate(
         [scene.ignore for scene in scenes(replace(SMALL, ignored=share, empty=0), 80)]

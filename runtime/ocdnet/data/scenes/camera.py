@@ -9,11 +9,11 @@ import numpy.typing as npt
 from ocdnet.data.scenes.drawing import Image, lit, octaves
 from ocdnet.data.scenes.style import SceneStyle
 
-_SMALLEST = 7.5
+_SMALLEST = 9.0
 """Height of a word in pixels below which nobody reads it."""
-_FAINTEST = 22.0
+_FAINTEST = 30.0
 """Difference of grey levels within a word below which nobody sees it."""
-_BLURRED = 0.2
+_BLURRED = 0.16
 """Standard deviation of the blur, as a share of a word's height, from which nobody reads it."""
 
 
