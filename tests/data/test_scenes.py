@@ -361,6 +361,18 @@ def test_fonts_that_cannot_draw_latin_are_left_out() -> None:
     assert "han" not in scripts
 
 
+def test_options_of_version_0_2_work_with_a_warning(tmp_path):
+    arguments = ["synth", "--out", str(tmp_path / "set"), "--size", "96x96", "--train", "2"]
+    result = CliRunner().invoke(data, [*arguments, "--test", "1", "--words", "1", "2"])
+    printed = json.loads(result.stdout)
+    assert {name: part["images"] for name, part in printed["splits"].items()} == {
+        "train": 2,
+        "test": 1,
+    }
+    assert len(list((tmp_path / "set" / "train" / "img").iterdir())) == 2
+    assert ["--count" in line for line in printed["warnings"]] == [True, True, False]
+
+
 def test_command_prints_one_json_summary(tmp_path: Path) -> None:
     arguments = ["synth", "--out", str(tmp_path / "set"), "--count", "4", "--size", "128x96"]
     arguments += ["--preview"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,14 @@ from ocdnet.cli.shared import pixel_size, print_json
 from ocdnet.data.formats.recognise import FORMS
 from ocdnet.errors import Interrupted, UsageError
 from ocdnet.progress_bar import counter
+
+if TYPE_CHECKING:
+    from ocdnet.data.scenes.style import SceneStyle
+
+_INSTEAD = dict.fromkeys(
+    ("train", "test"), "use --out OUT/SPLIT --count N, another --seed for each"
+)
+"""What does the work of options of version 0.2."""
 
 
 @click.group(cls=Group)
@@ -43,6 +52,14 @@ Examples:
     "--outlines", is_flag=True, help="Bend some words, and label outlines of 6 points or more."
 )
 @click.option("--preview", is_flag=True, help="Write OUT/preview.jpg: scenes with their labels.")
+@click.option("--train", type=click.IntRange(min=1), hidden=True)
+@click.option("--test", type=click.IntRange(min=1), hidden=True)
+@click.option("--words", type=(int, int), hidden=True)
+@click.option("--height", type=(int, int), hidden=True)
+@click.option("--rotate", type=float, hidden=True)
+@click.option("--ignored", type=float, hidden=True)
+@click.option("--empty", type=float, hidden=True)
+@click.option("--fonts", type=click.Choice(["bundled", "system"]), hidden=True)
 def synth(
     out: Path,
     count: int,
@@ -52,6 +69,9 @@ def synth(
     lines: bool,
     outlines: bool,
     preview: bool,
+    train: int | None,
+    test: int | None,
+    **former: Any,
 ) -> None:
     """Render scenes of text with labels, to train on.
 
@@ -63,9 +83,7 @@ def synth(
     images, words, ignored, empty. Needs the extra `data` and a few fonts for variety: `ocdnet
     doctor` shows.
     """
-    from ocdnet.cli.scene_sheet import write_sheet
     from ocdnet.data.folders import list_images
-    from ocdnet.data.scenes.dataset import write_dataset
     from ocdnet.data.scenes.style import SceneStyle
 
     photographs = tuple(list_images(backgrounds)) if backgrounds else ()
@@ -78,12 +96,38 @@ def synth(
         lines=lines,
         curved=SceneStyle.curved if outlines else 0,
         photographs=photographs,
+        **{name: value for name, value in former.items() if value is not None},
     )
+    splits = {"train": train, "test": test}
+    warnings = [
+        f"--{name} goes away: {_INSTEAD.get(name, 'scenes vary by themselves')}"
+        for name, value in (splits | former).items()
+        if value is not None
+    ]
+    warned = {"warnings": warnings} if warnings else {}
+    if train is None and test is None:
+        print_json(_render(out, count, style, seed, preview) | warned)
+        return
+    rendered = {
+        name: _render(out / name, number, style, seed + place, preview)
+        for place, (name, number) in enumerate(splits.items())
+        if number
+    }
+    print_json({"out": str(out), "seed": seed, "splits": rendered} | warned)
+
+
+def _render(
+    out: Path, count: int, style: SceneStyle, seed: int, preview: bool
+) -> dict[str, str | int]:
+    """Write one set, and tell what it holds."""
+    from ocdnet.cli.scene_sheet import write_sheet
+    from ocdnet.data.scenes.dataset import write_dataset
+
     with counter("rendering") as progress:
         counts = write_dataset(out, count, style, seed, progress)
     if preview:
         write_sheet(out / "preview.jpg", style, seed, count)
-    click.echo(json.dumps({"data_path": str(out), "seed": seed, **counts._asdict()}, indent=2))
+    return {"data_path": str(out), "seed": seed, **counts._asdict()}
 
 
 @data.command(epilog="Example: ocdnet data extract train.tar.gz --out data/train")
