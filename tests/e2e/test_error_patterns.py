@@ -133,19 +133,13 @@ def test_a_backbone_typo(refused):
     assert "Did you mean 'deformable_resnet" in error["hint"]
 
 
-@pytest.mark.parametrize("use", ["pretrained", "resume", "evaluate"])
-def test_a_checkpoint_of_another_backbone(ocdnet, scenes, detector, tmp_path, use):
+@pytest.mark.parametrize(
+    "key", ["model.pretrained_model_path", "train.resume_training_checkpoint_path"]
+)
+def test_a_checkpoint_of_another_backbone(ocdnet, scenes, detector, tmp_path, key):
     """The detector's spec says deformable_resnet18; the network here is the real resnet18."""
-    keys = {
-        "pretrained": ("train", "model.pretrained_model_path"),
-        "resume": ("train", "train.resume_training_checkpoint_path"),
-        "evaluate": ("evaluate", "evaluate.checkpoint"),
-    }
-    action, key = keys[use]
     overrides = support.train_overrides(scenes, tmp_path, "train.num_epochs=40")
-    if action == "evaluate":
-        overrides = [text for text in overrides if not text.startswith(("train", f"{TRAIN}."))]
-    code, document = ocdnet(action, *overrides, "model.backbone=resnet18", f"{key}={detector}")
+    code, document = ocdnet("train", *overrides, "model.backbone=resnet18", f"{key}={detector}")
     assert code == Exit.DATA
     assert document["error"]["code"].endswith("-mismatch")
     assert "model.backbone=deformable_resnet18" in document["error"]["hint"]
