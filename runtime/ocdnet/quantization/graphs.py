@@ -98,7 +98,7 @@ def _whole_hard_swishes(model: onnx.ModelProto) -> None:
         for node in model.graph.node
         if node.op_type == "HardSigmoid" and uses[node.output[0]] == 1 and _is_of_swish(node)
     }
-    for node in model.graph.node:
+    for node in list(model.graph.node):
         gates = [sigmoids[name] for name in node.input if name in sigmoids]
         if node.op_type != "Mul" or not gates:
             continue
