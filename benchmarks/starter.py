@@ -4,7 +4,7 @@
     python benchmarks/starter.py --out /data/starter --preset tiny
 
 Renders 4,000 scenes and 60 to validate on (7 minutes of one CPU core, 0.5 GB), then trains 32
-epochs of them, 32,000 steps of four crops: about 6 hours of one core for `small`; on a GPU the
+epochs of them, 32,000 steps of four crops: about 4 to 5 hours of one core for `small`; on a GPU the
 same script takes larger batches. Everything is seeded. Stop it with Ctrl-C or SIGTERM, or let the
 machine go down: the same command goes on from the last checkpoint (every 250 steps) to the same
 weights.
