@@ -15,6 +15,7 @@ from ocdnet.runs.printed_report import SettingCompared
 from ocdnet.runs.progress import shortened
 from ocdnet.spec_keys import masked
 from ocdnet.tree import yaml_io
+from ocdnet.tree.keys import leaves
 from ocdnet.tree.yaml_io import inline_yaml
 
 _NOT_THERE = object()
@@ -56,7 +57,7 @@ def differing(jobs: Sequence[Mapping[str, RunFolder]]) -> list[SettingCompared]:
     """
     rows: dict[tuple[str, str], tuple[list[str], list[Any]]] = {}
     for action in dict.fromkeys(name for own in jobs for name in own):
-        trees = [dict(_leaves(_read_by(own[action]))) if action in own else {} for own in jobs]
+        trees = [dict(leaves(_read_by(own[action]))) if action in own else {} for own in jobs]
         there = [tree for tree in trees if tree]
         for key in dict.fromkeys(name for tree in there for name in tree):
             values = [_plain(tree.get(key)) for tree in trees]
@@ -77,14 +78,6 @@ def _read_by(job: RunFolder) -> Mapping[str, Any]:
     if action is not None:
         tree = {key: tree[key] for key in action.reads if key in tree}
     return tree
-
-
-def _leaves(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _plain(value: Any) -> Any:
