@@ -9,6 +9,14 @@ from pathlib import Path
 import pytest
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: an archive's own bytes hold the second they were packed.
+
+    pytest-xdist refuses to start where two workers collect different names.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def _sigterm() -> Iterator[None]:
     """A command that has run in this process ignores SIGTERM, and its children would, too."""
