@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
@@ -19,11 +21,21 @@ _LAYERS = ("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm", "BatchNormal
 
 
 def load_whole(path: Path) -> onnx.ModelProto:
-    """A model with its weights inside, also those that lie in files beside it.
+    """A model with its weights inside, also those that lie in files beside it, and in float.
+
+    Weights that are only stored in int8, while nothing is computed in it, become float.
 
     Raises:
         DataError: it cannot be read, or a file with weights is missing.
     """
+    model = load_stored(path)
+    if is_packed(model.graph):
+        _widen(model.graph, path)
+    return model
+
+
+def load_stored(path: Path) -> onnx.ModelProto:
+    """A model with its weights inside, as they are stored; raises as `load_whole`."""
     try:
         model = onnx.load(path)
         model.SerializeToString()  # beyond 2 GB it cannot be written again
@@ -36,6 +48,74 @@ def load_whole(path: Path) -> onnx.ModelProto:
             "weights, if any",
         ) from error
     return model
+
+
+def is_packed(graph: onnx.GraphProto) -> bool:
+    """Whether weights are stored in int8, but nothing is computed in it."""
+    return not any(node.op_type == "QuantizeLinear" for node in graph.node) and any(
+        widenings(graph)
+    )
+
+
+def widenings(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes that make floats of symmetric int8 constants: weight and scale are their input."""
+    constants = {one.name: one.data_type for one in graph.initializer}
+    for node in graph.node:
+        names = list(node.input)
+        symmetric = len(names) == 2 and all(name in constants for name in names)
+        of_int8 = symmetric and constants[names[0]] == onnx.TensorProto.INT8
+        if node.op_type == "DequantizeLinear" and of_int8:
+            yield node
+
+
+def stored(
+    node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto], path: Path
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """An int8 constant, and its scales in a shape that multiplies with it.
+
+    Args:
+        node: one of `widenings`.
+        tensors: the graph's constants, by name.
+        path: the file, for messages.
+
+    Raises:
+        DataError: they do not fit each other, or their bytes are not as many as their shapes say.
+    """
+    weight, scale = (array(tensors[name], path) for name in node.input)
+    axis = next((int(one.i) for one in node.attribute if one.name == "axis"), 1)
+    shape = [1] * weight.ndim
+    try:
+        if scale.size > 1:
+            shape[axis] = weight.shape[axis]
+        return weight, scale.reshape(shape)
+    except (ValueError, IndexError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _widen(graph: onnx.GraphProto, path: Path) -> None:
+    """Put the floats that int8 constants stand for in their place."""
+    tensors = {one.name: one for one in graph.initializer}
+    for node in list(widenings(graph)):
+        weight, scale = stored(node, tensors, path)
+        values = weight.astype(np.float32) * scale
+        graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input}
+    for name in tensors.keys() - used:
+        graph.initializer.remove(tensors[name])
+
+
+def array(tensor: onnx.TensorProto, path: Path) -> NDArray[Any]:
+    """A constant's values; raises DataError where its bytes are not as many as its shape says."""
+    try:
+        values: NDArray[Any] = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, str(error)) from error
+    return values
+
+
+def _damaged(path: Path, got: str) -> DataError:
+    return DataError("bad-onnx", f"{path} is damaged", got=got[:200], expected="an ONNX file")
 
 
 def weight_files(path: Path) -> list[Path]:

@@ -14,12 +14,14 @@ from ocdnet.checkpoint import (
     INPUT_KEY,
     PRUNED_KEY,
     QUANTIZED_KEY,
+    SCALE,
     SPEC_KEY,
     START_KEY,
     Checkpoint,
 )
 from ocdnet.config.model import ModelConfig
 from ocdnet.errors import DataError
+from ocdnet.install import missing_package
 from ocdnet.key_maps import COMPUTES, Input, translate
 from ocdnet.models.channels import ChannelMismatch, fit_channels
 from ocdnet.models.factory import BACKBONES
@@ -28,8 +30,6 @@ from ocdnet.spec_keys import LOAD_PRUNED
 from ocdnet.tree import keys
 from ocdnet.unpickle import read_pickle, unusable
 
-SCALE = "_scale"
-"""Suffix of an int8 weight's key that makes the key of its scale."""
 INPUT_SCALE = "input_scale"
 """Behind a layer's name and a dot: the key of the scale that its input is rounded with."""
 # Ours, TAO's and timm's; torchvision's training scripts; a common habit.
@@ -84,14 +84,25 @@ def save(content: Mapping[str, Any], path: Path) -> None:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read weights on the CPU, with `weights_only`.
 
-    Taken are checkpoints of ours, of TAO, of the original DB release and of mmocr, and the
-    classifiers whose features our backbones are (`ocdnet.key_maps`).
+    Taken are checkpoints of ours, of TAO, of the original DB release and of mmocr, the classifiers
+    whose features our backbones are (`ocdnet.key_maps`), and packed ONNX files (`ocdnet.packed`).
 
     Raises:
         DataError: absent, damaged, encrypted, holding pickled code, without weights, or with
             weights that are NaN or infinite.
+        EnvironmentFault: a packed file, and the package that reads it is missing.
     """
+    if path.suffix == ".onnx":
+        return checkpoint_of(path, _packed(path))
     return checkpoint_of(path, read_pickle(path))
+
+
+def _packed(path: Path) -> Mapping[str, Any]:
+    try:
+        from ocdnet.packed import content  # noqa: PLC0415 - only such files need ONNX
+    except ModuleNotFoundError as error:
+        raise missing_package(error, f"Reading {path.name}") or error from error
+    return content(path)
 
 
 def checkpoint_of(path: Path, content: Any) -> Checkpoint:

@@ -163,6 +163,7 @@ def _described(
         source={"file": source.path.name, "sha256": source.sha256},
         engine_sha256=sha256(file),
         calibration=precise.calibration,
+        suggested=suggested.thresholds if (suggested := source.predictor.suggested) else None,
         versions=versions(kind),
     )
 

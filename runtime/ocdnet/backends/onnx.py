@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ocdnet.data.resizing import Room
 from ocdnet.errors import DataError, EnvironmentFault, out_of_memory
 from ocdnet.hardware import cpus
 from ocdnet.spec_keys import STRIDE
+from ocdnet.zoo.registry import Suggested
 
 
 class OnnxPredictor:
@@ -52,10 +55,12 @@ class OnnxPredictor:
         self.img_mode: Any = None
         self.normalisation: Normalisation | None = None
         self.advised: tuple[int, int] | None = None
+        self.suggested: Suggested | None = None
         self.path = path
         if engine is not None:
             self.batch, self.size = engine.sizes, engine.size
             self.advised = engine.width, engine.height
+            self.suggested = engine.suggests
             self._feed_as(engine.preprocess)
         else:
             self._feed_as_declared()
@@ -102,7 +107,9 @@ class OnnxPredictor:
             return
         preprocess = Preprocess.from_metadata(metadata)
         self.img_mode, self.normalisation = preprocess.img_mode, preprocess.normalisation
-        self.advised = preprocess.size if isinstance(preprocess.size, tuple) else None
+        if isinstance(preprocess.size, tuple):
+            self.advised = preprocess.size
+            self.suggested = Suggested.of_metadata(metadata, preprocess.size)
 
     def _output(self, wanted: str | int) -> str:
         names = [str(output.name) for output in self.outputs]
@@ -170,6 +177,8 @@ def _session(path: Path, options: Any = None, *, gpu: int | None = 0) -> Any:
     options = options or ort.SessionOptions()
     options.intra_op_num_threads = cpus()
     options.log_severity_level = 3
+    if _is_packed(path):  # else its weights become float anew each time, and nothing is fused
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         return ort.InferenceSession(path, options, providers=providers(ort, gpu))
     except _errors() as error:
@@ -181,6 +190,17 @@ def _session(path: Path, options: Any = None, *, gpu: int | None = 0) -> Any:
             got=str(error).splitlines()[0][:200],
             expected="a file written by `ocdnet export`",
         ) from error
+
+
+def _is_packed(path: Path) -> bool:
+    """`onnx_file.is_packed` without ONNX, by the names of its operators."""
+    with (
+        suppress(OSError, ValueError),
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.find(b"DequantizeLinear") >= 0 > content.find(b"QuantizeLinear")
+    return False
 
 
 def _errors() -> tuple[type[Exception], ...]:

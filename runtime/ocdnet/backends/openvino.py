@@ -95,7 +95,7 @@ class OpenVinoPredictor:
         self.img_mode: str | None = engine.preprocess.img_mode
         self.normalisation = engine.normalisation
         self.size, self.advised = engine.size, (engine.width, engine.height)
-        self.batch = engine.sizes
+        self.batch, self.suggested = engine.sizes, engine.suggests
         self.feeding = engine.preprocess
         self.lock = Lock()  # a compiled model has one request, which it fills and reads
 

@@ -21,6 +21,7 @@ from ocdnet.engines import Kind
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import read_regular, sha256, write_json
 from ocdnet.spec_keys import STRIDE
+from ocdnet.zoo.registry import Suggested, Threshold
 
 PAGE = "references/foreign-models.md"
 MOST_BYTES = 1 << 24
@@ -71,6 +72,7 @@ class Engine:
         source: name and SHA-256 of the ONNX file.
         engine_sha256: of the engine file.
         calibration: digest of the images and settings of an INT8 engine, None of others.
+        suggested: thresholds that suit the network, by name; None: it does not say.
         versions: of the packages that built it.
         format: of this file.
     """
@@ -87,6 +89,7 @@ class Engine:
     min_size: tuple[int, int] | None = None
     max_size: tuple[int, int] | None = None
     calibration: str | None = None
+    suggested: dict[Threshold, FiniteFloat] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     format: Literal[1] = 1
 
@@ -101,6 +104,12 @@ class Engine:
         size = self.width, self.height
         room = Room(self.min_size or size, self.max_size or size)
         return size if room.least == room.most else room
+
+    @property
+    def suggests(self) -> Suggested | None:
+        """Its size and thresholds."""
+        given: dict[Any, Any] = self.suggested or {}
+        return Suggested(size=(self.width, self.height), **given) if given else None
 
     @property
     def normalisation(self) -> Normalisation:
@@ -191,8 +200,11 @@ def _check_digest(path: Path, engine: Engine) -> None:
 def write_engine(path: Path, engine: Engine) -> None:
     """Write the description of an engine to `path`, its JSON file."""
     content = TypeAdapter(Engine).dump_python(engine, mode="json")
+    # What is not said is left out, so that earlier releases read the file.
     if engine.preprocess.channel is None:
-        del content["preprocess"]["channel"]  # so that earlier releases read the file
+        del content["preprocess"]["channel"]
+    if engine.suggested is None:
+        del content["suggested"]
     write_json(path, content)
 
 

@@ -184,6 +184,7 @@ class TensorRTPredictor:
         self.img_mode: str | None = None
         self.normalisation: Normalisation | None = None
         self.logits, self.channel = False, None if engine is None else engine.preprocess.channel
+        self.suggested = engine.suggests if engine else None
         if engine is None:
             LOG.warning(
                 "%s has no %s: its input is assumed to be made as TAO makes it.", path, beside(path)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ocdnet.errors import DataError
 from ocdnet.key_maps import IMAGENET, Input
@@ -12,6 +13,11 @@ from ocdnet.spec_keys import PRETRAINED
 from ocdnet.tree.keys import nearest
 from ocdnet.tree.problems import SpecFieldError
 
+Threshold = Literal["thresh", "box_thresh", "unclip_ratio"]
+THRESHOLDS: tuple[Threshold, ...] = ("thresh", "box_thresh", "unclip_ratio")
+"""Names of what a model suggests for reading its maps."""
+_MOST: dict[Threshold, float] = {"thresh": 1, "box_thresh": 1, "unclip_ratio": 100}
+_PREFIX = "ocdnet.suggested."
 _MMOCR = "https://download.openmmlab.com/mmocr/textdet/dbnet/"
 
 
@@ -49,6 +55,31 @@ class Suggested:
     thresh: float = 0.3
     box_thresh: float = 0.3
     unclip_ratio: float = 1.5
+
+    @property
+    def thresholds(self) -> dict[Threshold, float]:
+        """By name."""
+        return {name: getattr(self, name) for name in THRESHOLDS}
+
+    def to_metadata(self) -> dict[str, str]:
+        """The thresholds as strings, for ONNX `metadata_props`."""
+        return {f"{_PREFIX}{name}": str(value) for name, value in self.thresholds.items()}
+
+    @classmethod
+    def of_metadata(cls, metadata: Mapping[str, str], size: tuple[int, int]) -> Suggested | None:
+        """The inverse of `to_metadata`; None where a threshold is missing, or cannot be.
+
+        Args:
+            metadata: of a file.
+            size: of its input.
+        """
+        try:
+            numbers = {name: float(metadata[f"{_PREFIX}{name}"]) for name in THRESHOLDS}
+        except (KeyError, ValueError):
+            return None
+        possible = all(0 <= number <= _MOST[name] for name, number in numbers.items())
+        given: dict[Any, Any] = numbers
+        return cls(size=size, **given) if possible else None
 
 
 @dataclass(frozen=True, kw_only=True)
