@@ -25,8 +25,9 @@ from ocdnet.spec_keys import (
 )
 from ocdnet.tree import keys
 
-_LEGIBLE = 10
-"""Pixels of a word's height in the network's picture that are aimed at."""
+_LEGIBLE, _MOST_ENLARGED = 17, 1.3
+"""Pixels of a word's height in the network's picture that are aimed at, and how much small pictures
+are enlarged for it: hmean gains .08 to .13 on ICDAR2015 (references/tuning.md)."""
 _FEWEST_PIXELS = 8
 """Below which OCDNet hardly finds a word: the maps have a quarter of the picture's pixels."""
 _ENLARGED = 1.2
@@ -71,11 +72,11 @@ def _network_size(measures: Measures) -> tuple[list[int], str]:
     """Width and height that the network's pictures should have, and why."""
     width, height = _picture(measures)
     low, pixels = max(1, quantile(measures.heights, 0.1)), DEFAULT_SIZE[0] * DEFAULT_SIZE[1]
-    scale = 1.0
+    cheap, dear = 1.0, _MOST_ENLARGED
     if width * height > _ENLARGED * pixels:
         cheap = math.sqrt(pixels / (width * height))
         dear = min(1.0, cheap * math.sqrt(MOST_SIZES))
-        scale = min(max(cheap, _LEGIBLE / low), dear)
+    scale = min(max(cheap, _LEGIBLE / low), dear)
     size = [math.ceil(round(side * scale) / STRIDE) * STRIDE for side in (width, height)]
     shown = low * scale
     return size, (
