@@ -79,7 +79,7 @@ $(RAPIDOCR):
 	$(PYTHON) -m venv $@
 	$@/bin/python -m pip install --quiet --disable-pip-version-check rapidocr==3.10.0 openvino onnxruntime
 
-starter: $(READY) ## Train the starter on rendered scenes, or go on with it, in starter/ (5 hours of one core)
+starter: $(READY) ## Train the starter on rendered scenes, or go on with it, in starter/ (2 hours of one core)
 	$(BIN)/python benchmarks/starter.py --out starter
 
 gpu: $(READY) ## Test and measure what only a GPU can show, into gpu-results (9 minutes)

@@ -31,6 +31,7 @@ def test_it_trains(scenes, tmp_path, small_network):
 def test_a_plan_for_few_images_starts_from_it(tmp_path, spec):
     support.write_blocks(tmp_path / "words", 2, seed=0)
     given = {"action": "train", "train_datasets": (str(tmp_path / "words"),)}
+    given["overrides"] = ("model.preset=base",)
     plan = build(Request(spec=spec, **given), Skill(skill_dir()), "ocdnet")
     changes = plan["spec_overrides"]
     assert changes["train.optimizer.args.lr"] == 0.0003

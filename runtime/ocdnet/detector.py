@@ -24,7 +24,7 @@ from ocdnet.hardware import limited
 from ocdnet.page import Held, Page
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.zoo.fetching import model_file
-from ocdnet.zoo.registry import WEIGHTS, Suggested
+from ocdnet.zoo.registry import STARTER, Suggested
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -53,7 +53,8 @@ class Detector:
     Args:
         model: a .pth checkpoint (of this program, of TAO, of the DB release), an .onnx file
             (another trainer's with its JSON file beside it), an engine, or the name of public
-            weights, which are fetched once.
+            weights, which are fetched once; not given: ocdnet-starter-small, which the package
+            brings along.
         device: auto (a GPU where one is), cpu, cuda or cuda:N.
         size: width and height of the network's input in pixels, multiples of 32; not given: what
             the model was made for, else 1280 x 736.
@@ -77,7 +78,7 @@ class Detector:
         resize: as above.
 
     Raises:
-        UsageError: no model was given, or an argument makes no sense.
+        UsageError: an argument makes no sense.
         DataError: the model cannot be used, or takes no such size or batch.
         EnvironmentFault: a package or a device is missing.
     """
@@ -322,15 +323,7 @@ def _reopened(arguments: dict[str, Any]) -> Detector:
 
 
 def _file(model: str | os.PathLike[str] | None) -> Path:
-    if model is None or not os.fspath(model):
-        names = ", ".join(weights.name for weights in WEIGHTS if weights.kind == "detector")
-        raise UsageError(
-            "model-needed",
-            "A detector needs a model",
-            expected=GIVEN,
-            hint=f"Public ones are fetched by their names: {names}.",
-        )
-    path = model_file(model)
+    path = model_file(STARTER.name if model is None else model)
     if not path.is_file():
         raise DataError("no-model", f"There is no file {path}", got=str(path), expected=GIVEN)
     return path

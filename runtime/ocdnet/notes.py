@@ -49,9 +49,12 @@ class Notes:
     missing: list[Question] = field(default_factory=list)
     asked_keys: set[str] = field(default_factory=set)
 
-    def because(self, rule: str, about: str = "") -> None:
-        """Note a rule that fired."""
-        _add(self.why, Note(rule, about))
+    def because(self, rule: str, about: str = "", *, first: bool = False) -> None:
+        """Note a rule that fired; `first` before all others."""
+        if first:
+            self.why.insert(0, Note(rule, about))
+        else:
+            _add(self.why, Note(rule, about))
 
     def warn(self, warning: str, about: str = "") -> None:
         """Note what was changed or may surprise."""

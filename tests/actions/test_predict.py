@@ -22,7 +22,7 @@ from loopback import serving
 from ocdnet.actions.page_files import PageFiles
 from ocdnet.actions.predict import Request, run
 from ocdnet.data.reading import read_image
-from ocdnet.errors import DataError, Exit, SpecError, UsageError
+from ocdnet.errors import DataError, Exit, SpecError
 from ocdnet.findings import collecting
 from ocdnet.policy.artifacts import skill_dir
 from ocdnet.runs.typed import to_json
@@ -249,8 +249,6 @@ def test_missing_sources_are_named_before_anything_runs(model, here):
         found(model, "empty")
     beside = found(model, "photos/a.png", "empty")
     assert [row["files"] for row in beside["warnings"]] == [["empty"]]
-    with pytest.raises(UsageError, match="needs a model"):
-        found(None, "photos")
 
 
 def test_where_nothing_can_be_read(model, here):

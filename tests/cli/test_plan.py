@@ -180,6 +180,7 @@ def test_the_printed_commands_run_as_they_stand(tmp_path):
     support.write_blocks(tmp_path / "words/test", 2, seed=1)
     sets = [
         *("train.num_epochs=1", "dataset.train_dataset.loader.num_workers=0"),
+        "model.preset=base",  # as the starter does not fit the small network
         "dataset.validate_dataset.loader.num_workers=0",
         "dataset.train_dataset.args.pre_processes.0.args.size=[128, 128]",
         "dataset.validate_dataset.args.pre_processes.0.args.short_size=[160, 160]",

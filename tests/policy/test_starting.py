@@ -16,10 +16,13 @@ from ocdnet.config.model import ModelConfig
 from ocdnet.devices import gpu_indices
 from ocdnet.errors import EnvironmentFault, SpecError
 from ocdnet.models.factory import BACKBONES, build_model
-from ocdnet.policy import public_weights, starting
+from ocdnet.policy import starting
 from ocdnet.policy.artifacts import Skill, skill_dir
 from ocdnet.policy.request import Request
+from ocdnet.presets import PRESETS
+from ocdnet.spec_keys import PRETRAINED
 from ocdnet.tree import keys, yaml_io
+from ocdnet.zoo.registry import STARTER
 from plans import build
 
 SKILL = Skill(skill_dir())
@@ -196,7 +199,7 @@ class TestGpus:
 @pytest.mark.usefixtures("few")
 class TestFewImages:
     def test_the_recipe_is_taken_key_by_key(self, words):
-        changes = direct(words)["spec_overrides"]
+        changes = direct(words, overrides=("model.preset=base",))["spec_overrides"]
         template = SKILL.schema("train")["default"]
         for key, value in RECIPE.items():
             assert changes.get(key, keys.get(template, key)) == value
@@ -254,12 +257,31 @@ def internet(document):
 
 @pytest.mark.usefixtures("few")
 class TestPublicWeights:
-    def test_few_images_are_offered_a_start_that_is_not_taken_unasked(self, words):
+    def test_few_images_start_from_what_the_package_brings(self, words):
+        document = direct(words)
+        changes = document["spec_overrides"]
+        assert changes[PRETRAINED] == STARTER.name
+        network = {key for key in changes if key.startswith("model.")} - {PRETRAINED}
+        assert {key: changes[key] for key in network}.items() <= PRESETS["small"].items()
+        assert STARTER.name in document["why"][0]
+        assert "--set model.preset=base" in document["why"][0]
+        assert not internet(document)
+        kept = direct(words, overrides=("model.preset=base",))["spec_overrides"]
+        assert PRETRAINED not in kept
+        assert "model.inner_channels" not in kept
+
+    @pytest.mark.parametrize("key", ["model.backbone=resnet18", "model.inner_channels=64"])
+    def test_who_names_a_part_of_the_network_gets_no_weights(self, words, key):
+        assert PRETRAINED not in direct(words, overrides=(key,))["spec_overrides"]
+
+    def test_our_own_image_starts_so_too(self, words):
+        document = direct(words, platform="docker", image="registry/ocdnet:1")
+        assert document["spec_overrides"][PRETRAINED] == STARTER.name
+
+    def test_few_images_are_offered_a_better_start_that_is_not_taken_unasked(self, words):
         document = direct(words)
         offer = document["better_start"]
         assert offer["needs_internet"] is True
-        assert not any(key.startswith("model.") for key in document["spec_overrides"])
-        assert not internet(document)
         taken = direct(words, overrides=tuple(offer["set"]))
         assert taken["spec_overrides"]["model.backbone"] == "resnet18"
         assert "better_start" not in taken
@@ -278,10 +300,12 @@ class TestPublicWeights:
         ],
     )
     def test_who_has_chosen_or_trains_in_nvidias_image_gets_none(self, words, given):
-        assert "better_start" not in direct(words, **given)
+        document = direct(words, **given)
+        assert "better_start" not in document
+        assert document["spec_overrides"].get(PRETRAINED) != STARTER.name
 
     def test_nor_who_has_many_images(self, words, monkeypatch):
-        monkeypatch.setattr(public_weights, "FEW", 3)
+        monkeypatch.setattr(starting, "FEW", 3)
         assert "better_start" not in direct(words)
 
     def test_nvidias_image_is_said_not_to_know_the_name(self, words):

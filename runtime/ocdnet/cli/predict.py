@@ -27,13 +27,16 @@ _RESIZE = ("auto", "fit", "tile", "stretch")
 @click.command(
     epilog="""\b
 Examples:
+  ocdnet predict photo.jpg
   ocdnet predict photo.jpg --model model_best.pth
   ocdnet predict photos 'scans/*.pdf' --model best.pth --out found --draw
   cat photo.jpg | ocdnet predict - --model detector.onnx --json -"""
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
-    "--model", metavar="MODEL", help="A .pth, an .onnx, an engine, or a name of `weights list`."
+    "--model",
+    metavar="MODEL",
+    help="A .pth, .onnx, engine, or a name of `weights list`.  [default: the starter]",
 )
 @click.option(
     "--out", type=_PATH, metavar="DIR", help="Folder for predictions.jsonl, and for --draw."

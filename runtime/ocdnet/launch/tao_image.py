@@ -31,7 +31,7 @@ from ocdnet.tree import keys
 WORKERS = 4
 """Workers in place of -1, which TAO does not know."""
 
-_OURS = {"WordCrop", "ColorJitter"}
+STEPS_OF_OURS = {"WordCrop", "ColorJitter"}
 """Steps of a training sample that TAO lacks."""
 _WORKERS = (TRAIN_WORKERS, "dataset.validate_dataset.loader.num_workers")
 _PLACES = ("dataset.train_dataset.args", "dataset.validate_dataset.args", "inference")
@@ -162,7 +162,7 @@ def _foreign(tree: Mapping[str, Any]) -> Iterator[str]:
     if block not in (None, "conv"):
         yield f"{NECK_BLOCK}: {block} is a choice of ours"
     steps = keys.get(tree, TRAIN_STEPS, [])
-    for name in sorted(_OURS.intersection(_types(steps))):
+    for name in sorted(STEPS_OF_OURS.intersection(_types(steps))):
         yield f"{TRAIN_STEPS}: {name} is not one of its steps"
     for step in keys.get(tree, VALIDATE_STEPS, []):
         if isinstance(step, Mapping) and "mode" in (step.get("args") or {}):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from ocdnet.launch.platforms import PLATFORMS
-from ocdnet.policy.case import BY_SKILL, Case
+from ocdnet.policy.case import Case
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.plan_record import BetterStart
-from ocdnet.policy.starting import FEW
-from ocdnet.spec_keys import PRETRAINED, RESUME
-from ocdnet.zoo.registry import WEIGHTS, find, is_unknown, unknown_weights
+from ocdnet.policy.starting import by_nvidia, is_open
+from ocdnet.spec_keys import PRETRAINED
+from ocdnet.zoo.registry import find, is_unknown, named, unknown_weights
 
-_OFFERED = WEIGHTS[0]
+_OFFERED = named("dbnet-r18-icdar2015")
 """The smallest detector of real photographs whose words are labelled one by one."""
 
 
@@ -22,8 +21,7 @@ def better_start(case: Case, draft: Draft, images: int | None) -> BetterStart | 
         draft: its spec.
         images: to train on; None where that is not known.
     """
-    chosen = draft.known("model") or draft.at(PRETRAINED) or draft.at(RESUME) or case.parent
-    if case.entry.name != "train" or chosen or not images or images >= FEW or _by_nvidia(case):
+    if not is_open(case, draft, images):
         return None
     taken = (f"model.backbone={_OFFERED.backbone}", f"{PRETRAINED}={_OFFERED.name}")
     return BetterStart(set=taken)
@@ -43,18 +41,13 @@ def check_name(case: Case, draft: Draft) -> None:
     weights = find(given)
     if weights is None:
         return
-    if _by_nvidia(case):
+    if by_nvidia(case):
         case.notes.warn(
             f"{PRETRAINED}: NVIDIA's image does not know the name {given}: give a path.", PRETRAINED
         )
-        return
-    case.notes.warn(
-        f"{PRETRAINED}={given} needs the internet where the run starts, unless it was fetched "
-        f"there before: `ocdnet weights fetch {given}` (licence {weights.licence}).",
-        PRETRAINED,
-    )
-
-
-def _by_nvidia(case: Case) -> bool:
-    """Whether NVIDIA's image trains, which knows none of these names."""
-    return case.runner == BY_SKILL or PLATFORMS[case.request.platform].tao
+    elif not weights.packaged:
+        case.notes.warn(
+            f"{PRETRAINED}={given} needs the internet where the run starts, unless it was fetched "
+            f"there before: `ocdnet weights fetch {given}` (licence {weights.licence}).",
+            PRETRAINED,
+        )

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from ocdnet import hardware
 from ocdnet.hardware import cpus
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
+from ocdnet.launch.tao_image import STEPS_OF_OURS
 from ocdnet.policy.artifacts import Skill
 from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
 from ocdnet.policy.draft import Draft
-from ocdnet.presets import BACKBONE, INNER_CHANNELS, TAO_CHANNELS
+from ocdnet.presets import BACKBONE, INNER_CHANNELS, PRESET, PRESETS, TAO_CHANNELS
 from ocdnet.spec_keys import (
     BATCH,
     NUM_EPOCHS,
@@ -20,10 +21,12 @@ from ocdnet.spec_keys import (
     PRETRAINED,
     PRUNE_GPU,
     QUANTIZE_DEVICE,
+    RESUME,
     TRAIN_PRECISION,
     TRAIN_STEPS,
 )
 from ocdnet.tree import keys, yaml_io
+from ocdnet.zoo.registry import STARTER
 
 RECIPE = "recipe_few_images.yaml"
 FEW = 2000
@@ -70,11 +73,43 @@ def start(case: Case, draft: Draft, images: int | None) -> dict[str, Any]:
         images: to train on; None where that is not known.
     """
     chosen: dict[str, Any] = {}
+    if is_open(case, draft, images):
+        chosen |= _starter(case, images)
+        draft = draft.with_changes(chosen)
     if images and images < FEW:
         chosen |= _few(case, draft, images)
     if case.request.platform == LOCAL and not hardware.gpus():
         chosen |= _without_gpu(case, draft, chosen)
     return chosen
+
+
+def is_open(case: Case, draft: Draft, images: int | None) -> bool:
+    """Whether a training of few images may be given a network and weights to start from.
+
+    Not where the user, an earlier job or a resumed run has them, nor in NVIDIA's image, which knows
+    none of our names.
+    """
+    chosen = draft.known("model") or draft.known(RESUME) or case.parent
+    few = 0 < (images or 0) < FEW
+    return case.entry.name == "train" and few and not chosen and not by_nvidia(case)
+
+
+def by_nvidia(case: Case) -> bool:
+    """Whether NVIDIA's image trains."""
+    return case.runner == BY_SKILL or PLATFORMS[case.request.platform].tao
+
+
+def _starter(case: Case, images: int | None) -> dict[str, Any]:
+    """The network that has already learnt from rendered scenes."""
+    case.notes.because(
+        f"{images} images are few, so it starts from {STARTER.name} ({STARTER.source}); "
+        f"--set {PRESET}=base keeps TAO's network.",
+        PRETRAINED,
+        first=True,
+    )
+    base = PRESETS["base"]
+    small = {key: value for key, value in PRESETS["small"].items() if value != base[key]}
+    return {**small, PRETRAINED: STARTER.name}
 
 
 def few_images(skill: Skill) -> dict[str, Any]:
@@ -86,14 +121,14 @@ def few_images(skill: Skill) -> dict[str, Any]:
 def _few(case: Case, draft: Draft, images: int) -> dict[str, Any]:
     """The recipe for few images, key by key."""
     recipe = few_images(case.skill)
-    if draft.known(PRETRAINED):
+    if draft.at(PRETRAINED):
         recipe.pop(_RATE)  # it is for random weights; the template's is right for others
-    if case.runner == BY_SKILL or PLATFORMS[case.request.platform].tao:
+    if by_nvidia(case):
         recipe = _known_to_tao(recipe, draft)
     recipe = {key: value for key, value in recipe.items() if draft.known(key) is None}
     if recipe:
         case.notes.because(
-            f"Few training images ({images}): {_listed(recipe)} by references/tuning.md.",
+            f"Few images ({images}): {_listed(recipe)} by references/tuning.md.",
             TRAIN_STEPS,
         )
     return recipe
@@ -116,8 +151,9 @@ def _known_to_tao(recipe: dict[str, Any], draft: Draft) -> dict[str, Any]:
     """The recipe's crop and rate as NVIDIA's image reads them: it has one optimiser, no bf16."""
     crop, *rest = keys.get(draft.defaults, TRAIN_STEPS)
     crop |= {"args": crop["args"] | _TAO_CROP}
-    before = [step for step in recipe[TRAIN_STEPS] if step["type"] == "IaaAugment"]
-    adapted = [*before, crop, *rest]
+    (augment,) = (step for step in recipe[TRAIN_STEPS] if step["type"] == "IaaAugment")
+    known = [step for step in augment["args"] if step["type"] not in STEPS_OF_OURS]
+    adapted = [augment | {"args": known}, crop, *rest]
     return {key: value for key, value in recipe.items() if key == _RATE} | {TRAIN_STEPS: adapted}
 
 

@@ -55,6 +55,8 @@ def fetch(weights: Weights) -> Path:
         DataError: the file is not the one it should be.
         EnvironmentFault: it is not there and cannot be fetched.
     """
+    if weights.packaged:
+        return _packaged(weights)
     mirror, url = os.environ.get(MIRROR, ""), _url(weights)
     by_hand = bool(mirror) and not re.match(r"https?://", mirror)
     file = (Path(mirror) if by_hand else cache()) / PurePosixPath(urlsplit(url).path).name
@@ -75,6 +77,19 @@ def fetch(weights: Weights) -> Path:
             got=f"sha256 {sha256(file)}",
             expected=f"sha256 {hash_prefix(url)}...",
             hint=f"Remove it, and put there the file of {url}.",
+        )
+    return file
+
+
+def _packaged(weights: Weights) -> Path:
+    file = Path(__file__).with_name(weights.packaged)
+    if not file.is_file():
+        raise EnvironmentFault(
+            "no-weights-file",
+            f"This installation lacks the file of {weights.name}",
+            got=str(file),
+            expected="the file that the package brings along",
+            hint="Install the package again, or name another model.",
         )
     return file
 

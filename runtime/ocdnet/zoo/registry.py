@@ -93,9 +93,10 @@ class Weights:
         trained_on: data sets, in their order.
         licence: of the weights, by its SPDX name.
         source: page of the project that publishes it.
-        input: order and normalisation of its pixels.
-        url: where the file is; empty: torchvision knows (`torchvision`).
+        input: order and normalisation of its pixels; None: as TAO has them.
+        url: where the file is; empty: it is ours, or torchvision knows.
         torchvision: name of torchvision's entry for it.
+        packaged: name of the file that this package brings along.
         published: its scores.
         suggested: how to run it.
     """
@@ -106,9 +107,10 @@ class Weights:
     trained_on: tuple[str, ...]
     licence: str
     source: str
-    input: Input = IMAGENET
+    input: Input | None = IMAGENET
     url: str = ""
     torchvision: str = ""
+    packaged: str = ""
     published: Published | None = None
     suggested: Suggested | None = None
 
@@ -159,7 +161,21 @@ def _backbone(backbone: str, model: str) -> Weights:
     )
 
 
+STARTER = Weights(
+    name="ocdnet-starter-small",
+    kind="detector",
+    backbone="mobilenet_v3_large",
+    trained_on=("rendered scenes (ocdnet data synth)",),
+    licence="Apache-2.0",
+    source="references/starter.md",
+    input=None,
+    packaged="ocdnet-starter-small.onnx",
+    suggested=Suggested(size=(1664, 960), box_thresh=0.55),
+)
+"""The network that is taken where none is named: `model.preset: small`."""
+
 WEIGHTS = (
+    STARTER,
     _detector(
         "dbnet-r18-icdar2015",
         "resnet18",
