@@ -133,3 +133,10 @@ def part_of(folder: Path, names: Sequence[str]) -> Path | None:
 def is_split(folder: Path) -> bool:
     """Whether a folder holds img/ and gt/."""
     return (folder / "img").is_dir() and (folder / "gt").is_dir()
+
+
+def fetch_hint(given: object) -> str | None:
+    """What to do with a URI in place of a path; None where it is none."""
+    return (
+        f"Fetch it first: ocdnet data fetch {given} --out FOLDER" if "://" in str(given) else None
+    )

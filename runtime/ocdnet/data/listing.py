@@ -13,7 +13,7 @@ from ocdnet.data.faults import collect
 from ocdnet.data.folders import note_folders, scan
 from ocdnet.data.formats.recognise import convert_line
 from ocdnet.data.label_files import LabelFiles
-from ocdnet.data.layout import HEAD_BYTES, is_archive
+from ocdnet.data.layout import HEAD_BYTES, fetch_hint, is_archive
 from ocdnet.errors import DataError, printable
 from ocdnet.files import is_folder, open_regular
 
@@ -47,7 +47,10 @@ def list_pairs(entry: str | Path, key: str, errors: list[DataError] | None = Non
         return _Folder(path, key, errors)
     if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
         raise DataError(
-            "missing-data-path", f"The data path {path} does not exist", expected=LAYOUT
+            "missing-data-path",
+            f"The data path {entry} does not exist",
+            expected=LAYOUT,
+            hint=fetch_hint(entry),
         )
     _refuse_archive(path)
     return list_datalist(path, errors=errors)
