@@ -13,6 +13,7 @@ import pytest
 
 import processes
 import support
+import tiny_onnx
 from ocdnet.errors import Exit
 
 pytestmark = pytest.mark.slurm
@@ -150,3 +151,35 @@ def test_a_job_whose_time_is_up_gets_more(job):
     run.until(lambda: run.field("Restarts") == "1", 200)
     run.until(lambda: "Resuming training from checkpoint" in run.log(), 200)
     assert "FAILURE" in states(run.folder)
+
+
+def test_an_array_finds_text_in_parts_that_a_job_behind_it_merges(slurm, tmp_path):
+    pictures = tmp_path / "pictures"
+    support.write_blocks(pictures, 5, seed=3)
+    model = tiny_onnx.write_detector(tmp_path / "light.onnx")
+    ocdnet = [sys.executable, "-m", "ocdnet"]
+    environment = slurm | {"OCDNET_PROGRAM": shlex.join(ocdnet)}
+    words = ["--inference-dataset", str(pictures), "--set", f"inference.checkpoint={model}"]
+    words += ["--set", "inference.width=160", "--set", "inference.height=160"]
+    words += ["--set", "inference.num_threads=1", "--set", "inference.outputs=[json,txt]"]
+
+    def planned(name, *more):
+        write = ["--results-dir", str(tmp_path / name), "--write", str(tmp_path / f"{name}-plan")]
+        command = [*ocdnet, "plan", "--action", "inference", *words, *write, *more]
+        plan = json.loads(subprocess.check_output(command, env=environment))
+        lines = "\n".join(plan["commands"])
+        lines = lines.replace("sbatch --", "sbatch --gpus-per-node=0 --cpus-per-task=1 --")
+        subprocess.run(["bash", "-ec", lines], check=True, env=environment, capture_output=True)
+        return tmp_path / name / "inference"
+
+    parts = planned("parts", "--platform", "slurm", "--shards", "3")
+    one = planned("one", "--set", "inference.resize=stretch")
+    end = time.monotonic() + 120
+    while subprocess.check_output(["squeue", "-h"], env=environment):
+        assert time.monotonic() < end
+        time.sleep(0.3)
+    logs = "".join(path.read_text() for path in tmp_path.glob("parts/slurm-*.out"))
+    assert (parts / "predictions.jsonl").is_file(), logs
+    for name in ("predictions.jsonl", *(f"img_{number}.txt" for number in range(1, 6))):
+        assert (parts / name).read_bytes() == (one / name).read_bytes()
+    assert len(list(parts.glob("shards/*/predictions.jsonl"))) == 3

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path, PurePath
 from typing import Any
 
-from ocdnet.actions.page_files import PREDICTIONS, PageFiles, names_beforehand
+from ocdnet.actions.page_files import PageFiles, names_beforehand
 from ocdnet.actions.page_loop import Tally, record_files
 from ocdnet.actions.session import own_files, session
 from ocdnet.config import spec
@@ -19,7 +19,7 @@ from ocdnet.data.folders import natural_key
 from ocdnet.data.shards import shard_of
 from ocdnet.errors import DataError, UserError
 from ocdnet.files import replacing
-from ocdnet.runs.files import EXPERIMENT, STATUS
+from ocdnet.runs.files import EXPERIMENT, PREDICTIONS, STATUS
 from ocdnet.runs.outputs import RECORD, files_on_record
 from ocdnet.runs.pages import PageRecord
 from ocdnet.runs.parsing import loads, parse
@@ -121,24 +121,21 @@ def _check(parts: list[Path]) -> None:
             hint=f"See their status.json in {SHARDS}/. Run them again, by Slurm: sbatch "
             f"--array={shown} inference.sbatch; then merge.",
         )
-    first = _without_own(parts[0])
-    for part in parts[1:]:
-        other = _without_own(part)
+    whole = dict(keys.leaves(_spec_of(parts[0])))
+    for part in parts:
+        first = whole | {INFERENCE_SHARD: int(part.name)}
+        other = {INFERENCE_SHARD: 0} | dict(keys.leaves(_spec_of(part)))
         if other != first:
             differing = [
                 key for key in first.keys() | other.keys() if first.get(key) != other.get(key)
             ]
             raise DataError(
                 "parts-differ",
-                f"{part} is of another run than {parts[0]}",
+                f"{part} is not part {part.name} of the run of {parts[0]}",
                 got=sorted(differing)[:_SHOWN],
                 expected="parts with one spec",
                 hint="Run all parts with the same spec, into an empty folder.",
             )
-
-
-def _without_own(part: Path) -> dict[str, Any]:
-    return {key: value for key, value in keys.leaves(_spec_of(part)) if key != INFERENCE_SHARD}
 
 
 def _link(file: Path, target: Path) -> None:
