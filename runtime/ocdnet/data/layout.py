@@ -135,6 +135,11 @@ def is_split(folder: Path) -> bool:
     return (folder / "img").is_dir() and (folder / "gt").is_dir()
 
 
+def tars_of(folder: Path) -> list[str]:
+    """Names of the plain tar files that a data path of tars holds; none of a split folder."""
+    return [] if is_split(folder) else [n for n in file_names(folder) if n.lower().endswith(".tar")]
+
+
 def fetch_hint(given: object) -> str | None:
     """What to do with a URI in place of a path; None where it is none."""
     return (

@@ -22,6 +22,7 @@ from ocdnet.data.layout import (
     is_foreign_archive,
     is_split,
     part_of,
+    tars_of,
 )
 from ocdnet.data.look import doubts
 from ocdnet.data.text_files import not_utf8
@@ -36,7 +37,7 @@ _MOST = 200_000
 _FEW = 1000
 _LISTS = (".txt", ".json", ".jsonl", ".csv", ".xml")
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_LABELLED = "a folder with img/ and gt/, or a UTF-8 datalist file"
+_LABELLED = "a folder with img/ and gt/ or of .tar files, or a UTF-8 datalist file"
 _IMAGES = f"a folder of images ({' '.join(sorted(IMAGE_SUFFIXES))})"
 
 
@@ -74,8 +75,11 @@ class Finder:
         return PLATFORMS[self.platform].cluster
 
     def labelled(self, text: str) -> Found:
-        """A split folder or a datalist."""
-        return self._find(text, _labelled, "")
+        """A split folder, a folder of tar files, or a datalist."""
+        found = self._find(text, _labelled, "")
+        if PLATFORMS[self.platform].tao and Path(found.path).is_dir() and tars_of(Path(found.path)):
+            self.notes.warn(f"NVIDIA's image reads no tar files: unpack those of {found.path}.")
+        return found
 
     def images_of_split(self, text: str) -> Found:
         """The folder of images of labelled data."""
@@ -265,6 +269,8 @@ def _tree(path: Path) -> Found:
 def _labelled(path: Path) -> Found:
     if not path.is_dir():
         return _datalist(path)
+    if tars_of(path):
+        return Found(str(path))
     if not is_split(path):
         raise _no_split(path)
     count = count_images(path / "img", _MOST)
