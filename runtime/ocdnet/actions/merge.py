@@ -48,9 +48,9 @@ def run(folder: Path) -> MergeResult:
     """
     below = folder / _INFERENCE
     folder = below if (below / SHARDS).is_dir() else folder
-    loaded = _loaded(folder)
+    shards, loaded = _loaded(folder)
     config = loaded.experiment.inference
-    parts = [folder / SHARDS / str(number) for number in range(_count(folder))]
+    parts = [folder / SHARDS / str(number) for number in range(shards)]
     _check(parts)
     together = names_beforehand([], config.outputs)
     skipped = {*own_files(_INFERENCE), RECORD, *together}
@@ -96,16 +96,14 @@ def _spec_of(part: Path) -> dict[str, Any]:
     return dict(read) if isinstance(read, dict) else {}
 
 
-def _count(folder: Path) -> int:
-    return int(keys.get(_spec_of(folder / SHARDS / "0"), INFERENCE_SHARDS, 1))
-
-
-def _loaded(folder: Path) -> Loaded:
-    """The spec of a single run with its results in the folder."""
-    _spec_of(folder / SHARDS / "0")
+def _loaded(folder: Path) -> tuple[int, Loaded]:
+    """The number of parts, and the spec of a single run with its results in the folder."""
+    first = folder / SHARDS / "0"
+    _spec_of(first)
     place = f"{_INFERENCE}.results_dir={yaml_io.inline_yaml(str(folder))}"
     whole = [f"{INFERENCE_SHARDS}=1", f"{INFERENCE_SHARD}=0", place]
-    return spec.load(_INFERENCE, folder / SHARDS / "0" / EXPERIMENT, whole)
+    part = spec.load(_INFERENCE, first / EXPERIMENT, [])
+    return part.experiment.inference.shards, spec.load(_INFERENCE, first / EXPERIMENT, whole)
 
 
 def _check(parts: list[Path]) -> None:
@@ -170,23 +168,22 @@ def _records(
         )
     file = stack.enter_context(path.open("rb"))
     for number, line in enumerate(file, start=1):
-        record: PageRecord = parse(PageRecord, loads(line), f"{path}:{number}")
         try:
+            record: PageRecord = parse(PageRecord, loads(line), f"{path}:{number}")
             below = PurePath(record.image or "").relative_to(pictures)
         except ValueError as error:
-            raise _foreign(part, record) from error
+            raise _foreign(path, number) from error
         if shard_of(below.as_posix(), shards) != int(part.name):
-            raise _foreign(part, record)
+            raise _foreign(path, number)
         folders = ((1, natural_key(name)) for name in below.parts[:-1])
         page = -1 if record.page is None else record.page
         yield (*folders, (0, natural_key(below.name)), (0, [page])), record
 
 
-def _foreign(part: Path, record: PageRecord) -> UserError:
+def _foreign(path: Path, number: int) -> UserError:
     return DataError(
         "foreign-picture",
-        f"{part} holds a picture that is not of this part",
-        got=record.image,
+        f"{path}:{number} is no picture of this part",
         hint="Run all parts again, into an empty folder.",
     )
 

@@ -125,12 +125,12 @@ class Transfer:
                 raise self._of_another(uri)
         wanted = {name: _version(file) for name, file in self._places.items()}
         with _writing(self.part):
-            for name in before.keys() | wanted.keys():
-                if not wanted.get(name) or before.get(name) != wanted[name]:
-                    for folder in (self.whole, self._cut):
-                        (folder / name).unlink(missing_ok=True)
             for folder in (self.whole, self._cut):
                 folder.mkdir(exist_ok=True)
+                for path in [path for path in folder.rglob("*") if not path.is_dir()]:
+                    name = path.relative_to(folder).as_posix()
+                    if not wanted.get(name) or before.get(name) != wanted[name]:
+                        path.unlink()
         write_json(journal, {"uri": self._uri, "files": wanted})
 
     def _of_another(self, got: str) -> UsageError:
