@@ -153,33 +153,23 @@ def test_a_job_whose_time_is_up_gets_more(job):
     assert "FAILURE" in states(run.folder)
 
 
-def test_an_array_finds_text_in_parts_that_a_job_behind_it_merges(slurm, tmp_path):
-    pictures = tmp_path / "pictures"
-    support.write_blocks(pictures, 5, seed=3)
+def test_parts_of_an_array_are_merged(slurm, tmp_path):
+    support.write_blocks(tmp_path, 5, seed=3)
     model = tiny_onnx.write_detector(tmp_path / "light.onnx")
     ocdnet = [sys.executable, "-m", "ocdnet"]
     environment = slurm | {"OCDNET_PROGRAM": shlex.join(ocdnet)}
-    words = ["--inference-dataset", str(pictures), "--set", f"inference.checkpoint={model}"]
-    words += ["--set", "inference.width=160", "--set", "inference.height=160"]
-    words += ["--set", "inference.num_threads=1", "--set", "inference.outputs=[json,txt]"]
-
-    def planned(name, *more):
-        write = ["--results-dir", str(tmp_path / name), "--write", str(tmp_path / f"{name}-plan")]
-        command = [*ocdnet, "plan", "--action", "inference", *words, *write, *more]
-        plan = json.loads(subprocess.check_output(command, env=environment))
-        lines = "\n".join(plan["commands"])
-        lines = lines.replace("sbatch --", "sbatch --gpus-per-node=0 --cpus-per-task=1 --")
-        subprocess.run(["bash", "-ec", lines], check=True, env=environment, capture_output=True)
-        return tmp_path / name / "inference"
-
-    parts = planned("parts", "--platform", "slurm", "--shards", "3")
-    one = planned("one", "--set", "inference.resize=stretch")
-    end = time.monotonic() + 120
+    words = ["--inference-dataset", str(tmp_path), "--set", f"inference.checkpoint={model}"]
+    words += ["--set", "inference.num_threads=1", "--platform", "slurm", "--shards", "3"]
+    words += ["--results-dir", str(tmp_path / "out"), "--write", str(tmp_path / "plan")]
+    command = [*ocdnet, "plan", "--action", "inference", *words]
+    plan = json.loads(subprocess.check_output(command, env=environment))
+    lines = "\n".join(plan["commands"])
+    lines = lines.replace("sbatch --", "sbatch --gpus-per-node=0 --cpus-per-task=1 --")
+    subprocess.run(["bash", "-ec", lines], check=True, env=environment, capture_output=True)
+    end = time.monotonic() + 300
     while subprocess.check_output(["squeue", "-h"], env=environment):
         assert time.monotonic() < end
         time.sleep(0.3)
-    logs = "".join(path.read_text() for path in tmp_path.glob("parts/slurm-*.out"))
-    assert (parts / "predictions.jsonl").is_file(), logs
-    for name in ("predictions.jsonl", *(f"img_{number}.txt" for number in range(1, 6))):
-        assert (parts / name).read_bytes() == (one / name).read_bytes()
-    assert len(list(parts.glob("shards/*/predictions.jsonl"))) == 3
+    merged = tmp_path / "out/inference/predictions.jsonl"
+    images = [json.loads(line)["image"] for line in merged.open()]
+    assert images == [f"{tmp_path}/img/img_{number}.png" for number in range(1, 6)]
