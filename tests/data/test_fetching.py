@@ -1,4 +1,4 @@
-"""Data by URI: what arrives is what is there, goes on after a cut, and is checked."""
+"""Data by URI: whole, checked, taken up after a cut."""
 
 from __future__ import annotations
 

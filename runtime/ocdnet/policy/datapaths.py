@@ -103,6 +103,8 @@ class Finder:
 
     def doubts(self, found: Found) -> list[str]:
         """What a fast look at a split folder's labels finds; nothing where none can be seen."""
+        if any(step.to == found.path for step in self.extract):
+            return []
         try:
             return doubts(Path(found.path))
         except OSError:
