@@ -54,12 +54,7 @@ def run(folder: Path) -> MergeResult:
     _check(parts)
     together = names_beforehand([], config.outputs)
     skipped = {*own_files(_INFERENCE), RECORD, *together}
-    files: dict[str, Path] = {}
-    for part in parts:
-        for name in set(files_on_record(part)) - skipped:
-            if name in files:
-                raise _of_two(part / name, files[name])
-            files[name] = part / name
+    files = _files_of(parts, skipped)
     page_files, tally = PageFiles.below(folder, config.outputs), Tally(SKIP_UNREADABLE)
     with session(loaded, writes=[*files, *together], renews=True) as here:
         for name, file in files.items():
@@ -134,6 +129,17 @@ def _check(parts: list[Path]) -> None:
                 expected="parts with one spec",
                 hint="Run all parts with the same spec, into an empty folder.",
             )
+
+
+def _files_of(parts: list[Path], skipped: set[str]) -> dict[str, Path]:
+    """The files that the parts have made, by the names that they get; no two of one name."""
+    files: dict[str, Path] = {}
+    for part in parts:
+        for name in set(files_on_record(part)) - skipped:
+            if name in files:
+                raise _of_two(part / name, files[name])
+            files[name] = part / name
+    return files
 
 
 def _link(file: Path, target: Path) -> None:
