@@ -39,11 +39,15 @@ def watching(watch: Watch) -> Iterator[None]:
         _watches.remove(watch)
 
 
+_MEMBER = re.compile(r"(.+)/([0-9]{1,18})\+([0-9]{1,12})/[^/]+", re.DOTALL)
+_LARGEST_MEMBER = 1 << 30
 _OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_regular(path: str | Path) -> FileIO:
     """Open a file for reading, without a buffer; never a folder, a pipe or a device.
+
+    A path may also be that of a tar file's member (`member_path`).
 
     Raises:
         OSError: it cannot be opened, or is something else than a file.
@@ -55,7 +59,44 @@ def open_regular(path: str | Path) -> FileIO:
         handle = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
     except ValueError as error:
         raise OSError(errno.EINVAL, "its name is none of a file", str(path)) from error
+    except NotADirectoryError:
+        if member := _MEMBER.fullmatch(os.fspath(path)):
+            return _open_member(member)
+        raise
     return FileIO(handle, "rb")
+
+
+def member_path(tar: str | Path, offset: int, size: int, name: str) -> str:
+    """The path by which `open_regular` finds a member of a tar file, without its index.
+
+    Args:
+        tar: the file, not compressed.
+        offset: of the member's first byte in it.
+        size: bytes of the member.
+        name: its own, for people.
+    """
+    return f"{tar}/{offset}+{size}/{name}"
+
+
+def is_member(path: str | Path) -> bool:
+    """Whether a path is that of a member of a tar file which is there."""
+    member = _MEMBER.fullmatch(os.fspath(path))
+    return member is not None and os.path.isfile(member[1])  # noqa: PTH113 (as in is_folder)
+
+
+def _open_member(member: re.Match[str]) -> FileIO:
+    """A copy in memory: its readers map it, and ask for its size."""
+    offset, size = int(member[2]), int(member[3])
+    if size > _LARGEST_MEMBER:
+        raise OSError(errno.EFBIG, f"{size:,} bytes are too many", member[0])
+    with open_regular(member[1]) as file:
+        content = os.pread(file.fileno(), size, offset)
+    if len(content) < size:
+        raise OSError(errno.EIO, "its tar file has become shorter", member[0])
+    copy = FileIO(os.memfd_create("ocdnet"), "r+b")
+    copy.write(content)
+    copy.seek(0)
+    return copy
 
 
 def read_regular(path: str | Path, most: int) -> bytes:

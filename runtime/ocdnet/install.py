@@ -43,6 +43,7 @@ _EXTRA = {
     "starlette": "serve",
     "uvicorn": "serve",
     "python_multipart": "serve",
+    "fsspec": "uri",
 }
 _TOGETHER = ("train", "export", "automl")
 """Extras that are installed together: AutoML is the default route of a train request."""

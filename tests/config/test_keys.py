@@ -58,6 +58,8 @@ OURS = {
     "inference.outputs",
     "inference.recursive",
     "inference.resize",
+    "inference.shard",
+    "inference.shards",
     "inference.skip_unreadable",
     "max_megapixels",
     "model.neck_block",

@@ -60,7 +60,7 @@ def test_bad_addresses(tmp_path, url):
 
 
 def test_a_server_that_is_not_there_or_silent(tmp_path, monkeypatch):
-    monkeypatch.setattr("ocdnet.data.remote._SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("ocdnet.data.remote.SILENCE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"
         with pytest.raises(DataError, match="timed out"):

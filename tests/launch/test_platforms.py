@@ -458,6 +458,17 @@ def test_only_training_is_spread(tmp_path: Path) -> None:
     assert "#SBATCH --nodes=1\n#SBATCH --ntasks-per-node=1\n" in script
 
 
+def test_tasks_that_share_an_inference_are_an_array(tmp_path: Path) -> None:
+    planned = job("inference", "slurm", tmp_path / "a b", {}, shards=4)
+    launch, _ = launched(planned)
+    script, merging = launch.files.values()
+    assert "#SBATCH --array=0-3\n" in script
+    words = run_script(f"SLURM_ARRAY_TASK_ID=2\n{script}")[0]
+    assert words[-2:] == ["inference.shards=4", "inference.shard=2"]
+    assert run_script(merging)[0][1:] == ["ocdnet", "merge", f"{tmp_path}/a b/results/inference"]
+    assert "--dependency=afterok:$JOB " in launch.commands[-1]
+
+
 # ---------------------------------------------------------------- kubernetes
 
 
@@ -523,6 +534,23 @@ def test_pods_of_several_nodes_find_each_other(tmp_path: Path) -> None:
     assert environment["MASTER_ADDR"] == f"{name}-0.{pod['subdomain']}"
     assert "NODE_RANK" in environment
     assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": 4}
+
+
+def test_pods_that_share_an_inference_are_an_indexed_job(tmp_path: Path) -> None:
+    values = {"results_dir": "/data/$(HOME)"}
+    launch, _ = launched(job("inference", "kubernetes", tmp_path, values, shards=3, **IMAGE))
+    kinds = documents(launch)
+    spec = kinds["Job"]["spec"]
+    container = spec["template"]["spec"]["containers"][0]
+    assert (spec["completions"], spec["completionMode"]) == (3, "Indexed")
+    assert container["command"][-2:] == ["inference.shards=3", "inference.shard=$(PART)"]
+    assert container["env"][-1]["name"] == "PART"
+    merging = documents(Launch(files={"": launch.files["inference_merge.job.yaml"]}))["Job"]
+    container = merging["spec"]["template"]["spec"]["containers"][0]
+    assert container["command"] == ["ocdnet", "merge", "/data/$$(HOME)/inference"]
+    validator = pytest.importorskip("kubernetes_validate")
+    for document in (*kinds.values(), merging):
+        validator.validate(document, validator.latest_version(), strict=True)
 
 
 def test_one_node_needs_no_service(tmp_path: Path) -> None:

@@ -325,15 +325,28 @@ def test_paths_are_kept_for_local_and_absolute_elsewhere(data, monkeypatch):
 
 
 @pytest.mark.parametrize("platform", ["local", "docker", "kubernetes"])
-def test_a_uri_is_a_warning(platform):
-    found, notes = plan("train", {"train_datasets": ("s3://bucket/train",), "platform": platform})
-    assert found.overrides == {TRAIN: ["s3://bucket/train"]}
-    assert "mounted or downloaded" in notes.warnings[0].text
+def test_what_a_uri_names_is_fetched_first(platform, data, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    root = "" if platform == "local" else f"{tmp_path}/here/"
+    uris = ("s3://bucket/a/train", "https://x.org/train.zip?a=1&b=2")
+    found, notes = plan("train", {"train_datasets": uris, "platform": platform})
+    assert "Cannot" not in str(notes.warnings)
+    assert found.overrides == {TRAIN: [f"{root}train", f"{root}train-fetched"]}
+    commands = [shlex.split(step.command) for step in found.extract]
+    assert commands == [
+        ["ocdnet", "data", "fetch", uri, "--out", path]
+        for uri, path in zip(uris, found.overrides[TRAIN], strict=True)
+    ]
     found, _ = plan("inference", {"eval_datasets": ("gs://b/test/",), "platform": platform})
-    assert found.overrides == {INPUT: "gs://b/test/img"}
-    with pytest.raises(DataError) as caught:
-        plan("train", {"train_datasets": ("https://x.org/train.zip",), "platform": platform})
-    assert caught.value.code == "archive-as-path"
+    assert found.overrides == {INPUT: f"{root}test/img"}
+
+
+def test_what_is_fetched_already_is_used(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, notes = plan("evaluate", {"eval_datasets": (Path(data["test"]).as_uri(),)})
+    assert (found.overrides, found.images, found.extract) == ({EVAL: ["test"]}, {EVAL: 2}, [])
+    assert "fetched already" in notes.warnings[0].text
 
 
 def test_training_data_that_is_measured_on_too_is_told(data):

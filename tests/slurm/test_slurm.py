@@ -13,6 +13,7 @@ import pytest
 
 import processes
 import support
+import tiny_onnx
 from ocdnet.errors import Exit
 
 pytestmark = pytest.mark.slurm
@@ -150,3 +151,25 @@ def test_a_job_whose_time_is_up_gets_more(job):
     run.until(lambda: run.field("Restarts") == "1", 200)
     run.until(lambda: "Resuming training from checkpoint" in run.log(), 200)
     assert "FAILURE" in states(run.folder)
+
+
+def test_parts_of_an_array_are_merged(slurm, tmp_path):
+    support.write_blocks(tmp_path, 5, seed=3)
+    model = tiny_onnx.write_detector(tmp_path / "light.onnx")
+    ocdnet = [sys.executable, "-m", "ocdnet"]
+    environment = slurm | {"OCDNET_PROGRAM": shlex.join(ocdnet)}
+    words = ["--inference-dataset", str(tmp_path), "--set", f"inference.checkpoint={model}"]
+    words += ["--set", "inference.num_threads=1", "--platform", "slurm", "--shards", "3"]
+    words += ["--results-dir", str(tmp_path / "out"), "--write", str(tmp_path / "plan")]
+    command = [*ocdnet, "plan", "--action", "inference", *words]
+    plan = json.loads(subprocess.check_output(command, env=environment))
+    lines = "\n".join(plan["commands"])
+    lines = lines.replace("sbatch --", "sbatch --gpus-per-node=0 --cpus-per-task=1 --")
+    subprocess.run(["bash", "-ec", lines], check=True, env=environment, capture_output=True)
+    end = time.monotonic() + 300
+    while subprocess.check_output(["squeue", "-h"], env=environment):
+        assert time.monotonic() < end
+        time.sleep(0.3)
+    merged = tmp_path / "out/inference/predictions.jsonl"
+    images = [json.loads(line)["image"] for line in merged.open()]
+    assert images == [f"{tmp_path}/img/img_{number}.png" for number in range(1, 6)]

@@ -12,9 +12,10 @@ from ocdnet.actions.session import session
 from ocdnet.config.inference import InferenceConfig
 from ocdnet.config.spec import Loaded, results_dir
 from ocdnet.data.folders import list_images
-from ocdnet.data.layout import IMAGE_SUFFIXES
+from ocdnet.data.layout import IMAGE_SUFFIXES, fetch_hint
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.reading import FilePage, pages_of_file
+from ocdnet.data.shards import shard_of
 from ocdnet.errors import DataError, SpecError
 from ocdnet.files import is_folder
 from ocdnet.findings import collecting
@@ -49,7 +50,7 @@ def run(loaded: Loaded) -> InferenceResult:
     with limited(config.num_threads), session(loaded, writes=writes, renews=True) as here:
         size = config.width, config.height
         preprocess = Preprocess(size, config.img_mode, resize=config.resize)
-        pictures = _pictures(Path(config.input_folder), config.recursive)
+        pictures = _pictures(config)
         postprocess = DBPostprocessor.from_spec(config.post_processing, config.polygon, "inference")
         model = loaded.experiment.model
         detector = detector_of(config, model, preprocess, postprocess, INFERENCE_RESIZE)
@@ -64,7 +65,8 @@ def run(loaded: Loaded) -> InferenceResult:
             for record in tracked(found, "detecting", len(pictures)):
                 for add in (tally.add, *sinks):
                     add(record)
-            tally.check()
+            if config.shards == 1:  # a part may have no picture
+                tally.check()
         return InferenceResult(
             **files.names(config.recursive),
             warnings=here.warnings,
@@ -97,31 +99,38 @@ def _result_files(config: InferenceConfig) -> list[str]:
     """Files below the results folder that are known beforehand; none where the run can't begin."""
     with collecting():  # what is to be said of the images is said when they are read
         try:
-            pictures = _pictures(Path(config.input_folder), config.recursive)
+            pictures = _pictures(config)
         except DataError:
             return []
     return names_beforehand([picture.name for picture in pictures], config.outputs)
 
 
-def _pictures(folder: Path, recursive: bool) -> list[Picture]:
-    images = _images(folder, recursive)
+def _pictures(config: InferenceConfig) -> list[Picture]:
+    folder = Path(config.input_folder)
+    images = _images(folder, config)
     names = result_names(images, folder)
     return [Picture(image, str(image.path), names[image]) for image in images]
 
 
-def _images(folder: Path, recursive: bool) -> list[FilePage]:
+def _images(folder: Path, config: InferenceConfig) -> list[FilePage]:
     if not is_folder(folder):
         raise DataError(
             "no-such-folder",
             "inference.input_folder is not a folder",
-            got=str(folder),
+            got=config.input_folder,
             expected="a folder of images",
+            hint=fetch_hint(config.input_folder),
         )
     found = list_images(
-        folder, recursive, key=INFERENCE_RECURSIVE, documents=True, is_own=is_results
+        folder,
+        config.recursive,
+        key=INFERENCE_RECURSIVE,
+        documents=True,
+        is_own=is_results,
+        wanted=lambda path: config.shards == 1 or shard_of(path, config.shards) == config.shard,
     )
     files = list(without_own(found, folder))
-    if not files:
+    if not files and config.shards == 1:
         raise DataError(
             "no-images",
             f"There are no images in {folder}",

@@ -11,10 +11,10 @@ import numpy as np
 
 from ocdnet.files import write_text
 from ocdnet.page import Page
+from ocdnet.runs.files import PREDICTIONS
 from ocdnet.runs.pages import PageRecord
 from ocdnet.visualize import RED, draw_polygons, probability_image, write_image
 
-PREDICTIONS = "predictions.jsonl"
 _OF_ALL = {"json": PREDICTIONS, "coco": "coco.json"}
 _CROPS = "crops"
 """In a folder of results: the files of all pictures, and the folder of the crops."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocdnet.cli.data_check import check, split, stats
+from ocdnet.cli.data_fetch import fetch
 from ocdnet.cli.help import Group
 from ocdnet.cli.shared import pixel_size, print_json
 from ocdnet.data.formats.recognise import FORMS
@@ -26,7 +27,7 @@ _INSTEAD = dict.fromkeys(
 
 @click.group(cls=Group)
 def data() -> None:
-    """Make datasets, convert, check and divide them, and unpack their archives."""
+    """Make datasets, fetch, convert, check and divide them, and unpack archives."""
 
 
 @data.command(
@@ -222,5 +223,5 @@ def convert(
         ) from error
 
 
-for command in (check, split, stats):
+for command in (check, split, stats, fetch):
     data.add_command(command)

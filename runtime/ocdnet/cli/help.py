@@ -25,6 +25,7 @@ HEADINGS = {
         "prune",
         "quantize",
         "inference",
+        "merge",
     ),
     "Plan and follow": ("plan", "automl", "status", "next", "report"),
     "Specs, data and weights": ("spec", "data", "view", "weights"),

@@ -17,6 +17,7 @@ from ocdnet.cli.completing import overrides_of
 from ocdnet.cli.data import data
 from ocdnet.cli.doctor import doctor
 from ocdnet.cli.help import ActionCommand, Group
+from ocdnet.cli.merge import merge
 from ocdnet.cli.optimize import optimize
 from ocdnet.cli.plan import plan
 from ocdnet.cli.predict import predict
@@ -168,6 +169,7 @@ for _action in ACTIONS.values():
         cli.add_command(_action_command(_action))
 for _command in (
     predict,
+    merge,
     tune,
     optimize,
     automl,

@@ -31,7 +31,7 @@ Examples:
 
 JSON keys: action, request, automl_policy, train_datasets, eval_datasets, inference_dataset,
 calibration_datasets, parent, checkpoint, results_dir, set (keys and values), spec, platform,
-trials, metric, precision, image, claims, write, full."""
+trials, metric, precision, shards, image, claims, write, full."""
 
 
 @click.command(epilog=_EPILOG)
@@ -70,6 +70,7 @@ trials, metric, precision, image, claims, write, full."""
 @click.option("--trials", type=int, metavar="N", help="Of an AutoML search.  [default: 10]")
 @click.option("--metric", metavar="NAME", help="What judges trials: train_loss (default), hmean.")
 @click.option("--precision", metavar="NAME", help="Engine: fp32, fp16, int8; train: or bf16.")
+@click.option("--shards", type=int, metavar="N", help="Tasks of a cluster that share inference.")
 @click.option("--image", help="Your own container image.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME:/PATH", help="Kubernetes volume.")
 @click.option("--write", metavar="DIR", help="Write the spec, and scripts, to this folder.")

@@ -91,8 +91,9 @@ def predict(
     as it is done, and no summary. An image that can't be read is a warning and a line with its
     error; exit 4 where none could be read, or a SOURCE is missing.
     """
-    from ocdnet.actions.page_files import PREDICTIONS, PageFiles
+    from ocdnet.actions.page_files import PageFiles
     from ocdnet.actions.predict import Request
+    from ocdnet.runs.files import PREDICTIONS
 
     if draw and out is None:
         raise UsageError("draw-needs-out", "--draw needs a folder", expected="--out DIR")

@@ -10,8 +10,17 @@ from pydantic.dataclasses import dataclass
 from ocdnet.config.base import STRICT, GpuId, ImgMode, Positive, Resize, Side, extra, popular
 from ocdnet.config.rules import Given, Needed, Never, NoArchive
 from ocdnet.config.shared import PostProcessing
-from ocdnet.spec_keys import INFERENCE_CHECKPOINT, INFERENCE_DATA, INFERENCE_ENGINE, engine_wins
+from ocdnet.spec_keys import (
+    INFERENCE_CHECKPOINT,
+    INFERENCE_DATA,
+    INFERENCE_ENGINE,
+    INFERENCE_SHARD,
+    INFERENCE_SHARDS,
+    SHARDS,
+    engine_wins,
+)
 from ocdnet.tree.nodes import MISSING
+from ocdnet.tree.problems import Problem, SpecFieldError
 
 Output = Literal["txt", "result", "pred", "json", "coco", "crops", "overlay", "heatmap"]
 """What inference can write; the first three are TAO's."""
@@ -68,6 +77,12 @@ class InferenceConfig:
     num_threads: Annotated[int, Field(ge=0, le=1024), extra] = 0
     """Threads that compute, and that read images; 0: one for each CPU that may be used."""
 
+    shards: Annotated[int, Field(ge=1, le=500), extra] = 1
+    """Parts that tasks of a cluster share the images in; `ocdnet merge` puts them together."""
+
+    shard: Annotated[int, Field(ge=0, le=499), extra] = 0
+    """The part of this run, from 0; its results go to shards/<shard> in the results folder."""
+
     num_gpus: Annotated[Positive, popular] = 1
     """GPUs on each node."""
 
@@ -78,6 +93,22 @@ class InferenceConfig:
     """Machines."""
 
     post_processing: PostProcessing = field(default_factory=PostProcessing)
+
+    @property
+    def part(self) -> str:
+        """Where this run's results go below the action's folder."""
+        return f"{SHARDS}/{self.shard}" if self.shards > 1 else ""
+
+    def problems(self) -> Iterator[Problem]:
+        """A part that there is not."""
+        if self.shard >= self.shards:
+            yield SpecFieldError(
+                "out-of-range",
+                INFERENCE_SHARD,
+                f"{INFERENCE_SHARD!r} is no part of {self.shards}",
+                got=self.shard,
+                expected=f"0 to {self.shards - 1}, below {INFERENCE_SHARDS}",
+            )
 
     def notices(self) -> Iterator[str]:
         """That the checkpoint is not read, where an engine stands beside it."""

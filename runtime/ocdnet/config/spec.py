@@ -304,11 +304,14 @@ def to_yaml(tree: Mapping[str, Any]) -> str:
 def results_dir(experiment: Experiment, action: str) -> Path:
     """Folder of an action's results: `<action>.results_dir`, else `<results_dir>/<action>`.
 
+    Of a part of an inference: the folder of this part in it.
+
     Raises:
         SpecError: `missing-value`, where neither is given.
     """
     section = ACTIONS[action].section
-    own: str = getattr(experiment, section).results_dir
+    config = getattr(experiment, section)
+    own: str = config.results_dir
     if not (own or experiment.results_dir):
         raise missing("results_dir", action, "/path/to/results")
-    return results_folder(experiment.results_dir, own, section)
+    return results_folder(experiment.results_dir, own, section) / getattr(config, "part", "")

@@ -151,10 +151,11 @@ def index_dataset(
     """Read every label of a dataset; of images only the headers are read, for their sizes.
 
     Each entry of `data_paths` is a split folder (`img/`, `gt/`; labels by LABEL_NAMES; images in
-    natural order) or a UTF-8 datalist (a line: image and label, paths relative to the list,
-    separated by a tab, else by the blanks after an image suffix). Entries are concatenated in the
-    order given; the form of an entry's lines is decided from all of them (`readings`). An image
-    whose label file is empty is kept. What was mended or is doubtful is noted with its files.
+    natural order), a folder of tar files (`tar_pairs`) or a UTF-8 datalist (a line: image and
+    label, paths relative to the list, separated by a tab, else by the blanks after an image
+    suffix). Entries are concatenated in the order given; the form of an entry's lines is decided
+    from all of them (`readings`). An image whose label file is empty is kept. What was mended or is
+    doubtful is noted with its files.
 
     Args:
         data_paths: folders and lists.

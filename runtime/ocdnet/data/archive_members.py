@@ -51,12 +51,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Member:
-    """A file or a folder of an archive: its name and size as written there, and its bytes."""
+    """A file or a folder of an archive: its name and size as written there, and its bytes.
+
+    `offset` is the place of its first byte in a tar file, as it is when it is not compressed.
+    """
 
     name: str
     size: int
     is_folder: bool
     open: Callable[[], IO[bytes]]
+    offset: int = 0
 
 
 def opened(archive: Path) -> IO[bytes]:
@@ -192,6 +196,28 @@ class _Source:
         return self._position
 
 
+class _Skipping(_Source):
+    """The same of a plain file, in which what lies between headers is not read."""
+
+    def seek(self, position: int) -> int:
+        """Go to a position further on."""
+        if position < self._position:
+            raise damaged(self._archive, "a header points backwards")
+        with reading(self._archive):
+            self._position = self._stream.seek(position)
+        return self._position
+
+
+def tar_members(file: IO[bytes], archive: Path) -> Iterator[Member]:
+    """The members of a tar file that is not compressed, by their headers alone.
+
+    Raises:
+        DataError: it is none, is damaged or cut short, or a member is neither a file nor a folder.
+    """
+    limits = Limits(os.fstat(file.fileno()).st_size, "its own size", 0)
+    return _tar_members(_Skipping(file, archive, limits, lambda: None), archive)
+
+
 def _tar_members(source: _Source, archive: Path) -> Iterator[Member]:
     with reading(archive):
         try:
@@ -210,7 +236,8 @@ def _tar_members(source: _Source, archive: Path) -> Iterator[Member]:
             raise refused(entry.name, archive, "is a link" if linked else "is no file or folder")
         if entry.size < 0:
             raise damaged(archive, f"{entry.name[:120]!r} has a negative size")
-        yield Member(entry.name, entry.size, entry.isdir(), partial(_tar_file, bundle, entry))
+        read = partial(_tar_file, bundle, entry)
+        yield Member(entry.name, entry.size, entry.isdir(), read, entry.offset_data)
     _check_end(source, archive)
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +31,7 @@ from ocdnet.data.archive_members import (
 )
 from ocdnet.data.layout import count_images, is_split
 from ocdnet.data.new_folder import new_folder
+from ocdnet.data.safe_names import safe_parts
 from ocdnet.errors import DataError
 
 _FILES = 2_000_000
@@ -38,10 +40,6 @@ _FILES = 2_000_000
 _RATIO = 100
 """Times that images and labels grow at most; bombs grow by 1,000 and more."""
 _FREE_SHARE = 0.95
-_LONGEST, _DEEPEST = 1024, 64
-_NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters, and what Python makes of bytes that are not UTF-8."""
-_DRIVE = re.compile(r"[A-Za-z]:")
 _JUNK = re.compile(r"__MACOSX|\._.*|\.DS_Store", re.DOTALL)
 
 
@@ -140,7 +138,7 @@ class _Writer:
                 expected=f"at most {self._limits.members}",
                 hint="If you trust the archive, allow more with --max-files.",
             )
-        parts = _safe_parts(member.name, self._archive)
+        parts = safe_parts(member.name, partial(refused, member.name, self._archive))
         if any(map(_JUNK.fullmatch, parts)) or (member.is_folder and not parts):
             return
         if not parts:
@@ -171,21 +169,6 @@ def _chunks(member: Member, archive: Path) -> Iterator[bytes]:
     with reading(archive), member.open() as source:
         while chunk := source.read(CHUNK):
             yield chunk
-
-
-def _safe_parts(name: str, archive: Path) -> list[str]:
-    """The names on a member's way below the folder; none for the folder itself."""
-    if _NOT_TEXT.search(name):
-        raise refused(name, archive, "has a name that is not UTF-8 text")
-    if "\\" in name or name.startswith("/") or _DRIVE.match(name):
-        raise refused(name, archive, "has an absolute path, or one of Windows")
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise refused(name, archive, "leads out of the folder")
-    sizes = [len(part.encode()) for part in parts]
-    if max(sizes, default=0) > 255 or sum(sizes) > _LONGEST or len(parts) > _DEEPEST:
-        raise refused(name, archive, "has a path that is too long")
-    return parts
 
 
 def _below_common_folders(root: Path) -> Path:

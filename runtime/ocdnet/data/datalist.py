@@ -14,6 +14,7 @@ from ocdnet.data.formats.recognise import convert_line
 from ocdnet.data.layout import IMAGE_SUFFIXES, is_image
 from ocdnet.data.text_files import read_text
 from ocdnet.errors import DataError
+from ocdnet.files import is_member
 
 _SPLIT_AFTER_IMAGE = re.compile(
     r"^(.*?(?:" + "|".join(re.escape(s) for s in sorted(IMAGE_SUFFIXES)) + r"))\s+(\S.*)$",
@@ -114,7 +115,7 @@ def pair_of(path: Path, number: int, line: str) -> tuple[str, str]:
     names = dict(zip(("image", "label"), _names(path, number, line), strict=True))
     for kind, name in names.items():
         file = path.parent / name
-        if not os.path.isfile(file):  # noqa: PTH113 (Path's raises for names that are too long)
+        if not (os.path.isfile(file) or is_member(file)):  # noqa: PTH113 (Path's may raise)
             what = "is no file" if os.path.exists(file) else "does not exist"  # noqa: PTH110
             raise DataError(
                 f"missing-{kind}",

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ocdnet import findings
@@ -52,12 +53,21 @@ class Scan:
     folders: list[str] = field(default_factory=list)
 
 
-def scan(folder: Path, documents: bool = False) -> Scan:
+def _all(_: str) -> bool:
+    return True
+
+
+def _below(wanted: Callable[[str], bool], below: str, name: str) -> bool:
+    return wanted(below + name)
+
+
+def scan(folder: Path, documents: bool = False, wanted: Callable[[str], bool] = _all) -> Scan:
     """Look through a folder; files that are left out are noted, hidden ones are not.
 
     Args:
         folder: it.
         documents: PDF files are images.
+        wanted: which images to take, by their names.
     """
     found, read = Scan(), IMAGE_SUFFIXES | {PDF} if documents else IMAGE_SUFFIXES
     out = _left_out(read)
@@ -72,6 +82,8 @@ def scan(folder: Path, documents: bool = False) -> Scan:
             elif suffix in out:
                 findings.note(*out[suffix], file=folder / name)
             elif suffix in read:
+                if not wanted(name):
+                    continue
                 found.images.append(name)
                 if not _is_file(entry):
                     found.no_files.append(name)
@@ -98,6 +110,7 @@ def list_images(
     key: str = "",
     documents: bool = False,
     is_own: Callable[[Path], bool] = lambda _: False,
+    wanted: Callable[[str], bool] = _all,
 ) -> list[Path]:
     """The image files of a folder in natural order; those of sub-folders behind its own.
 
@@ -107,11 +120,13 @@ def list_images(
         key: spec key that lets sub-folders be searched.
         documents: PDF files are images.
         is_own: whether a sub-folder holds results of ours, which are no input.
+        wanted: which images to take, by their paths below the folder.
     """
     images, waiting = [], [folder]
     while waiting:
         here = waiting.pop()
-        found = scan(here, documents)
+        below = "" if here == folder else f"{here.relative_to(folder).as_posix()}/"
+        found = scan(here, documents, partial(_below, wanted, below))
         images += [here / name for name in found.images]
         inner = [name for name in found.folders if not is_own(here / name)]
         if recursive:

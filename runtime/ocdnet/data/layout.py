@@ -133,3 +133,15 @@ def part_of(folder: Path, names: Sequence[str]) -> Path | None:
 def is_split(folder: Path) -> bool:
     """Whether a folder holds img/ and gt/."""
     return (folder / "img").is_dir() and (folder / "gt").is_dir()
+
+
+def tars_of(folder: Path) -> list[str]:
+    """Names of the plain tar files that a data path of tars holds; none of a split folder."""
+    return [] if is_split(folder) else [n for n in file_names(folder) if n.lower().endswith(".tar")]
+
+
+def fetch_hint(given: object) -> str | None:
+    """What to do with a URI in place of a path; None where it is none."""
+    return (
+        f"Fetch it first: ocdnet data fetch {given} --out FOLDER" if "://" in str(given) else None
+    )

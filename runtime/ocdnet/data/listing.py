@@ -13,11 +13,12 @@ from ocdnet.data.faults import collect
 from ocdnet.data.folders import note_folders, scan
 from ocdnet.data.formats.recognise import convert_line
 from ocdnet.data.label_files import LabelFiles
-from ocdnet.data.layout import HEAD_BYTES, is_archive
+from ocdnet.data.layout import HEAD_BYTES, fetch_hint, is_archive, tars_of
+from ocdnet.data.tar_pairs import pairs_of_tars
 from ocdnet.errors import DataError, printable
 from ocdnet.files import is_folder, open_regular
 
-LAYOUT = "a split folder with img/ and gt/, or a UTF-8 datalist file"
+LAYOUT = "a split folder with img/ and gt/, a folder of .tar files, or a UTF-8 datalist file"
 _SHOWN = 10
 
 
@@ -32,7 +33,7 @@ def list_pairs(entry: str | Path, key: str, errors: list[DataError] | None = Non
     """Image and label paths of one data path; labels without image, and the like, are noted.
 
     Args:
-        entry: a split folder or a datalist.
+        entry: a split folder, a folder of tar files, or a datalist.
         key: spec key of the path, for what is noted.
         errors: takes the errors of single images, which are left out; None: they are raised.
 
@@ -44,10 +45,16 @@ def list_pairs(entry: str | Path, key: str, errors: list[DataError] | None = Non
         raise DataError("no-data-path", "A data path is empty", got=str(entry), expected=LAYOUT)
     _refuse_names(path.parent, [path.name])
     if is_folder(path):
+        if tars := tars_of(path):
+            _refuse_names(path, tars)
+            return pairs_of_tars(path, tars, key, errors)
         return _Folder(path, key, errors)
     if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
         raise DataError(
-            "missing-data-path", f"The data path {path} does not exist", expected=LAYOUT
+            "missing-data-path",
+            f"The data path {entry} does not exist",
+            expected=LAYOUT,
+            hint=fetch_hint(entry),
         )
     _refuse_archive(path)
     return list_datalist(path, errors=errors)

@@ -16,6 +16,7 @@ from ocdnet.data.layout import LABEL_NAMES
 from ocdnet.data.look import IGNORE_TAGS, look
 from ocdnet.data.picture_header import PictureSize
 from ocdnet.data.text_files import as_utf8
+from ocdnet.files import open_regular
 from ocdnet.findings import collecting
 
 _DOUBTS = ("mended-corners", "quoted-tag", "script-column", "difficult-column")
@@ -209,4 +210,5 @@ def _link(image: str, path: Path) -> None:
     try:
         os.link(source, path)
     except OSError:
-        shutil.copyfile(source, path)
+        with open_regular(source) as file, path.open("wb") as target:
+            shutil.copyfileobj(file, target)

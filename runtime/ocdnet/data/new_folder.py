@@ -48,7 +48,7 @@ def new_folder(out: Path) -> Iterator[NewFolder]:
         UsageError: `out` is not absent or empty.
         RunError, EnvironmentFault: the disk is full, or the folder can't be written.
     """
-    target = _checked(out)
+    target = free_place(out)
     with _writing(out):
         nearest = next(parent for parent in target.parents if parent.exists())
         scratch = tempfile.TemporaryDirectory(prefix=".ocdnet-", dir=nearest)
@@ -61,8 +61,8 @@ def _not_free(out: Path) -> UsageError:
     return UsageError("output-exists", message, hint="Name a new folder, or remove this one.")
 
 
-def _checked(out: Path) -> Path:
-    """The folder behind `out`, which may be a link to where there is room."""
+def free_place(out: Path) -> Path:
+    """The folder behind `out`, perhaps a link to where there is room; raises as `new_folder`."""
     with _writing(out):
         try:
             target = out.resolve()

@@ -27,7 +27,7 @@ from ocdnet.errors import DataError
 from ocdnet.version import VERSION
 
 SCHEMES = ("http", "https")
-_SILENCE_SECONDS = 20.0
+SILENCE_SECONDS = 20.0
 """Longest wait for a server to say anything."""
 _CHUNK = 1 << 16
 _LONGEST_NAME = 100
@@ -59,7 +59,7 @@ def download(url: str, target: Path, *, most: int, seconds: float = 300.0) -> No
     Raises:
         DataError: the URL is none, can't be reached in time, or leads to no picture of this size.
     """
-    with _explained(url), _opener().open(_request(url), timeout=_SILENCE_SECONDS) as answer:
+    with _explained(url), web_opener().open(web_request(url), timeout=SILENCE_SECONDS) as answer:
         head = answer.read(SIGNATURE_BYTES)
         if kind_of(head) is None:
             kind = answer.headers.get_content_type()
@@ -100,8 +100,8 @@ class _Redirects(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener() -> OpenerDirector:
-    """Without urllib's handlers of file:, ftp: and data:."""
+def web_opener() -> OpenerDirector:
+    """What opens addresses, without urllib's handlers of file:, ftp: and data:."""
     opener = OpenerDirector()
     for handler in (
         ProxyHandler(),
@@ -116,7 +116,8 @@ def _opener() -> OpenerDirector:
     return opener
 
 
-def _request(url: str) -> Request:
+def web_request(url: str) -> Request:
+    """A request for an address; raises DataError where it is none, or holds a password."""
     parts = urlsplit(url)
     if not is_url(url) or not parts.hostname:
         raise _fault(url, "it is no http(s) address")

@@ -12,6 +12,7 @@ from typing import Any
 from ocdnet.catalogue import SEARCH
 from ocdnet.catalogue_entry import Action
 from ocdnet.notes import Notes
+from ocdnet.spec_keys import INFERENCE_SHARD, INFERENCE_SHARDS, results_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class PlannedJob:
         image: the user's own image; None: ours, or NVIDIA's for tao-docker.
         claims: kubernetes volumes, `NAME:/mount/path`.
         search: flags of `ocdnet automl`, where that runs the job; empty: its command does.
+        shards: tasks of a cluster that share the images, each a part; 1: one does all.
         tao_image: NVIDIA's image for the action; empty where it is not used.
     """
 
@@ -38,6 +40,7 @@ class PlannedJob:
     image: str | None = None
     claims: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
+    shards: int = 1
     tao_image: str
 
     @property
@@ -59,6 +62,13 @@ class PlannedJob:
     def flags(self) -> str:
         """What follows the spec on its command line, with a space before."""
         return "".join(f" {quote(flag)}" for flag in self.search)
+
+    @property
+    def results(self) -> str:
+        """Absolute folder of the action's own results."""
+        own = self.section.get("results_dir", "")
+        folder = results_folder(self.results_dir, own, self.command)
+        return os.path.abspath(folder)  # noqa: PTH100 - Path.absolute keeps ..
 
     @property
     def num_gpus(self) -> int:
@@ -113,6 +123,18 @@ class Launch:
     commands: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     image: str | None = None
+
+
+def part_overrides(job: PlannedJob, task: str) -> list[str]:
+    """Overrides that give a task its part of the images; none where one task does all.
+
+    Args:
+        job: it.
+        task: what the scheduler puts the task's number for.
+    """
+    if job.shards == 1:
+        return []
+    return [f"{INFERENCE_SHARDS}={job.shards}", f"{INFERENCE_SHARD}={task}"]
 
 
 def gpu_overrides(job: PlannedJob, notes: Notes) -> list[str]:

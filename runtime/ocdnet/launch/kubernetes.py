@@ -1,4 +1,7 @@
-"""A Kubernetes Job; on several nodes an Indexed Job whose pods find each other by a Service."""
+"""A Kubernetes Job; on several nodes an Indexed Job whose pods find each other by a Service.
+
+Pods that share an inference are an Indexed Job, too, and need not know of each other.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from shlex import quote
 from typing import Any
 
 from ocdnet.errors import UsageError
-from ocdnet.launch.job import Launch, PlannedJob, gpu_overrides
+from ocdnet.launch.job import Launch, PlannedJob, gpu_overrides, part_overrides
 from ocdnet.launch.mounts import absolute, check_place, has_relative, mounts, paths
 from ocdnet.launch.template import fill
 from ocdnet.notes import Notes
@@ -40,27 +43,47 @@ def manifest(job: PlannedJob, _program: str, notes: Notes) -> Launch:
         return Launch(image=job.image)
     volumes = _claimed(job, claims, notes) if claims else _host_paths(job, notes)
     _check_mountable([volume["path"] for volume in volumes])
-    notes.warn(f"The Job asks for {_gpus(job)} for each of {job.nodes} pod(s).")
+    pods = max(job.nodes, job.shards)
+    notes.warn(f"The Job asks for {_gpus(job)} for each of {pods} pod(s).")
+    fields = _common(job, volumes, bool(claims))
+    command = ["ocdnet", job.verb, "-e", _SPEC, *job.search, *gpu_overrides(job, notes)]
+    command += part_overrides(job, "$(PART)")
+    counts = {"nodes": job.nodes, "shards": job.shards, "pods": pods, "gpus": job.gpus}
+    name = _name(job)
+    how = Launch(image=job.image)
+    _add(how, job, job.entry.name, fields | counts | {"name": name, "command": command})
+    if job.shards > 1:
+        # Kubernetes would put a variable for $(NAME).
+        command = ["ocdnet", "merge", job.results.replace("$(", "$$(")]
+        counts = dict.fromkeys(("nodes", "shards", "pods"), 1) | {"gpus": 0}
+        how.commands.append(f"kubectl wait --for=condition=complete --timeout=168h job/{name}")
+        merging = {"name": f"{name}-merge", "command": command}
+        _add(how, job, f"{job.entry.name}_merge", fields | counts | merging)
+        notes.warn("Where a part fails for good, kubectl wait ends after a week: kubectl get jobs.")
+    return how
+
+
+def _common(job: PlannedJob, volumes: list[dict[str, Any]], claimed: bool) -> dict[str, Any]:
+    """What is the same in all manifests of a job."""
     # A claim's files belong to a group of its own; a host's folders to their user, as under docker.
-    user, group = (_USER, _USER) if claims else (os.getuid(), os.getgid())
-    text = fill(
-        "job.k8s.yaml.j2",
-        name=_name(job),
-        image=job.image,
-        command=["ocdnet", job.verb, "-e", _SPEC, *job.search, *gpu_overrides(job, notes)],
-        spec=yaml_io.dump(yaml_io.styled(dict(job.spec))),
-        spec_file=_SPEC,
-        nodes=job.nodes,
-        gpus=job.gpus,
-        user=user,
-        group=group,
-        claims=bool(claims),
-        folder=str(Path.cwd()) if has_relative(job) else None,
-        volumes=volumes,
-    )
-    name = f"{job.entry.name}.job.yaml"
-    command = f"kubectl apply -f {quote(str(job.written.parent / name))}"
-    return Launch([command], {name: text}, job.image)
+    user, group = (_USER, _USER) if claimed else (os.getuid(), os.getgid())
+    return {
+        "image": job.image,
+        "spec": yaml_io.dump(yaml_io.styled(dict(job.spec))),
+        "spec_file": _SPEC,
+        "user": user,
+        "group": group,
+        "claims": claimed,
+        "folder": str(Path.cwd()) if has_relative(job) else None,
+        "volumes": volumes,
+    }
+
+
+def _add(how: Launch, job: PlannedJob, stem: str, fields: dict[str, Any]) -> None:
+    """A manifest, and the command that hands it over."""
+    file = f"{stem}.job.yaml"
+    how.files[file] = fill("job.k8s.yaml.j2", **fields)
+    how.commands.append(f"kubectl apply -f {quote(str(job.written.parent / file))}")
 
 
 def _check_mountable(places: Iterable[str]) -> None:
@@ -115,7 +138,7 @@ def _claimed(job: PlannedJob, claims: dict[str, str], notes: Notes) -> list[dict
                 expected=f"a path below {', '.join(claims)}",
                 hint="Give the path as the pod sees it, or another --claim NAME:/mount/path.",
             )
-    if job.nodes > 1:
+    if max(job.nodes, job.shards) > 1:
         notes.warn("The claims are mounted by several pods: they must be ReadWriteMany.")
     return [
         {"path": place, "writable": True, "claim": name} for place, name in sorted(claims.items())

@@ -22,6 +22,7 @@ from ocdnet.data.layout import (
     is_foreign_archive,
     is_split,
     part_of,
+    tars_of,
 )
 from ocdnet.data.look import doubts
 from ocdnet.data.text_files import not_utf8
@@ -34,8 +35,9 @@ from ocdnet.spec_keys import INFERENCE_RECURSIVE
 _MOST = 200_000
 """Files of a folder, and lines of a list, that are looked at."""
 _FEW = 1000
+_LISTS = (".txt", ".json", ".jsonl", ".csv", ".xml")
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_LABELLED = "a folder with img/ and gt/, or a UTF-8 datalist file"
+_LABELLED = "a folder with img/ and gt/ or of .tar files, or a UTF-8 datalist file"
 _IMAGES = f"a folder of images ({' '.join(sorted(IMAGE_SUFFIXES))})"
 
 
@@ -51,13 +53,13 @@ class Found:
 class Finder:
     """Turns the paths that a user names into those that a spec may hold.
 
-    A path that can't be used is a DataError; on remote platforms it is a warning, as is a URI.
+    A path that can't be used is a DataError; on remote platforms it is a warning.
 
     Attributes:
         platform: where the job is to run; all but `local` get absolute paths.
         program: how our command line is called, quoted for a shell.
         notes: told what is chosen.
-        extract: archives to unpack first.
+        extract: archives to unpack, and URIs to fetch, first.
         recursive: inference searches sub-folders, too.
     """
 
@@ -73,8 +75,11 @@ class Finder:
         return PLATFORMS[self.platform].cluster
 
     def labelled(self, text: str) -> Found:
-        """A split folder or a datalist."""
-        return self._find(text, _labelled, "")
+        """A split folder, a folder of tar files, or a datalist."""
+        found = self._find(text, _labelled, "")
+        if PLATFORMS[self.platform].tao and Path(found.path).is_dir() and tars_of(Path(found.path)):
+            self.notes.warn(f"NVIDIA's image reads no tar files: unpack those of {found.path}.")
+        return found
 
     def images_of_split(self, text: str) -> Found:
         """The folder of images of labelled data."""
@@ -98,6 +103,8 @@ class Finder:
 
     def doubts(self, found: Found) -> list[str]:
         """What a fast look at a split folder's labels finds; nothing where none can be seen."""
+        if any(step.to == found.path for step in self.extract):
+            return []
         try:
             return doubts(Path(found.path))
         except OSError:
@@ -111,7 +118,7 @@ class Finder:
     def _find(self, text: str, check: Callable[[Path], Found], below: str) -> Found:
         """Look at a path; where nothing can be seen, what is wanted lies `below` it."""
         if _URI.match(text):
-            return self._uri(text, below)
+            return self._uri(text, check, below)
         path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path's raises for unknown users
         if self.platform != LOCAL:
             path = path.absolute()
@@ -132,12 +139,23 @@ class Finder:
             self.notes.because(f"The images of {path} are those in its img/.", str(path))
         return data
 
-    def _uri(self, text: str, below: str) -> Found:
-        if is_archive(text):
-            hint = "Download it and give the file: the plan then unpacks it."
-            raise _problem("archive-as-path", f"{text} is an archive", "a local file", hint)
-        self.notes.warn(f"{text} must be mounted or downloaded first: no action reads URIs.")
-        return Found(f"{text.rstrip('/')}/{below}" if below else text)
+    def _uri(self, uri: str, check: Callable[[Path], Found], below: str) -> Found:
+        """What a URI names, in the folder where its fetch step puts it."""
+        path = uri.partition("?")[0]
+        name = path.rstrip("/").rpartition("/")[2]
+        if name.lower().endswith(_LISTS):
+            raise _problem(
+                "uri-of-a-list",
+                f"{path} is a file, and what it lists would not come with it",
+                "the URI of a folder or an archive that holds both",
+                f"Fetch both ({self.program} data fetch URI --out NEW_FOLDER); then give the list.",
+            )
+        here = Path(archive_stem(name) if is_archive(name) else name or "data")
+        place = here if self.platform == LOCAL else here.absolute()
+        folder = self._placed(uri, place, check)
+        if any(step.to == str(folder) for step in self.extract):
+            return self._planned(folder, check, below)
+        return check(folder)
 
     def _head(self, path: Path) -> bytes:
         """A file's first bytes; none of a folder, nor of an archive that only the job can see."""
@@ -159,45 +177,54 @@ class Finder:
         if is_foreign_archive(archive.name, head):
             hint = "Unpack it with its own tool, and give the folder."
             raise _problem("unsupported-archive", f"{archive} can't be unpacked here", "", hint)
+        place = archive.with_name(archive_stem(archive.name))
+        return self._placed(str(archive), place, check)
+
+    def _placed(self, source: str, place: Path, check: Callable[[Path], Found]) -> Path:
+        """The folder that holds what is in an archive or at a URI, or will after its step."""
         for step in self.extract:
-            if step.archive == str(archive):
+            if step.archive == source:
                 return Path(step.to)
+        done, suffix = ("fetched",) * 2 if _URI.match(source) else ("unpacked", "extracted")
         taken = {step.to for step in self.extract}
-        stem = archive_stem(archive.name)
-        folders = [archive.with_name(name) for name in (stem, f"{stem}-extracted")]
+        folders = [place, place.with_name(f"{place.name}-{suffix}")]
         for folder in folders:
             if str(folder) in taken:
                 continue
             if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-                self._extract(archive, folder)
+                self._add_step(source, folder)
                 return folder
             if _passes(check, folder):
-                self.notes.warn(f"{archive} is unpacked already: {folder} is used as it is.")
+                self.notes.warn(f"{source} is {done} already: {folder} is used as it is.")
                 return folder
         raise _problem(
-            "archive-not-unpacked",
-            f"{' and '.join(map(str, folders))} hold something else than {archive}",
-            "a new or an empty folder to unpack to",
-            f"{self.program} data extract {_quoted(archive)} --out NEW_FOLDER; then give it.",
+            f"archive-not-{done}",
+            f"{' and '.join(map(str, folders))} hold something else than {source}",
+            "a new or an empty folder",
+            f"{self._step(source)} NEW_FOLDER; then give it.",
         )
 
-    def _extract(self, archive: Path, folder: Path) -> None:
-        command = f"{self.program} data extract {_quoted(archive)} --out {_quoted(folder)}"
-        self.extract.append(Extraction(archive=str(archive), to=str(folder), command=command))
-        self.notes.because(
-            f"{archive} is an archive: it is unpacked to {folder} first.", str(archive)
-        )
+    def _step(self, source: str) -> str:
+        """The command that fetches or unpacks, but for its folder."""
+        verb = "fetch" if _URI.match(source) else "extract"
+        return f"{self.program} data {verb} {_quoted(source)} --out"
+
+    def _add_step(self, source: str, folder: Path) -> None:
+        command = f"{self._step(source)} {_quoted(folder)}"
+        self.extract.append(Extraction(archive=source, to=str(folder), command=command))
+        how = "fetched" if _URI.match(source) else "an archive: it is unpacked"
+        self.notes.because(f"{source} is {how} to {folder} first.", source)
 
     def _planned(self, folder: Path, check: Callable[[Path], Found], below: str) -> Found:
         if check is not _labelled and not below:
             self.notes.warn(
-                f"The archive for {folder} is taken to hold images alone; where it holds img/ and"
-                f" gt/, the images will be in {folder / 'img'}."
+                f"{folder} is taken to hold images alone; where it will hold img/ and gt/, the"
+                f" images will be in {folder / 'img'}."
             )
         return Found(str(folder / below))
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: Path | str) -> str:
     """A path as a shell's argument that is no option."""
     return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
@@ -244,6 +271,8 @@ def _tree(path: Path) -> Found:
 def _labelled(path: Path) -> Found:
     if not path.is_dir():
         return _datalist(path)
+    if tars_of(path):
+        return Found(str(path))
     if not is_split(path):
         raise _no_split(path)
     count = count_images(path / "img", _MOST)

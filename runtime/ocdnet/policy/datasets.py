@@ -25,7 +25,7 @@ from ocdnet.policy.plan_record import Extraction
 from ocdnet.spec_keys import INFERENCE_DATA, INFERENCE_RECURSIVE, TRAIN_DATA, VALIDATE_DATA
 from ocdnet.tree.nodes import MISSING
 
-_LABELLED = "a folder with img/ and gt/, or a UTF-8 datalist file, or an archive of one"
+_LABELLED = "a folder with img/ and gt/, a UTF-8 datalist file, or an archive or URI of one"
 _QUESTIONS = {
     TRAIN_DATASETS: f"Which labelled images is it to be trained on ({_LABELLED})?",
     EVAL_DATASET: f"Which labelled images is it to be measured on ({_LABELLED})?",
@@ -40,7 +40,7 @@ class Datasets:
 
     Attributes:
         overrides: spec keys and their paths, a list where the key takes one.
-        extract: archives to unpack first.
+        extract: archives to unpack, and URIs to fetch, first.
         images: number of images by spec key, where all of its folders could be counted; 200,000
             files of a folder are looked at.
     """

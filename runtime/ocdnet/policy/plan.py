@@ -39,11 +39,11 @@ from ocdnet.policy.plan_record import (
 from ocdnet.policy.precision import precision_override
 from ocdnet.policy.public_weights import better_start, check_name
 from ocdnet.policy.request import Policy, Request, no_action
-from ocdnet.policy.settings import settled
+from ocdnet.policy.settings import settled, shared
 from ocdnet.policy.speed import tell_of_runtimes
 from ocdnet.policy.starting import long_search, training_seconds
 from ocdnet.policy.summary import promised_files, summary
-from ocdnet.runs.files import EXPERIMENT
+from ocdnet.runs.files import EXPERIMENT, PREDICTIONS
 from ocdnet.runs.names import DEFAULT_METRIC
 from ocdnet.spec_keys import NUM_GPUS, SECRETS, TRAIN_DATA, masked
 from ocdnet.tree import keys, yaml_io
@@ -132,6 +132,7 @@ def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
         platform=case.request.platform,
         image=case.request.image,
         claims=case.request.claims,
+        shards=_shards(case),
         search=_search_flags(case, route, tree),
         tao_image=_tao_image(case),
     )
@@ -202,6 +203,16 @@ def _search_flags(
     return tuple(flags)
 
 
+def _shards(case: Case) -> int:
+    """Tasks that share the images."""
+    shards = case.request.shards or 1
+    if shards == 1 or shared(case):
+        return shards
+    clusters = " or ".join(name for name, platform in PLATFORMS.items() if platform.cluster)
+    case.notes.warn(f"--shards is not used: it is for inference on {clusters}.", "--shards")
+    return 1
+
+
 def _launched(case: Case, job: PlannedJob) -> Launch:
     """How the job is run: not by us where another skill searches, nor while questions block."""
     if case.runner == BY_SKILL:
@@ -244,7 +255,7 @@ def _commands(case: Case, how: Launch, folder: Path) -> tuple[str, ...]:
 
 
 def _outputs(case: Case, tree: dict[str, Any]) -> Outputs:
-    files = promised_files(case.run, tree)
+    files = [PREDICTIONS] if shared(case) else promised_files(case.run, tree)
     return Outputs(folder=str(folder_of(case.run, tree)), files=tuple(files))
 
 

@@ -94,9 +94,10 @@ class AutomlRoute(Record):
 
 @record
 class Extraction(Record):
-    """An archive to unpack first."""
+    """An archive to unpack, or a URI to fetch, first."""
 
     archive: str
+    """The archive, or the URI."""
 
     to: str
     """Folder that the spec names instead."""
@@ -183,7 +184,7 @@ class Plan(Record):
     """The complete spec, with --full."""
 
     extract: tuple[Extraction, ...] | None = None
-    """Archives to unpack first; absent for none."""
+    """Archives to unpack, and URIs to fetch, first; absent for none."""
 
     image: str | None = None
     """Container image that the commands run; absent for none."""

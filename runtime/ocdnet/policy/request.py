@@ -22,7 +22,7 @@ ACTIONS = tuple(PLANNED)
 """What can be planned."""
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 """Number formats that some action can be asked for; its schema says which it has."""
-_MOST_TRIALS = 10_000
+_MOST = {"trials": 10_000, "shards": 500}
 MAX_TEXT = 10_000
 """Characters of free text."""
 MAX_JSON = 1_000_000
@@ -55,9 +55,9 @@ class Request:
         text: the user's words, which may state the AutoML policy.
         automl_policy: whether training goes through AutoML, as `policy_value` reads it; None: not
             given.
-        train_datasets: split folders, datalist files or archives of them.
+        train_datasets: split folders, datalist files, or archives or URIs of them.
         eval_datasets: the same, to validate or to evaluate on.
-        inference_dataset: folder of images, or an archive of one.
+        inference_dataset: folder of images, or an archive or URI of one.
         calibration_datasets: the same, to calibrate on.
         parent: results folder of an earlier job.
         checkpoint: `best`, `latest`, or an epoch's number as text; None: what the action takes.
@@ -72,6 +72,7 @@ class Request:
         trials: of an AutoML search; None: the usual number.
         metric: what judges them, one of `METRICS` or a name of theirs; None: train_loss.
         precision: of an engine or a training, one of `PRECISIONS` in any case; None: the spec's.
+        shards: tasks of a cluster that share the images of inference; None: one.
 
     Raises:
         UsageError: `unknown-action`, `bad-choice`, `bad-policy`, `request-too-long`, `bad-text`
@@ -98,6 +99,7 @@ class Request:
     trials: int | None = None
     metric: Metric | None = None
     precision: str | None = None
+    shards: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.text) > MAX_TEXT:
@@ -113,10 +115,10 @@ class Request:
         if self.precision is not None:
             object.__setattr__(self, "precision", self.precision.strip().lower())
             choice("precision", self.precision, PRECISIONS)
-        if self.trials is not None and not 1 <= self.trials <= _MOST_TRIALS:
-            raise UsageError(
-                "bad-choice", "trials is no number of trials", self.trials, f"1 to {_MOST_TRIALS}"
-            )
+        for name, most in _MOST.items():
+            count = getattr(self, name)
+            if count is not None and not 1 <= count <= most:
+                raise UsageError("bad-choice", f"{name} is out of range", count, f"1 to {most}")
         if self.checkpoint is not None and not re.fullmatch(r"[0-9]{1,6}", self.checkpoint):
             choice("checkpoint", self.checkpoint, ("best", "latest"), also="an epoch's number")
         for name in _LINES:
@@ -351,6 +353,7 @@ _READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "trials": ("trials", _count),
     "metric": ("metric", _text),
     "precision": ("precision", _text),
+    "shards": ("shards", _count),
 }
 """JSON key: the field it fills, and what reads it."""
 
@@ -389,12 +392,5 @@ def _too_long(subject: str, got: int, most: str) -> UsageError:
 
 def _kind(value: Any) -> str:
     """What a JSON value is, in words."""
-    kinds = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-    }
-    return kinds.get(type(value), "null")
+    kinds = {bool: "true or false", str: "a string", list: "a list", dict: "an object"}
+    return (kinds | dict.fromkeys((int, float), "a number")).get(type(value), "null")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ocdnet.errors import SpecError
-from ocdnet.launch.platforms import LOCAL
+from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.notes import Notes
 from ocdnet.policy import starting
 from ocdnet.policy.case import Case
@@ -22,6 +22,7 @@ from ocdnet.spec_keys import (
     ENGINE_CALIBRATION,
     ENGINE_IMAGES,
     ENGINE_PRECISION,
+    INFERENCE_OUTPUTS,
     INFERENCE_RESIZE,
     NUM_EPOCHS,
     NUM_GPUS,
@@ -61,6 +62,7 @@ def settled(case: Case, draft: Draft, images: Mapping[str, int]) -> Draft:
         starting.steps(case, draft, step, count)
         batch(draft, step, count, case.notes)
     draft = draft.with_changes(resizing(case, draft))
+    draft = draft.with_changes(sharing(case, draft))
     if case.entry.resumes:
         resumed(draft, case.notes)
     share = draft.at("prune.ch_sparsity")
@@ -94,6 +96,30 @@ def resizing(case: Case, draft: Draft) -> dict[str, Any]:
         INFERENCE_RESIZE,
     )
     return {INFERENCE_RESIZE: "auto"}
+
+
+def shared(case: Case) -> bool:
+    """Whether several tasks of a cluster share the images of an inference."""
+    several = (case.request.shards or 1) > 1
+    return (
+        several and case.entry.section == "inference" and PLATFORMS[case.request.platform].cluster
+    )
+
+
+def sharing(case: Case, draft: Draft) -> dict[str, Any]:
+    """What parts of an inference write so that they can be merged: a line a picture.
+
+    Files of each picture only where the user asks for them: there may be millions.
+    """
+    asked = draft.known(INFERENCE_OUTPUTS)
+    if not shared(case) or "json" in (asked or ()):
+        return {}
+    case.notes.because(
+        f"{case.request.shards} tasks share the images; each writes a line a picture, and"
+        f" `ocdnet merge` makes one file of them ({INFERENCE_OUTPUTS}).",
+        INFERENCE_OUTPUTS,
+    )
+    return {INFERENCE_OUTPUTS: [*(asked or ()), "json"]}
 
 
 def training(draft: Draft, notes: Notes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ocdnet.catalogue_entry import Model
 
 STATUS, EXPERIMENT, RESULTS = "status.json", "experiment.yaml", "results.json"
 SAMPLES, REPORT = "samples.json", "report.html"
-EXPLAINED = "explained.jsonl"
+EXPLAINED, PREDICTIONS = "explained.jsonl", "predictions.jsonl"
 BEST, LATEST = "model_best.pth", "ocd_model_latest.pth"
 EPOCHS = "model_epoch_*_step_*.pth"
 """Glob pattern of the epochs' checkpoints."""

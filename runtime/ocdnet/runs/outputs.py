@@ -214,6 +214,13 @@ def without_own(paths: Iterable[Path], root: Path) -> Iterator[Path]:
             yield path
 
 
+def files_on_record(folder: Path) -> Iterator[str]:
+    """Names of the files that runs have made in a folder, relative to it, and that are there."""
+    for name in dict.fromkeys(name for _, name, _ in _rows(folder)):
+        if (folder / name).is_file():
+            yield name
+
+
 def _digests_in(folder: Path, known: dict[Path, dict[str, set[str]]]) -> dict[str, set[str]]:
     """Names and digests of the files that are on record in a folder, read once."""
     if folder not in known:

@@ -68,6 +68,21 @@ class InferenceResult(PageFileNames, Result):
 
 
 @record
+class MergeResult(PageFileNames, Result):
+    """Of merge, which puts the parts of an inference together."""
+
+    action: Literal["merge"] = "merge"
+    images: Count
+    boxes: Count
+    skipped: tuple[str, ...]
+    """The first of the images that were left out."""
+    skipped_images: Count
+    shards: Count
+    """Number of parts."""
+    results_dir: str
+
+
+@record
 class Tensor(Record):
     """An input or output of a network: its name, and its shape with names for what varies."""
 

@@ -7,7 +7,6 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from ocdnet.actions.page_files import PREDICTIONS
 from ocdnet.actions.result_names import result_names
 from ocdnet.data.datalist import list_datalist
 from ocdnet.data.folders import list_images, scan
@@ -17,7 +16,7 @@ from ocdnet.data.layout import IMAGE_SUFFIXES, PDF, is_image, is_split
 from ocdnet.data.reading import FilePage, pages_of_file
 from ocdnet.errors import DataError
 from ocdnet.files import is_folder, open_regular
-from ocdnet.runs.files import EXPERIMENT, EXPLAINED, is_file, is_results
+from ocdnet.runs.files import EXPERIMENT, EXPLAINED, PREDICTIONS, is_file, is_results
 from ocdnet.runs.outputs import without_own
 from ocdnet.tree import yaml_io
 from ocdnet.view.records import Evaluated, Predicted
