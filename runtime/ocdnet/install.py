@@ -43,6 +43,9 @@ _EXTRA = {
     "starlette": "serve",
     "uvicorn": "serve",
     "python_multipart": "serve",
+    "ray": "ray",
+    "pyarrow": "ray",
+    "fsspec": "ray",
 }
 _TOGETHER = ("train", "export", "automl")
 """Extras that are installed together: AutoML is the default route of a train request."""

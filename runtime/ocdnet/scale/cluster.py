@@ -1,0 +1,141 @@
+"""Partitions through Ray Data: it places, retries, grows the pool, and shows progress."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy
+from ray.exceptions import RayError
+
+import ocdnet
+from ocdnet.errors import EnvironmentFault, Interrupted, RunError, UserError
+from ocdnet.scale.job import Job
+from ocdnet.scale.plan import Partition
+
+_MOST_BLOCKS = 10_000
+"""Of Ray's, which keeps some kilobytes of each on the driver; then each has several partitions."""
+_MOST_CPUS = 8
+"""For each GPU, where the cluster has more: reading and post-processing keep up with fewer."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where to run.
+
+    Attributes:
+        address: of a cluster, as Ray takes it; None: RAY_ADDRESS, else this machine alone.
+        actors: in the pool; None: as many as find room, more as there is work.
+    """
+
+    address: str | None = None
+    actors: int | None = None
+
+
+class Needs:
+    """What an actor holds of its node, and what its detector is told."""
+
+    def __init__(self, device: str, threads: int, cpus: float, gpus: float) -> None:
+        """As the cluster is now; an actor without a GPU has one thread, unless it is given more."""
+        wants_gpu = device != "cpu" and (device != "auto" or gpus >= 1)
+        share = int(cpus // gpus) if gpus >= 1 else 1
+        self.gpus = 1 if wants_gpu else 0
+        self.cpus = threads or (min(max(share, 1), _MOST_CPUS) if wants_gpu else 1)
+        self.device = "cuda" if wants_gpu else "cpu"
+
+
+def run(job: Job, partitions: Sequence[Partition], cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """What each partition came to, as they are done.
+
+    Raises:
+        UserError: what a node met, or Ray itself.
+    """
+    with _connected(cluster.address), _explained():
+        total = ray.cluster_resources()
+        needs = Needs(job.device, job.threads, total.get("CPU", 1), total.get("GPU", 0))
+        job = replace(job, device=needs.device, threads=needs.cpus)
+        rows = [partition._asdict() for partition in partitions]
+        done = ray.data.from_items(
+            rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)
+        ).map_batches(
+            _Actor,
+            fn_constructor_args=(ray.put(job),),
+            batch_size=1,
+            compute=ActorPoolStrategy(size=cluster.actors),
+            num_cpus=needs.cpus,
+            num_gpus=needs.gpus,
+        )
+        for row in done.iter_rows():
+            yield json.loads(row["done"])
+
+
+class _Actor:
+    """A job in a process of Ray's: its model is opened once."""
+
+    def __init__(self, job: Any) -> None:
+        self._job: Job = ray.get(job)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        columns = (batch[name].tolist() for name in Partition._fields)
+        done = [self._job.run(Partition(*row)) for row in zip(*columns, strict=True)]
+        return {"done": [json.dumps(one, default=str) for one in done]}
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """A cluster, or this machine; a connection that is there already stays."""
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        if address or os.environ.get("RAY_ADDRESS"):
+            # The nodes run this very copy of ocdnet, whatever is installed there.
+            package = {"py_modules": [str(Path(ocdnet.__file__).parent)]}
+            ray.init(address=address, runtime_env=package, logging_level="warning")
+        else:
+            ray.init(include_dashboard=False, logging_level="warning")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise EnvironmentFault(
+            "no-cluster",
+            f"Ray cannot be reached{f' at {address}' if address else ''}",
+            got=str(error)[:300],
+            expected="the address of a running cluster, as ray://head:10001 or head:6379",
+            hint="`ray start --head` starts one; without --address this machine is used alone.",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What a node raised, or a UserError of what Ray did."""
+    again = "Run it again: partitions that are done are not done again."
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted", "Interrupted", hint=again) from error
+    except (RayError, RuntimeError) as error:
+        for cause in _causes(error):
+            if isinstance(cause, UserError) and hasattr(cause, "code"):
+                raise cause from error
+        raise RunError(
+            "ray-failed", "Ray ended the run", got=str(error)[-500:], hint=again
+        ) from error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None:
+            yield one
+            waiting += [one.__cause__, getattr(one, "cause", None)]
