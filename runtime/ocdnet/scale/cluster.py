@@ -15,6 +15,7 @@ from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
 import ocdnet
+from ocdnet import errors
 from ocdnet.errors import EnvironmentFault, Interrupted, RunError, UserError
 from ocdnet.scale.job import Job
 from ocdnet.scale.plan import Partition
@@ -60,19 +61,24 @@ def run(job: Job, partitions: Sequence[Partition], cluster: Cluster) -> Iterator
         total = ray.cluster_resources()
         needs = Needs(job.device, job.threads, total.get("CPU", 1), total.get("GPU", 0))
         job = replace(job, device=needs.device, threads=needs.cpus)
+        on_nodes = ray.put(job)  # held: an actor that is started anew reads it again
         rows = [partition._asdict() for partition in partitions]
         done = ray.data.from_items(
             rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)
         ).map_batches(
             _Actor,
-            fn_constructor_args=(ray.put(job),),
+            fn_constructor_args=(on_nodes,),
             batch_size=1,
             compute=ActorPoolStrategy(size=cluster.actors),
             num_cpus=needs.cpus,
             num_gpus=needs.gpus,
         )
         for row in done.iter_rows():
-            yield json.loads(row["done"])
+            one = json.loads(row["done"])
+            if "raised" in one:
+                kind: type[UserError] = getattr(errors, one["raised"])
+                raise kind(**one["error"])
+            yield one
 
 
 class _Actor:
@@ -83,8 +89,15 @@ class _Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         columns = (batch[name].tolist() for name in Partition._fields)
-        done = [self._job.run(Partition(*row)) for row in zip(*columns, strict=True)]
+        done = [self._run(Partition(*row)) for row in zip(*columns, strict=True)]
         return {"done": [json.dumps(one, default=str) for one in done]}
+
+    def _run(self, partition: Partition) -> dict[str, Any]:
+        """What a partition came to; a UserError as data, since Ray keeps its traceback alone."""
+        try:
+            return self._job.run(partition)
+        except UserError as error:
+            return {"raised": type(error).__name__, "error": error.to_dict()}
 
 
 @contextmanager
@@ -117,25 +130,12 @@ def _connected(address: str | None) -> Iterator[None]:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """What a node raised, or a UserError of what Ray did."""
+    """A UserError of what Ray did."""
     again = "Run it again: partitions that are done are not done again."
     try:
         yield
     except KeyboardInterrupt as error:
         raise Interrupted("interrupted", "Interrupted", hint=again) from error
-    except (RayError, RuntimeError) as error:
-        for cause in _causes(error):
-            if isinstance(cause, UserError) and hasattr(cause, "code"):
-                raise cause from error
-        raise RunError(
-            "ray-failed", "Ray ended the run", got=str(error)[-500:], hint=again
-        ) from error
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is not None:
-            yield one
-            waiting += [one.__cause__, getattr(one, "cause", None)]
+    except RayError as error:
+        last = str(error)[-500:]
+        raise RunError("ray-failed", "Ray ended the run", got=last, hint=again) from error

@@ -35,7 +35,8 @@ class Piece:
         uris: of the pictures; else of the one file.
         column: of the rows.
         group: the Parquet file's row group.
-        start: first row in it.
+        first: the file's row that the group begins with.
+        start: first row in the group.
         stop: row behind the last one.
     """
 
@@ -43,6 +44,7 @@ class Piece:
     uris: tuple[str, ...]
     column: str = ""
     group: int = 0
+    first: int = 0
     start: int = 0
     stop: int = 0
 
@@ -154,10 +156,12 @@ def _row_pieces(uri: str, size: int) -> Iterator[Piece]:
     with reaching(uri), fs.open(path, "rb") as file:
         table = ParquetFile(file)
         kind, column = _picture_column(table.schema_arrow, uri)
+        first = 0
         for group in range(table.num_row_groups):
             rows = table.metadata.row_group(group).num_rows
             for start in range(0, rows, size):
-                yield Piece(kind, (uri,), column, group, start, min(start + size, rows))
+                yield Piece(kind, (uri,), column, group, first, start, min(start + size, rows))
+            first += rows
 
 
 def _picture_column(schema: Any, uri: str) -> tuple[Kind, str]:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain, repeat, takewhile
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, Self, TypeAlias, cast
 
 from ocdnet.actions.page_loop import Picture
 from ocdnet.backends.pipeline import ordered
@@ -128,10 +128,27 @@ def _broken() -> tuple[type[Exception], ...]:
     return (*faults(), ValueError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose header must be whole: tarfile takes a damaged one for the archive's end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile, /) -> Self:
+        """The next member; at the end mark the error that tarfile knows it by."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":  # of no public name
+                raise
+            raise tarfile.ReadError(f"no end mark at byte {archive.offset:,}: {error}") from error
+
+
 def _of_tar(piece: Piece, scratch: Path) -> Iterator[Fetched]:
     uri = piece.uris[0]
     fs, path = opened(uri)
-    with fs.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r|*") as archive:
+    with (
+        fs.open(path, "rb") as file,
+        tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as archive,
+    ):
         for number, member in enumerate(archive):
             name = PurePosixPath(member.name).name
             if not member.isfile() or not (is_image(name) or name.lower().endswith(PDF)):
@@ -189,7 +206,7 @@ def _no_value(image: str, column: str) -> DataError:
 
 
 def _values(piece: Piece) -> Iterator[tuple[int, Any]]:
-    """Row number in the group, and value, of the piece's rows."""
+    """Row number in the file, and value, of the piece's rows."""
     from pyarrow.parquet import ParquetFile  # noqa: PLC0415 (an extra)
 
     fs, path = opened(piece.uris[0])
@@ -203,7 +220,7 @@ def _values(piece: Piece) -> Iterator[tuple[int, Any]]:
             for value in batch.column(name):
                 if piece.start <= row < piece.stop:
                     plain = value.as_py()
-                    yield row, plain[inner] if inner and plain else plain
+                    yield piece.first + row, plain[inner] if inner and plain else plain
                 row += 1
             if row >= piece.stop:
                 return
