@@ -114,7 +114,7 @@ def _connected(address: str | None) -> Iterator[None]:
             ray.init(address=address, runtime_env=package, logging_level="warning")
         else:
             ray.init(include_dashboard=False, logging_level="warning")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:
         raise EnvironmentFault(
             "no-cluster",
             f"Ray cannot be reached{f' at {address}' if address else ''}",
