@@ -39,16 +39,30 @@ class Cluster:
     actors: int | None = None
 
 
+@dataclass(frozen=True)
 class Needs:
-    """What an actor holds of its node, and what its detector is told."""
+    """What an actor holds of its node, and the device that its detector is told.
 
-    def __init__(self, device: str, threads: int, cpus: float, gpus: float) -> None:
-        """As the cluster is now; an actor without a GPU has one thread, unless it is given more."""
-        wants_gpu = device != "cpu" and (device != "auto" or gpus >= 1)
-        share = int(cpus // gpus) if gpus >= 1 else 1
-        self.gpus = 1 if wants_gpu else 0
-        self.cpus = threads or (min(max(share, 1), _MOST_CPUS) if wants_gpu else 1)
-        self.device = "cuda" if wants_gpu else "cpu"
+    Attributes:
+        cpus: number of them, and of its threads.
+        gpus: 0 or 1.
+    """
+
+    cpus: int
+    gpus: int
+
+    @property
+    def device(self) -> str:
+        """For `Detector`."""
+        return "cuda" if self.gpus else "cpu"
+
+    @classmethod
+    def of(cls, device: str, threads: int, cpus: float, gpus: float) -> Needs:
+        """In a cluster of so many: one CPU, or a GPU and its share of the CPUs."""
+        if device == "cuda" or (device == "auto" and gpus >= 1):
+            share = int(cpus // max(gpus, 1))
+            return cls(threads or min(max(share, 1), _MOST_CPUS), 1)
+        return cls(threads or 1, 0)
 
 
 def run(job: Job, partitions: Sequence[Partition], cluster: Cluster) -> Iterator[dict[str, Any]]:
@@ -59,7 +73,7 @@ def run(job: Job, partitions: Sequence[Partition], cluster: Cluster) -> Iterator
     """
     with _connected(cluster.address), _explained():
         total = ray.cluster_resources()
-        needs = Needs(job.device, job.threads, total.get("CPU", 1), total.get("GPU", 0))
+        needs = Needs.of(job.device, job.threads, total.get("CPU", 1), total.get("GPU", 0))
         job = replace(job, device=needs.device, threads=needs.cpus)
         on_nodes = ray.put(job)  # held: an actor that is started anew reads it again
         rows = [partition._asdict() for partition in partitions]

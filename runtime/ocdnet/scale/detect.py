@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from ocdnet import findings
 from ocdnet.actions.detection import detector_of
 from ocdnet.actions.page_loop import LEFT_OUT, Tally
 from ocdnet.config.experiment import Experiment
+from ocdnet.config.inference import InferenceConfig
 from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.reading import limit
@@ -31,6 +33,7 @@ from ocdnet.scale.storage import absolute, read_file
 from ocdnet.spec_keys import INFERENCE_RESIZE, results_folder
 from ocdnet.zoo.fetching import model_file
 
+LOG = logging.getLogger("ocdnet")
 _BESIDE = (".json", ".data", "_data")
 """What follows a model's name in the names of the files that belong to it."""
 
@@ -99,7 +102,9 @@ def of_predict(arguments: dict[str, Any], **values: Any) -> Request:
 def of_inference(loaded: Loaded, **values: Any) -> Request:
     """The request of an inference spec; what it says of GPUs and machines is Ray's to decide."""
     config, experiment = loaded.experiment.inference, loaded.experiment
-    if set(config.outputs) != {"txt", "result", "pred"}:  # not the default
+    for notice in loaded.notices:
+        LOG.warning(notice)
+    if config.outputs != InferenceConfig().outputs:
         findings.note(
             "outputs-by-ray",
             "Ray's results are rows: files of single pictures are not written",
@@ -174,6 +179,7 @@ def run(request: Request, seen: Findings, runner: Runner) -> PartsResult:
         "reading_order": request.reading_order,
         "partition_size": request.partition_size,
         "format": request.kind,
+        "megapixels": request.megapixels,
         "model": digest,
     } | request.settings
     plan = prepared(
@@ -221,7 +227,8 @@ def _add(tally: Tally, done: dict[str, Any]) -> None:
         if len(tally.skipped) < findings.SHOWN:
             tally.skipped.setdefault(image, Problem(**problem))
     for row in done["findings"]:
-        findings.note(row["code"], row["message"], key=row["key"], count=row["count"])
+        file = next(iter(row["files"]), None)
+        findings.note(row["code"], row["message"], key=row["key"], file=file, count=row["count"])
 
 
 def _model_files(model: str) -> dict[str, bytes]:

@@ -61,7 +61,7 @@ def pictures_of(piece: Piece, scratch: Path) -> Iterator[Picture]:
 
 def _pages(file: Fetched) -> Iterator[Picture]:
     for page in pages_of(file.path):
-        yield Picture(page, file.image, Path(), file.error)
+        yield Picture(page, printable(file.image), Path(), file.error)
 
 
 def _listed(piece: Piece, scratch: Path) -> Iterator[Fetched]:
@@ -153,7 +153,7 @@ def _of_tar(piece: Piece, scratch: Path) -> Iterator[Fetched]:
             name = PurePosixPath(member.name).name
             if not member.isfile() or not (is_image(name) or name.lower().endswith(PDF)):
                 continue
-            image, target = printable(f"{uri}#{member.name}"), scratch / f"{number}{_suffix(name)}"
+            image, target = f"{uri}#{member.name}", scratch / f"{number}{_suffix(name)}"
             content = archive.extractfile(member)
             if member.size > most_bytes() or content is None:
                 yield Fetched(image, target, _too_large(image, member.size))

@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,19 @@ def opened(uri: str) -> tuple[Any, str]:
         UsageError: no such scheme.
         EnvironmentFault: its package is not installed.
     """
-    scheme = uri.partition("://")[0] if "://" in uri else "file"
+    scheme, _, rest = uri.partition("://") if "://" in uri else ("file", "", "/")
+    fs = _file_system(scheme, rest.partition("/")[0])
+    return fs, str(fs._strip_protocol(uri))
+
+
+@cache
+def _file_system(scheme: str, host: str) -> Any:
+    """One for all threads: fsspec's own cache has one for each, with a client of its own."""
+    root = f"{scheme}://{host}/"
     try:
-        fs, path = url_to_fs(uri, use_listings_cache=False)
+        return url_to_fs(root, use_listings_cache=False)[0]
     except ImportError as error:
-        package = _PACKAGES.get(scheme, f"the package of {scheme}://")
+        package = _PACKAGES.get(scheme, f"of {scheme}://")
         raise EnvironmentFault(
             "missing-package",
             f"{scheme}:// needs the package {package}",
@@ -49,9 +58,8 @@ def opened(uri: str) -> tuple[Any, str]:
         ) from error
     except ValueError as error:
         raise UsageError(
-            "unknown-scheme", f"{uri} cannot be opened", got=str(error), expected="s3://, gs://"
+            "unknown-scheme", f"{root} cannot be opened", got=str(error), expected="s3://, gs://"
         ) from error
-    return fs, str(path)
 
 
 def is_local(uri: str) -> bool:
