@@ -51,7 +51,7 @@ test-install: $(READY) ## Install this skill with npx and uv, and its wheel, fro
 test-browser: $(BROWSER) ## Drop pictures on the page of `ocdnet serve` in a headless chromium (Debian's)
 	$(BIN)/python -m pytest tests/browser -m browser
 
-# Of its own, without torch: 1.2 GB that nothing else here needs.
+# Of its own, without torch: 1.2 GB that nothing else here needs; moto and constraints.txt disagree.
 $(RAY)/.ready: pyproject.toml
 	test -x $(RAY)/bin/python || $(PYTHON) -m venv $(RAY)
 	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[raytest]"

@@ -133,7 +133,7 @@ def _connected(address: str | None) -> Iterator[None]:
             "no-cluster",
             f"Ray cannot be reached{f' at {address}' if address else ''}",
             got=str(error)[:300],
-            expected="the address of a running cluster, as ray://head:10001 or head:6379",
+            expected="the address of a running cluster, as head:6379, and room to start",
             hint="`ray start --head` starts one; without --address this machine is used alone.",
         ) from error
     try:

@@ -80,10 +80,10 @@ def of_predict(arguments: dict[str, Any], **values: Any) -> Request:
     """The request of `ocdnet predict`, from the arguments of its `Detector`."""
     named = dict(arguments)
     model, device, threads = (named.pop(name) for name in ("model", "device", "num_threads"))
-    if device.startswith("cuda:"):
+    if device not in ("auto", "cpu", "cuda"):
         raise UsageError(
-            "device-of-ray",
-            "Ray gives each actor its GPU: none can be chosen",
+            "bad-argument",
+            f"--device cannot be {device} on Ray, which gives each actor its GPU",
             got=device,
             expected="auto, cpu or cuda",
         )
