@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -317,8 +317,8 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--partition-size", type=int, default=100)
     parser.add_argument("--model", type=Path)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    given = parser.parse_intermixed_args()
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):  # Ray prints
         model = given.model or tiny_onnx.write_detector(Path(folder) / "light.onnx")
         if given.what == "run":
             told: Any = run(model, given.pictures, given.partition_size)

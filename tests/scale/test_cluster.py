@@ -17,6 +17,7 @@ from ocdnet.scale.parts import rows_of
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray", reason="needs the extra ray: make test-ray")
 PICTURES, PARTS = 500, 21
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,15 @@ def bucket() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def cluster(bucket: str) -> Iterator["ray.cluster_utils.Cluster"]:
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(initialize_head=True, head_node_args=NODE)
+    yield started
+    started.shutdown()
+
+
 def start(model: Path, *options: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "ocdnet", "predict", "--model", str(model)]
     command += ["--size", "320x192", "--runner", "ray", "--partition-size", "25", *options]
@@ -55,31 +65,24 @@ def children(raylet: int) -> list[str]:
     return [name for parent, name in rows if int(parent) == raylet]
 
 
-def test_node_that_is_lost_loses_no_picture(bucket: str, tmp_path: Path) -> None:
-    from ray.cluster_utils import Cluster
+def test_node_that_is_lost_loses_no_picture(bucket, cluster, tmp_path) -> None:
     from s3fs import S3FileSystem
 
     fs = S3FileSystem(use_listings_cache=False)
     local = rendered.write(tmp_path / "set", PICTURES)
     fs.put(f"{local}/", f"{bucket}/set/", recursive=True)
     model = tiny_onnx.write_detector(tmp_path / "model.onnx")
-    node = {"num_cpus": 1, "object_store_memory": 80 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
-    try:
-        other = cluster.add_node(**node)
-        raylet = other.all_processes["raylet"][0].process.pid
-        found = f"{bucket}/found"
-        run = start(model, f"{bucket}/set", "--out", found, "--address", cluster.address)
-        while not (done := len(fs.glob(f"{found}/part-*"))) and run.poll() is None:
-            time.sleep(0.1)
-        while not any("MapWorker" in name for name in children(raylet)) and run.poll() is None:
-            time.sleep(0.1)
-        cluster.remove_node(other, allow_graceful=False)
-        assert 0 < done < PARTS and run.poll() is None, "the node was lost when all was done"
-        printed, log = run.communicate()
-    finally:
-        cluster.shutdown()
-
+    other = cluster.add_node(**NODE)
+    raylet = other.all_processes["raylet"][0].process.pid
+    found = f"{bucket}/found"
+    run = start(model, f"{bucket}/set", "--out", found, "--address", cluster.address)
+    while not (done := len(fs.glob(f"{found}/part-*"))) and run.poll() is None:
+        time.sleep(0.1)
+    while not any("MapWorker" in name for name in children(raylet)) and run.poll() is None:
+        time.sleep(0.1)
+    cluster.remove_node(other, allow_graceful=False)
+    assert 0 < done < PARTS and run.poll() is None, "the node was lost when all was done"
+    printed, log = run.communicate()
     assert run.returncode == 0, log[-3000:]
     result = json.loads(printed)
     assert (result["images"], result["skipped_images"]) == (PICTURES, 1)
@@ -95,16 +98,16 @@ def test_node_that_is_lost_loses_no_picture(bucket: str, tmp_path: Path) -> None
     assert [row["regions"] for row in rows] == [row["regions"] for row in expected]
 
 
-def test_error_of_a_node_is_the_users_and_can_be_mended(bucket: str, tmp_path: Path) -> None:
+def test_error_of_a_node_is_the_users_and_can_be_mended(bucket, cluster, tmp_path) -> None:
     folder = rendered.write(tmp_path / "set", 2)
-    model = tmp_path / "model.onnx"
+    model, out = tmp_path / "model.onnx", f"{bucket}/none"
     model.write_bytes(b"no model")
-    run = start(model, str(folder), "--out", f"{bucket}/none", "--actors", "1")
+    on = (str(folder), "--out", out, "--address", cluster.address, "--actors", "1")
+    run = start(model, *on)
     printed, log = run.communicate()
     assert run.returncode == 4, log[-3000:]
     assert "model.onnx" in json.loads(printed)["error"]["message"]
-    fine = tiny_onnx.write_detector(tmp_path / "fine.onnx")
-    again = start(fine, str(folder), "--out", f"{bucket}/none", "--format", "jsonl")
-    printed, log = again.communicate()
+    again = start(tiny_onnx.write_detector(model), *on, "--format", "jsonl")
+    _, log = again.communicate()
     assert again.returncode == 0, log[-3000:]
-    assert len(list(rows_of(f"{bucket}/none/part-000000.jsonl"))) == 3
+    assert len(list(rows_of(f"{out}/part-000000.jsonl"))) == 3
