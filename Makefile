@@ -5,13 +5,14 @@ READY := $(VENV)/.ready
 CLIENT := $(VENV)/.client
 BROWSER := $(VENV)/.browser
 RAPIDOCR := $(VENV)/rapidocr
+RAY := $(VENV)/ray
 VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' runtime/ocdnet/version.py)
 BUILD ?=
 GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection ruamel.yaml pyclipper \
   jsonschema jsonschema-specifications referencing rpds-py rich markdown-it-py mdurl torch-pruning \
   torchao optuna alembic sqlalchemy mako colorlog shapely
 
-.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-browser test-container image bench bench-json bench-rapidocr starter check generate generate-check clean
+.PHONY: help demo gpu gpu-wheels test test-all test-client test-install test-browser test-container test-ray image bench bench-json bench-rapidocr starter check generate generate-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -38,7 +39,7 @@ demo: $(READY) ## Render scenes, train 3 CPU minutes, evaluate, export, predict
 
 # Networks this small compute in one thread: more of them, in several processes, wait for each other.
 test: $(READY) ## Run the tests that need nothing but this machine (minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not client and not install and not slurm and not container and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not client and not install and not slurm and not container and not browser and not ray"
 
 test-client: $(CLIENT) ## Let NVIDIA's AutoML client search this skill, read HEIC and PDF (installs them)
 	$(BIN)/python -m pytest tests/client -m client
@@ -49,6 +50,15 @@ test-install: $(READY) ## Install this skill with npx and uv, and its wheel, fro
 
 test-browser: $(BROWSER) ## Drop pictures on the page of `ocdnet serve` in a headless chromium (Debian's)
 	$(BIN)/python -m pytest tests/browser -m browser
+
+# Of its own, without torch: 1.2 GB that nothing else here needs; moto and constraints.txt disagree.
+$(RAY)/.ready: pyproject.toml
+	test -x $(RAY)/bin/python || $(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[raytest]"
+	touch $@
+
+test-ray: $(RAY)/.ready ## Detect on a Ray cluster of two nodes and an S3 endpoint, one node killed (installs them)
+	$(RAY)/bin/python -m pytest tests/scale
 
 test-container: $(READY) ## Build both images with buildah and work in them (as root; 10 GB of disk)
 	$(BIN)/python -m pytest tests/container -m container

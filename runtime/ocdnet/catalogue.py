@@ -156,6 +156,7 @@ _INFERENCE = Action(
         "results_dir",
     ),
     run="ocdnet.actions.inference:run",
+    ray="ocdnet.scale.detect:of_inference",
     inputs=(_INPUT_FOLDER, _model(INFERENCE_CHECKPOINT)),
     files=_PREDICTIONS,
     takes=("checkpoint", "onnx"),

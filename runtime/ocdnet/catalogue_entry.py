@@ -167,6 +167,8 @@ class Action:
         deploys: whether it belongs to the deploy container.
         planned_anew: whether its spec can't be made of the one of the job that it follows.
         page: whether its folder gets a report.
+        ray: function that makes a request for Ray of its spec, as `module:function`; empty: Ray
+            does not run it.
     """
 
     name: str
@@ -197,6 +199,7 @@ class Action:
     deploys: bool = False
     planned_anew: bool = False
     page: bool = False
+    ray: str = ""
 
     @property
     def section(self) -> str:

@@ -44,6 +44,8 @@ _EXTRA = {
     "uvicorn": "serve",
     "python_multipart": "serve",
     "fsspec": "uri",
+    "ray": "ray",
+    "pyarrow": "ray",
 }
 _TOGETHER = ("train", "export", "automl")
 """Extras that are installed together: AutoML is the default route of a train request."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import tee
 from pathlib import Path
 
 from ocdnet import findings
@@ -20,7 +21,7 @@ from ocdnet.runs.printed import Problem
 
 LOG = logging.getLogger("ocdnet")
 _SHOWN = 10
-_LEFT_OUT = "Images that cannot be read were left out"
+LEFT_OUT = "Images that cannot be read were left out"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Picture:
 
 def records(
     detector: Detector,
-    pictures: Sequence[Picture],
+    pictures: Iterable[Picture],
     write: Callable[[Picture, Page], PageRecord],
     *,
     keeps_going: bool,
@@ -51,7 +52,7 @@ def records(
 
     Args:
         detector: finds their text.
-        pictures: them.
+        pictures: them; a few are held at a time, however many there are.
         write: writes a picture's files and makes its record; called in threads.
         keeps_going: make a record with an error of a picture that can't be read, instead of
             raising it.
@@ -60,18 +61,18 @@ def records(
         UserError: as the detector and `write`.
     """
     failed: dict[Picture, DataError] = {}
+    pictures, waiting = tee(pictures)
     found = detector.map(
         pictures, _source_of, write, skipped=failed.__setitem__ if keeps_going else None
     )
-    waiting = iter(pictures)
     for picture, record in found:
         for before in waiting:
             if before is picture:
                 break
-            yield _failure(before, failed.pop(before))
+            yield _failure(before, failed[before])
         yield record
     for before in waiting:
-        yield _failure(before, failed.pop(before))
+        yield _failure(before, failed[before])
 
 
 def _source_of(picture: Picture) -> FilePage:
@@ -127,7 +128,7 @@ class Tally:
         if len(self.skipped) < _SHOWN:
             self.skipped.setdefault(str(record.image), record.error)
         LOG.info("%s: left out", record.error.message)
-        findings.note("left-out", _LEFT_OUT, key=self.key, file=record.image)
+        findings.note("left-out", LEFT_OUT, key=self.key, file=record.image)
 
     def check(self) -> None:
         """Raise DataError where no picture at all could be read."""

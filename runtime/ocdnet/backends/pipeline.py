@@ -157,7 +157,7 @@ def _whole(
 ) -> Iterator[tuple[T, Prediction]]:
     """Each item's prediction, of one input of the network for each."""
     ahead = 1 + -(-threads // batch_size)
-    gathered = _ordered(partial(reader.submit, pool), _batches(items, batch_size), ahead)
+    gathered = ordered(partial(reader.submit, pool), _batches(items, batch_size), ahead)
     for batch, maps in _computed(reader.predictor, chain.from_iterable(gathered)):
         rows = zip(batch.items, batch.images, batch.prepared, maps, strict=True)
         for item, image, prepared, probability in rows:
@@ -174,7 +174,7 @@ def _in_tiles(
         return None if image is None else (item, image, tiled(reader.preprocess, image))
 
     ahead = min(threads, _LARGE_AHEAD)
-    for loaded in _ordered(lambda item: pool.submit(load, item), items, ahead):
+    for loaded in ordered(lambda item: pool.submit(load, item), items, ahead):
         if loaded is None:
             continue
         item, image, picture = loaded
@@ -215,7 +215,7 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def _ordered(submit: Callable[[T], Future[R]], items: Iterable[T], ahead: int) -> Iterator[R]:
+def ordered(submit: Callable[[T], Future[R]], items: Iterable[T], ahead: int) -> Iterator[R]:
     """The results of what `submit` starts, in order, with at most `ahead` of them waiting."""
     source = iter(items)
     waiting: deque[Future[R]] = deque(submit(item) for item in islice(source, ahead))

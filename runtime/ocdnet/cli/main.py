@@ -21,6 +21,7 @@ from ocdnet.cli.merge import merge
 from ocdnet.cli.optimize import optimize
 from ocdnet.cli.plan import plan
 from ocdnet.cli.predict import predict
+from ocdnet.cli.ray_options import is_ray, ray_options, run_spec_on_ray
 from ocdnet.cli.report import report
 from ocdnet.cli.results import next_, status
 from ocdnet.cli.serve import serve
@@ -82,10 +83,14 @@ def _action_command(action: Action) -> click.Command:
         metavar="[KEY=VALUE]...",
         shell_complete=overrides_of(action.name),
     )
-    def command(spec_file: Path, overrides: tuple[str, ...]) -> None:
+    @ray_options(action.ray != "")
+    def command(spec_file: Path, overrides: tuple[str, ...], **options: Any) -> None:
         from ocdnet.cli.running import run_action
 
-        print_json(to_json(run_action(action, spec_file, overrides)))
+        if options and is_ray(options):
+            print_json(to_json(run_spec_on_ray(action, spec_file, overrides, options)))
+        else:
+            print_json(to_json(run_action(action, spec_file, overrides)))
 
     return command
 

@@ -6,18 +6,21 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ocdnet.cli.ray_options import is_ray, ray_options, run_on_ray
 from ocdnet.cli.shared import pixel_size, print_json
 from ocdnet.errors import Interrupted, UsageError, UserError
 
 if TYPE_CHECKING:
     from ocdnet.actions.predict import Request
     from ocdnet.runs.pages import PageRecord, PredictResult
+    from ocdnet.runs.typed import Result
+    from ocdnet.scale.detect import Request as RayRequest
 
 _PATH = click.Path(path_type=Path)
 _STDOUT = Path("-")
@@ -38,9 +41,7 @@ Examples:
     metavar="MODEL",
     help="A .pth, .onnx, engine, or a name of `weights list`.  [default: the starter]",
 )
-@click.option(
-    "--out", type=_PATH, metavar="DIR", help="Folder for predictions.jsonl, and for --draw."
-)
+@click.option("--out", metavar="DIR", help="Folder for predictions.jsonl, and for --draw.")
 @click.option("--json", "json_file", type=_PATH, metavar="FILE|-", help="A line of JSON an image.")
 @click.option("--coco", type=_PATH, metavar="FILE", help="A data set that pycocotools loads.")
 @click.option("--crops", type=_PATH, metavar="DIR", help="<stem>_<number>.png of each region.")
@@ -70,9 +71,10 @@ Examples:
 @click.option("--batch-size", type=int, help="Images at once.  [default: the model's]")
 @click.option("--threads", default=0, help="Threads.  [default: one a CPU]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@ray_options()
 def predict(
     sources: tuple[str, ...],
-    out: Path | None,
+    out: str | None,
     json_file: Path | None,
     coco: Path | None,
     crops: Path | None,
@@ -90,29 +92,69 @@ def predict(
     holds the polygons of the first ten images; with --json - stdout carries a line of JSON an image
     as it is done, and no summary. An image that can't be read is a warning and a line with its
     error; exit 4 where none could be read, or a SOURCE is missing.
+
+    With --runner ray SOURCE may also be a URI (s3://, gs://), a Parquet file with a column of paths
+    or bytes, or a tar of images; --out is a folder or URI that gets a row an image in parts. The
+    same command again goes on with the parts that are not there.
     """
+    options |= {"num_threads": threads, "size": pixel_size(size, "--size") if size else None}
+    if is_ray(options):
+        files = {"--json": json_file, "--coco": coco, "--crops": crops, "--draw": draw or None}
+        target = _target(sources, out, [name for name, given in files.items() if given])
+        found = {"recursive": recursive, "reading_order": reading_order}
+        _print(_on_ray(options, {"sources": sources, "target": target} | found))
+        return
     from ocdnet.actions.page_files import PageFiles
     from ocdnet.actions.predict import Request
     from ocdnet.runs.files import PREDICTIONS
 
     if draw and out is None:
         raise UsageError("draw-needs-out", "--draw needs a folder", expected="--out DIR")
+    if out is not None and "://" in out:
+        raise UsageError("needs-ray", "A URI for --out is Ray's", out, hint="Add --runner ray.")
+    folder = None if out is None else Path(out)
     streams = json_file == _STDOUT
     written = None if streams else json_file
-    if out is not None and written is None:
-        written = out / PREDICTIONS
-    pixels = pixel_size(size, "--size") if size else None
-    detector = options | {"num_threads": threads, "size": pixels}
+    if folder is not None and written is None:
+        written = folder / PREDICTIONS
     outputs = ("overlay", "heatmap") if draw else ()
-    files = PageFiles(out, outputs, written, coco, crops)
-    request = Request(sources, files, recursive, reading_order, detector)
+    page_files = PageFiles(folder, outputs, written, coco, crops)
+    request = Request(sources, page_files, recursive, reading_order, options)
     if streams:
         with _one_line_errors():
             _run(request, _lines_to(sys.stdout))
     else:
-        from ocdnet.runs.typed import to_json
+        _print(_run(request, None))
 
-        print_json(to_json(_run(request, None)))
+
+def _print(result: Result) -> None:
+    from ocdnet.runs.typed import to_json
+
+    print_json(to_json(result))
+
+
+def _target(sources: Sequence[str], out: str | None, files: Sequence[str]) -> str:
+    """Where Ray's parts go; what it does not do is refused."""
+    if out is None:
+        raise UsageError("ray-needs-out", "--runner ray needs a folder", expected="--out DIR|URI")
+    if files:
+        raise UsageError(
+            "not-by-ray",
+            f"Ray writes rows alone, not {files[0]}",
+            hint="`ocdnet predict` without --runner ray writes it.",
+        )
+    if "-" in sources:
+        raise UsageError("not-by-ray", "Ray cannot read stdin", expected="paths or URIs")
+    return out
+
+
+def _on_ray(options: dict[str, Any], values: dict[str, Any]) -> Result:
+    def request(of_parts: dict[str, Any]) -> RayRequest:
+        from ocdnet.scale.detect import of_predict
+
+        return of_predict(options, **values, **of_parts)
+
+    return run_on_ray(options, request)
 
 
 def _run(request: Request, printed: Callable[[PageRecord], None] | None) -> PredictResult:

@@ -67,3 +67,24 @@ class PredictResult(PageFileNames, Result):
     """The first images, where nothing else holds their polygons."""
     not_shown: NotShown | None = None
     """What is found beyond `pages`."""
+
+
+@record
+class PartsResult(Result):
+    """Of predict and inference on Ray."""
+
+    action: str = "predict"
+    images: Count
+    """How many were read: pages of documents count. Those of earlier starts count, too."""
+    regions: Count
+    """Regions of text in them."""
+    skipped: tuple[str, ...]
+    """The first of the images that could not be read."""
+    skipped_images: Count
+    model: str
+    parts: str
+    """Pattern of the files of results: a row a picture, as schemas/page.schema.json has it."""
+    partitions: Count
+    """Number of these files."""
+    partitions_before: Count
+    """How many of them an earlier start had written."""

@@ -1,0 +1,1 @@
+"""Detection by many machines: pictures in object storage, Ray Data's actors, results in parts."""

@@ -1,0 +1,155 @@
+"""Partitions through Ray Data: it places, retries, grows the pool, and shows progress."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy
+from ray.exceptions import RayError
+
+import ocdnet
+from ocdnet import errors
+from ocdnet.errors import EnvironmentFault, Interrupted, RunError, UserError
+from ocdnet.scale.job import Job
+from ocdnet.scale.plan import Partition
+
+_MOST_BLOCKS = 10_000
+"""Of Ray's, which keeps some kilobytes of each on the driver; then each has several partitions."""
+_MOST_CPUS = 8
+"""For each GPU, where the cluster has more: reading and post-processing keep up with fewer."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where to run.
+
+    Attributes:
+        address: of a cluster, as Ray takes it; None: RAY_ADDRESS, else this machine alone.
+        actors: in the pool; None: as many as find room, more as there is work.
+    """
+
+    address: str | None = None
+    actors: int | None = None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an actor holds of its node, and the device that its detector is told.
+
+    Attributes:
+        cpus: number of them, and of its threads.
+        gpus: 0 or 1.
+    """
+
+    cpus: int
+    gpus: int
+
+    @property
+    def device(self) -> str:
+        """For `Detector`."""
+        return "cuda" if self.gpus else "cpu"
+
+    @classmethod
+    def of(cls, device: str, threads: int, cpus: float, gpus: float) -> Needs:
+        """In a cluster of so many: one CPU, or a GPU and its share of the CPUs."""
+        if device == "cuda" or (device == "auto" and gpus >= 1):
+            share = int(cpus // max(gpus, 1))
+            return cls(threads or min(max(share, 1), _MOST_CPUS), 1)
+        return cls(threads or 1, 0)
+
+
+def run(job: Job, partitions: Sequence[Partition], cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """What each partition came to, as they are done.
+
+    Raises:
+        UserError: what a node met, or Ray itself.
+    """
+    with _connected(cluster.address), _explained():
+        total = ray.cluster_resources()
+        needs = Needs.of(job.device, job.threads, total.get("CPU", 1), total.get("GPU", 0))
+        job = replace(job, device=needs.device, threads=needs.cpus)
+        on_nodes = ray.put(job)  # held: an actor that is started anew reads it again
+        rows = [partition._asdict() for partition in partitions]
+        done = ray.data.from_items(
+            rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)
+        ).map_batches(
+            _Actor,
+            fn_constructor_args=(on_nodes,),
+            batch_size=1,
+            compute=ActorPoolStrategy(size=cluster.actors),
+            num_cpus=needs.cpus,
+            num_gpus=needs.gpus,
+        )
+        for row in done.iter_rows():
+            one = json.loads(row["done"])
+            if "raised" in one:
+                kind: type[UserError] = getattr(errors, one["raised"])
+                raise kind(**one["error"])
+            yield one
+
+
+class _Actor:
+    """A job in a process of Ray's: its model is opened once."""
+
+    def __init__(self, job: Any) -> None:
+        self._job: Job = ray.get(job)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        columns = (batch[name].tolist() for name in Partition._fields)
+        done = [self._run(Partition(*row)) for row in zip(*columns, strict=True)]
+        return {"done": [json.dumps(one, default=str) for one in done]}
+
+    def _run(self, partition: Partition) -> dict[str, Any]:
+        """What a partition came to; a UserError as data, since Ray keeps its traceback alone."""
+        try:
+            return self._job.run(partition)
+        except UserError as error:
+            return {"raised": type(error).__name__, "error": error.to_dict()}
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """A cluster, or this machine; a connection that is there already stays."""
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        if address or os.environ.get("RAY_ADDRESS"):
+            # The nodes run this very copy of ocdnet, whatever is installed there.
+            package = {"py_modules": [str(Path(ocdnet.__file__).parent)]}
+            ray.init(address=address, runtime_env=package, logging_level="warning")
+        else:
+            ray.init(include_dashboard=False, logging_level="warning")
+    except Exception as error:
+        raise EnvironmentFault(
+            "no-cluster",
+            f"Ray cannot be reached{f' at {address}' if address else ''}",
+            got=str(error)[:300],
+            expected="the address of a running cluster, as head:6379, and room to start",
+            hint="`ray start --head` starts one; without --address this machine is used alone.",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """A UserError of what Ray did."""
+    again = "Run it again: partitions that are done are not done again."
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted", "Interrupted", hint=again) from error
+    except RayError as error:
+        last = str(error)[-500:]
+        raise RunError("ray-failed", "Ray ended the run", got=last, hint=again) from error

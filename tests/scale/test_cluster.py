@@ -1,0 +1,113 @@
+"""`--runner ray` on a cluster of two nodes, with pictures and results in an S3 bucket."""
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rendered
+import tiny_onnx
+from ocdnet.scale.parts import rows_of
+
+pytestmark = pytest.mark.ray
+ray = pytest.importorskip("ray", reason="needs the extra ray: make test-ray")
+PICTURES, PARTS = 500, 21
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A bucket of moto's server on this machine, which every process that is started sees."""
+    from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    login = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "moto")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            **login,
+            "AWS_ENDPOINT_URL": f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{port}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }.items():
+            patch.setenv(name, value)
+        S3FileSystem().mkdir("pictures")
+        yield "s3://pictures"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(bucket: str) -> Iterator["ray.cluster_utils.Cluster"]:
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(initialize_head=True, head_node_args=NODE)
+    yield started
+    started.shutdown()
+
+
+def start(model: Path, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "ocdnet", "predict", "--model", str(model)]
+    command += ["--size", "320x192", "--runner", "ray", "--partition-size", "25", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def children(raylet: int) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 1) for line in listed.stdout.splitlines()[1:]]
+    return [name for parent, name in rows if int(parent) == raylet]
+
+
+def test_node_that_is_lost_loses_no_picture(bucket, cluster, tmp_path) -> None:
+    from s3fs import S3FileSystem
+
+    fs = S3FileSystem(use_listings_cache=False)
+    local = rendered.write(tmp_path / "set", PICTURES)
+    fs.put(f"{local}/", f"{bucket}/set/", recursive=True)
+    model = tiny_onnx.write_detector(tmp_path / "model.onnx")
+    other = cluster.add_node(**NODE)
+    raylet = other.all_processes["raylet"][0].process.pid
+    found = f"{bucket}/found"
+    run = start(model, f"{bucket}/set", "--out", found, "--address", cluster.address)
+    while not (done := len(fs.glob(f"{found}/part-*"))) and run.poll() is None:
+        time.sleep(0.1)
+    while not any("MapWorker" in name for name in children(raylet)) and run.poll() is None:
+        time.sleep(0.1)
+    cluster.remove_node(other, allow_graceful=False)
+    assert 0 < done < PARTS and run.poll() is None, "the node was lost when all was done"
+    printed, log = run.communicate()
+    assert run.returncode == 0, log[-3000:]
+    result = json.loads(printed)
+    assert (result["images"], result["skipped_images"]) == (PICTURES, 1)
+    assert (result["partitions"], result["partitions_before"]) == (PARTS, 0)
+    rows = [row for part in fs.glob(f"{found}/part-*") for row in rows_of(f"s3://{part}")]
+    names = [row.pop("image").rpartition("/")[2] for row in rows]
+    assert names == [*(f"{number:06d}.png" for number in range(PICTURES)), "broken.png"]
+    assert "error" in rows[-1]
+    single = tmp_path / "single.jsonl"
+    command = [sys.executable, "-m", "ocdnet", "predict", str(local), "--model", str(model)]
+    subprocess.run([*command, "--size", "320x192", "--json", str(single)], check=True)
+    expected = [json.loads(line) for line in single.read_text().splitlines()]
+    assert [row["regions"] for row in rows] == [row["regions"] for row in expected]
+
+
+def test_error_of_a_node_is_the_users_and_can_be_mended(bucket, cluster, tmp_path) -> None:
+    folder = rendered.write(tmp_path / "set", 2)
+    model, out = tmp_path / "model.onnx", f"{bucket}/none"
+    model.write_bytes(b"no model")
+    on = (str(folder), "--out", out, "--address", cluster.address, "--actors", "1")
+    run = start(model, *on)
+    printed, log = run.communicate()
+    assert run.returncode == 4, log[-3000:]
+    assert "model.onnx" in json.loads(printed)["error"]["message"]
+    again = start(tiny_onnx.write_detector(model), *on, "--format", "jsonl")
+    _, log = again.communicate()
+    assert again.returncode == 0, log[-3000:]
+    assert len(list(rows_of(f"{out}/part-000000.jsonl"))) == 3
