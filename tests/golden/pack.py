@@ -8,6 +8,7 @@ of a network's maps and of the loss's gradients every third row and column stays
 from __future__ import annotations
 
 import io
+import lzma
 import re
 import sys
 import tarfile
@@ -50,6 +51,8 @@ PACKS = {
     "forward_fan_tiny_8_p4_hybrid": ("g_forward_fan_tiny_8_p4_hybrid", r".*"),
     "forward_fan_tiny_8_p4_hybrid_enlarged": ("g_forward_fan_tiny_8_p4_hybrid_enlarged", r".*"),
 }
+FLOATS = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 1, "lp": 2, "pb": 2}
+"""Arrays of four-byte numbers: 6 % smaller than by the preset alone."""
 THINNED = re.compile(r"(eval|train)_out|eval_\w+_sample|c\d+_grad")
 
 
@@ -84,7 +87,10 @@ def add(archive: tarfile.TarFile, name: str, array: np.ndarray) -> None:
 
 
 def main(vectors: Path) -> None:
-    with tarfile.open(ARCHIVE, "w:xz", preset=9) as archive:
+    with (
+        lzma.open(ARCHIVE, "wb", filters=[FLOATS]) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
         for target, (source, wanted) in PACKS.items():
             with np.load(vectors / f"{source}.npz", allow_pickle=False) as arrays:
                 kept = {name: arrays[name] for name in arrays.files if re.fullmatch(wanted, name)}
