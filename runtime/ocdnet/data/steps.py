@@ -77,9 +77,9 @@ _AUGMENTATIONS: dict[str, Callable[[StepArgs], Step]] = {
     ),
     "ColorJitter": lambda args: ColorJitter(
         args.number("brightness", 0.3, 0, 1),
-        args.number("contrast", 0.3, 0, 1),
+        args.number("contrast", 0.4, 0, 1),
         args.number("saturation", 0.5, 0, 1),
-        args.number("p", 1, 0, 1),
+        args.number("p", 0.8, 0, 1),
     ),
 }
 _PARTS: dict[str, tuple[str, Callable[[StepArgs], Any]]] = {
