@@ -43,8 +43,6 @@ INFERENCE_RECURSIVE = "inference.recursive"
 INFERENCE_OUTPUTS = "inference.outputs"
 INFERENCE_SHARD = "inference.shard"
 INFERENCE_SHARDS = "inference.shards"
-SHARDS = "shards"
-"""In the folder of inference's results: a folder for each part, by its number."""
 SKIP_UNREADABLE = "inference.skip_unreadable"
 MAX_MEGAPIXELS = "max_megapixels"
 MEGAPIXELS = 200

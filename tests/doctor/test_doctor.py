@@ -169,7 +169,7 @@ def test_missing_extras_come_with_the_command(tools, monkeypatch, launched):
 
 def test_an_old_version_is_missing_too(monkeypatch):
     versions = {"torch": "2.5.1+cu121", "torchvision": "0.21", "pytorch-lightning": "3.0"}
-    versions["tensorboard"] = "2.21.0"
+    versions |= {"tensorboard": "2.21.0", "onnx": "1.20"}
     monkeypatch.setattr(packages, "version_of", versions.get)
     train = report()[0]["train"]
     assert train["found"] == (

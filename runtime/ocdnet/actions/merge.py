@@ -14,6 +14,7 @@ from ocdnet.actions.page_files import PageFiles, names_beforehand
 from ocdnet.actions.page_loop import Tally, record_files
 from ocdnet.actions.session import own_files, session
 from ocdnet.config import spec
+from ocdnet.config.inference import SHARDS
 from ocdnet.config.spec import Loaded
 from ocdnet.data.folders import natural_key
 from ocdnet.data.shards import shard_of
@@ -25,7 +26,7 @@ from ocdnet.runs.pages import PageRecord
 from ocdnet.runs.parsing import loads, parse
 from ocdnet.runs.printed import MergeResult
 from ocdnet.runs.status import last_state
-from ocdnet.spec_keys import INFERENCE_SHARD, INFERENCE_SHARDS, SHARDS, SKIP_UNREADABLE
+from ocdnet.spec_keys import INFERENCE_SHARD, INFERENCE_SHARDS, SKIP_UNREADABLE
 from ocdnet.tree import keys, yaml_io
 
 _INFERENCE = "inference"
