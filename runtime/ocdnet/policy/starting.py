@@ -74,7 +74,7 @@ def start(case: Case, draft: Draft, images: int | None) -> dict[str, Any]:
     """
     chosen: dict[str, Any] = {}
     if is_open(case, draft, images):
-        chosen |= _starter(case, images)
+        chosen |= _starter(case)
         draft = draft.with_changes(chosen)
     if images and images < FEW:
         chosen |= _few(case, draft, images)
@@ -99,11 +99,10 @@ def by_nvidia(case: Case) -> bool:
     return case.runner == BY_SKILL or PLATFORMS[case.request.platform].tao
 
 
-def _starter(case: Case, images: int | None) -> dict[str, Any]:
+def _starter(case: Case) -> dict[str, Any]:
     """The network that has already learnt from rendered scenes."""
     case.notes.because(
-        f"{images} images are few, so it starts from {STARTER.name} ({STARTER.source}); "
-        f"--set {PRESET}=base keeps TAO's network.",
+        f"Starts from {STARTER.name} ({STARTER.source}); --set {PRESET}=base: TAO's network.",
         PRETRAINED,
         first=True,
     )
