@@ -102,7 +102,7 @@ def by_nvidia(case: Case) -> bool:
 def _starter(case: Case) -> dict[str, Any]:
     """The network that has already learnt from rendered scenes."""
     case.notes.because(
-        f"Starts from {STARTER.name} ({STARTER.source}); --set {PRESET}=base: TAO's network.",
+        f"Starts from {STARTER.name}; --set {PRESET}=base keeps TAO's network.",
         PRETRAINED,
         first=True,
     )
