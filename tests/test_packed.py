@@ -17,6 +17,7 @@ from ocdnet.config.model import ModelConfig
 from ocdnet.detector import Detector
 from ocdnet.errors import DataError
 from ocdnet.models.factory import build_model
+from ocdnet.onnx_file import load_whole
 from ocdnet.weights import load_pretrained, read_checkpoint
 from ocdnet.zoo.registry import Suggested
 from packing import pack
@@ -142,6 +143,26 @@ def test_so_is_one_that_was_cut_off(packed, tmp_path):
     for read in (read_checkpoint, Detector):
         with pytest.raises(DataError):
             read(tmp_path / "cut.onnx")
+
+
+def test_constants_that_only_a_branch_uses_stay(packed, tmp_path):
+    """Of another trainer's graph; so does what is stored in blocks, which is no packed weight."""
+
+    def change(model):
+        extra = onnx.numpy_helper.from_array(np.ones(3, np.float32), "of_a_branch")
+        model.graph.initializer.append(extra)
+
+    whole = load_whole(spoilt(packed, tmp_path, change))
+    assert "of_a_branch" in {one.name for one in whole.graph.initializer}
+    assert not any(node.op_type == "DequantizeLinear" for node in whole.graph.node)
+
+    def in_blocks(model):
+        for node in model.graph.node:
+            if node.op_type == "DequantizeLinear":
+                node.attribute.append(onnx.helper.make_attribute("block_size", 16))
+
+    kept = load_whole(spoilt(packed, tmp_path, in_blocks))
+    assert any(node.op_type == "DequantizeLinear" for node in kept.graph.node)
 
 
 @pytest.mark.parametrize("value", ["2", "nan", "much"])

@@ -19,6 +19,9 @@ from ocdnet.files import sha256
 _LAYERS = ("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm", "BatchNormalization")
 """Operators whose constants are weights; others may hold an infinity on purpose, e.g. a mask."""
 
+_STORED = [onnx.TensorProto.INT8, onnx.TensorProto.FLOAT]
+"""Types of a weight that is stored in int8, and of its scale."""
+
 
 def load_whole(path: Path) -> onnx.ModelProto:
     """A model with its weights inside, also those that lie in files beside it, and in float.
@@ -58,13 +61,16 @@ def is_packed(graph: onnx.GraphProto) -> bool:
 
 
 def widenings(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes that make floats of symmetric int8 constants: weight and scale are their input."""
+    """The nodes that make float32 of symmetric int8 constants: weight and scale are their input.
+
+    Those with a scale for each block of a channel are not among them.
+    """
     constants = {one.name: one.data_type for one in graph.initializer}
     for node in graph.node:
         names = list(node.input)
-        symmetric = len(names) == 2 and all(name in constants for name in names)
-        of_int8 = symmetric and constants[names[0]] == onnx.TensorProto.INT8
-        if node.op_type == "DequantizeLinear" and of_int8:
+        types = [constants.get(name) for name in names]
+        in_blocks = any(one.name == "block_size" and one.i for one in node.attribute)
+        if node.op_type == "DequantizeLinear" and types == _STORED and not in_blocks:
             yield node
 
 
@@ -95,13 +101,14 @@ def stored(
 def _widen(graph: onnx.GraphProto, path: Path) -> None:
     """Put the floats that int8 constants stand for in their place."""
     tensors = {one.name: one for one in graph.initializer}
-    for node in list(widenings(graph)):
+    nodes = list(widenings(graph))
+    for node in nodes:
         weight, scale = stored(node, tensors, path)
         values = weight.astype(np.float32) * scale
         graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
         graph.node.remove(node)
     used = {name for node in graph.node for name in node.input}
-    for name in tensors.keys() - used:
+    for name in {name for node in nodes for name in node.input} - used:
         graph.initializer.remove(tensors[name])
 
 
