@@ -44,6 +44,7 @@ from ocdnet.scale import detect
 from ocdnet.scale.job import Job
 from ocdnet.scale.parts import rows_of
 from ocdnet.scale.plan import Partition
+from ocdnet.scale.work import Work
 
 MB = 1 << 20
 NODE = {"num_cpus": 1, "object_store_memory": 100 * MB}
@@ -93,8 +94,8 @@ class Names(fsspec.AbstractFileSystem):
         return True
 
 
-def as_kind(kind: type[Job], job: Job) -> Job:
-    return kind(**{one.name: getattr(job, one.name) for one in fields(Job)})
+def as_kind(kind: type[Job], work: Work) -> Job:
+    return kind(**{one.name: getattr(work, one.name) for one in fields(Job)})
 
 
 def detected(
@@ -113,7 +114,7 @@ def measuring(
 ) -> detect.Runner:
     """The same, which notes what each partition took, and tells of each that is done."""
 
-    def runner(job: Job, partitions: Sequence[Partition]) -> Iterator[dict[str, Any]]:
+    def runner(job: Work, partitions: Sequence[Partition]) -> Iterator[dict[str, Any]]:
         for done in inner(as_kind(Measured, job), partitions):
             took.append(done | {"time": time.monotonic()})
             then(len(took))
@@ -272,7 +273,7 @@ def listing(model: Path, pictures: int) -> dict[str, Any]:
     fsspec.register_implementation("listed", Names)
     before, started = peak_mb(), time.monotonic()
 
-    def runner(job: Job, partitions: Sequence[Partition]) -> Iterator[dict[str, Any]]:
+    def runner(job: Work, partitions: Sequence[Partition]) -> Iterator[dict[str, Any]]:
         listed.extend([time.monotonic() - started, peak_mb()])
         return on_ray.run(as_kind(Listed, job), partitions, on_ray.Cluster(actors=1))
 
@@ -295,11 +296,10 @@ def peak_mb() -> int:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def fitted(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Megabytes and the pictures they are for, as a line."""
-    pictures, peaks = ([row[name] for row in rows] for name in ("pictures", "peak_mb_all"))
-    slope, at_none = np.polyfit(pictures, peaks, 1)
-    return {"mb_at_none": round(float(at_none)), "mb_per_million": round(float(slope) * 1e6, 1)}
+def with_line(rows: Sequence[dict[str, Any]], x: str, y: str) -> dict[str, Any]:
+    """The rows, and y as a line over x by least squares."""
+    slope, start = np.polyfit([row[x] for row in rows], [row[y] for row in rows], 1).tolist()
+    return {"rows": rows, "line": f"{y} = {start:.4g} + {slope:.4g} * {x}"}
 
 
 def alone(pictures: int) -> dict[str, Any]:
@@ -323,12 +323,13 @@ def main() -> int:
         if given.what == "run":
             told: Any = run(model, given.pictures, given.partition_size)
         elif given.what == "actors":
-            told = actors(model, given.pictures, given.partition_size, given.counts or [1, 2, 4, 8])
+            rows = actors(model, given.pictures, given.partition_size, given.counts or [1, 2, 4, 8])
+            told = with_line(rows, "actors", "cpu_seconds_per_1000")
         elif len(given.counts) == 1:
             told = listing(model, given.counts[0])
         else:
             rows = list(map(alone, given.counts or [10_000, 100_000, 1_000_000]))
-            told = {"rows": rows, "line": fitted(rows)}
+            told = with_line(rows, "pictures", "peak_mb_all")
     print(json.dumps(told))
     whole = given.what != "run" or (
         told["equal"] and told["rows"] == told["different_names"] == given.pictures

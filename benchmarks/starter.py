@@ -25,7 +25,7 @@ import torch
 
 from ocdnet.data.scenes.dataset import write_dataset
 from ocdnet.data.scenes.style import SceneStyle
-from ocdnet.hardware import cpus
+from ocdnet.hardware import cpus, has_bf16
 from ocdnet.progress_bar import counter
 from ocdnet.runs.files import LATEST
 from ocdnet.zoo.registry import Suggested
@@ -60,6 +60,8 @@ def command(out: Path, preset: str) -> list[str]:
             f"dataset.train_dataset.loader.num_workers={max(1, cpus() - 1)}",
             "train.num_epochs=40",
         ]
+    elif not has_bf16():
+        overrides.append("train.precision=fp32")
     latest = run / "train" / LATEST
     if latest.exists():
         overrides.append(f"train.resume_training_checkpoint_path={latest.resolve()}")

@@ -167,8 +167,9 @@ class Action:
         deploys: whether it belongs to the deploy container.
         planned_anew: whether its spec can't be made of the one of the job that it follows.
         page: whether its folder gets a report.
-        ray: function that makes a request for Ray of its spec, as `module:function`; empty: Ray
-            does not run it.
+        ray: what runs it on Ray, as `module:function`, with a spec, a runner, and by name what the
+            command's options say; empty: Ray does not run it.
+        parts: whether Ray writes rows of pictures, in parts.
     """
 
     name: str
@@ -200,6 +201,7 @@ class Action:
     planned_anew: bool = False
     page: bool = False
     ray: str = ""
+    parts: bool = False
 
     @property
     def section(self) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ocdnet.errors import printable
@@ -35,6 +35,10 @@ class Finding:
     files: list[str] = field(default_factory=list)
     count: int = 0
     said: bool = False
+
+    def renamed(self, names: Mapping[str, str]) -> Finding:
+        """The same with other names for some files."""
+        return replace(self, files=[names.get(file, file) for file in self.files])
 
     @property
     def text(self) -> str:
@@ -88,6 +92,16 @@ def say(findings: Findings) -> None:
         if not row.said:
             row.said = True
             LOG.warning(row.text)
+
+
+def relay(findings: Iterable[Finding], renamed: Callable[[str], str] = str) -> None:
+    """Note again what another process saw, or with other names of files."""
+    for row in findings:
+        for file in row.files[1:]:
+            note(row.code, row.message, key=row.key, file=renamed(file))
+        first = renamed(row.files[0]) if row.files else None
+        rest = row.count - len(row.files[1:])
+        note(row.code, row.message, key=row.key, file=first, count=rest)
 
 
 _open: list[Findings] = []

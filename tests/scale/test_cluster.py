@@ -111,3 +111,27 @@ def test_error_of_a_node_is_the_users_and_can_be_mended(bucket, cluster, tmp_pat
     _, log = again.communicate()
     assert again.returncode == 0, log[-3000:]
     assert len(list(rows_of(f"{out}/part-000000.jsonl"))) == 3
+
+
+def test_evaluation_of_two_nodes_is_that_of_one_process(bucket, cluster, tmp_path) -> None:
+    from s3fs import S3FileSystem
+
+    words = rendered.write_labelled(tmp_path / "words", 60)
+    S3FileSystem().put(f"{words}/", f"{bucket}/words/", recursive=True)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("evaluate: {post_processing: {args: {unclip_ratio: 0.1}}}\n")
+    model = tiny_onnx.write_detector(tmp_path / "model.onnx")
+    other = cluster.add_node(**NODE)
+    written = []
+    for data, options in ((words, []), (f"{bucket}/words", ["--address", cluster.address])):
+        out = tmp_path / str(len(written))
+        command = [sys.executable, "-m", "ocdnet", "evaluate", "-e", str(spec)]
+        command += [f"results_dir={out}", f"evaluate.checkpoint={model}"]
+        command += [f"dataset.validate_dataset.data_path=[{data}]"]
+        command += ["--runner", "ray", *options] if options else []
+        subprocess.run(command, check=True)
+        text = (out / "evaluate" / "results.json").read_text()
+        written.append(json.loads(text.replace(str(out), "OUT").replace(str(data), "DATA")))
+    assert written[0]["hmean"] > 0.5
+    assert written[1] == written[0]
+    cluster.remove_node(other)

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 import support
+from ocdnet import findings
 from ocdnet.config import spec
+from ocdnet.config.train import TrainConfig
 from ocdnet.errors import DataError, Exit, RunError
 from ocdnet.runs.samples import read_samples
+from ocdnet.training import strategy
 from ocdnet.training.optimizer import build_optimizer
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -40,7 +43,8 @@ def test_learns(detector):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision(scenes, tmp_path, precision, caplog):
+def test_half_precision(scenes, tmp_path, precision, caplog, monkeypatch):
+    monkeypatch.setattr(strategy, "has_bf16", lambda: True)
     caplog.set_level(logging.INFO, "ocdnet")
     support.train(scenes, tmp_path, f"train.precision={precision}")
     assert all(map(math.isfinite, losses(tmp_path / "train")))
@@ -49,6 +53,18 @@ def test_half_precision(scenes, tmp_path, precision, caplog):
     assert {t.dtype for t in trained.values()} == {torch.float32, torch.int64}
     support.train(scenes, tmp_path / "full")
     assert support.differences(trained, weights(tmp_path / "full" / "train" / SECOND))
+
+
+def test_cpu_without_bf16_is_told_so(caplog, monkeypatch):
+    monkeypatch.setattr(strategy, "has_bf16", lambda: False)
+    caplog.set_level(logging.INFO, "ocdnet")
+    with findings.collecting() as seen:
+        assert strategy.precision_of(TrainConfig(precision="bf16"), gpu=True) == "bf16-mixed"
+        assert strategy.precision_of(TrainConfig(precision="fp16"), gpu=False) == "32-true"
+        assert not seen.rows()
+        assert strategy.precision_of(TrainConfig(precision="bf16"), gpu=False) == "bf16-mixed"
+    assert [(row.code, row.key) for row in seen.rows()] == [("bf16-emulated", "train.precision")]
+    assert "training in fp32 on the CPU" in caplog.text
 
 
 @pytest.mark.parametrize(

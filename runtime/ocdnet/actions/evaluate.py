@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ocdnet.actions.detection import on_labelled
 from ocdnet.actions.explaining import Examined, Explanation, examined
@@ -29,11 +29,50 @@ from ocdnet.runs.samples import Showcase
 from ocdnet.runs.status_line import Kpi
 
 
-def run(loaded: Loaded) -> EvaluateResult:
+@dataclass(frozen=True)
+class Used:
+    """What looked at the pictures.
+
+    Attributes:
+        backend: what ran the network.
+        resize: how pictures came to its size.
+        thresholds: of the post-processing.
+    """
+
+    backend: str
+    resize: str
+    thresholds: Thresholds
+
+    @classmethod
+    def of(cls, detector: Detector) -> Used:
+        """A detector's."""
+        post = detector.postprocess
+        thresholds = Thresholds(thresh=post.thresh, box_thresh=post.box_thresh)
+        return cls(detector.backend, detector.resize, thresholds)
+
+
+class Examiner(Protocol):
+    """Looks at the pictures of an evaluation.
+
+    Attributes:
+        reused: of how many the map was kept from an earlier run; None: no map is reused.
+    """
+
+    reused: int | None
+
+    def rows(self) -> Iterator[tuple[Annotation, Examined]]:
+        """Each picture with what was seen, in order; shows progress on stderr."""
+
+    def used(self) -> Used:
+        """What looked; asked for behind the last row."""
+
+
+def run(loaded: Loaded, examiner_of: Callable[[Loaded], Examiner] | None = None) -> EvaluateResult:
     """Score a checkpoint, an ONNX file or an engine.
 
     Args:
         loaded: a spec checked for `evaluate`.
+        examiner_of: what looks at the pictures; None: the model, in this process.
 
     Returns:
         What results.json holds, without what is long in it.
@@ -43,34 +82,30 @@ def run(loaded: Loaded) -> EvaluateResult:
     """
     config = loaded.experiment.evaluate
     with session(loaded, writes=(RESULTS, SAMPLES, EXPLAINED), renews=True) as here:
-        detector, annotations = on_labelled(loaded)
-        postprocess = detector.postprocess
+        examiner = (examiner_of or _Here.of)(loaded)
         counts, showcase, images = Counts(), Showcase(), []
-        cache = cache_of(detector, loaded)
-        examiner = _Examiner(detector, cache, config.reuse_maps)
         with _explanation(here.folder / EXPLAINED, config) as explanation:
-            for annotation, seen in examiner.rows(annotations):
+            for annotation, seen in examiner.rows():
                 match = seen.of_detections
                 counts += match.counts
                 images.append(_image_row(annotation, match))
                 showcase.add(annotation, seen.detections, match)
                 explanation.add(annotation, seen)
-        if cache is not None:
-            cache.trim()
         here.status.write("RUNNING", "Test metrics generated.", Kpi(**scores(counts)))
         showcase.write(here.folder, counts.hmean)  # first: the result tells what it replaces
+        used = examiner.used()
         result = EvaluateResult(
             warnings=here.warnings,
             action="evaluate",
             **scores(counts),
             counts=MatchCounts(**_counts(counts)),
             images=len(images),
-            checkpoint=detector.model,
-            backend=detector.backend,
-            resize=detector.resize,
-            thresholds=Thresholds(thresh=postprocess.thresh, box_thresh=postprocess.box_thresh),
+            checkpoint=str(Path(config.trt_engine or config.checkpoint)),
+            backend=used.backend,
+            resize=used.resize,
+            thresholds=used.thresholds,
             results=str(here.folder / RESULTS),
-            reused_maps=examiner.reused if config.reuse_maps else None,
+            reused_maps=examiner.reused,
             explained=str(here.folder / EXPLAINED),
             per_image=tuple(images),
             **explanation.records(),
@@ -87,22 +122,34 @@ def _explanation(path: Path, config: EvaluateConfig) -> Iterator[Explanation]:
 
 
 @dataclass
-class _Examiner:
+class _Here:
     """Looks at pictures by their maps: the network's, or kept ones where these shall be reused."""
 
     detector: Detector
+    annotations: Sequence[Annotation]
     cache: MapCache | None
-    reuses: bool
-    reused: int = 0
+    reused: int | None
 
-    def rows(self, annotations: Sequence[Annotation]) -> Iterator[tuple[Annotation, Examined]]:
+    @classmethod
+    def of(cls, loaded: Loaded) -> _Here:
+        """As a spec says."""
+        detector, annotations = on_labelled(loaded)
+        reused = 0 if loaded.experiment.evaluate.reuse_maps else None
+        return cls(detector, annotations, cache_of(detector, loaded), reused)
+
+    def used(self) -> Used:
+        """The detector."""
+        return Used.of(self.detector)
+
+    def rows(self) -> Iterator[tuple[Annotation, Examined]]:
         """Each picture with what was seen, in order; shows progress on stderr."""
-        rows = self._rows(annotations)
-        yield from tracked(rows, "evaluating", len(annotations))
+        yield from tracked(self._rows(), "evaluating", len(self.annotations))
+        if self.cache is not None:
+            self.cache.trim()
 
-    def _rows(self, annotations: Sequence[Annotation]) -> Iterator[tuple[Annotation, Examined]]:
-        cache = self.cache
-        if cache is None or not self.reuses:
+    def _rows(self) -> Iterator[tuple[Annotation, Examined]]:
+        cache, annotations = self.cache, self.annotations
+        if cache is None or self.reused is None:
             yield from self._computed(annotations)
             return
         keys = [cache.key(digest_of(one.image)) for one in annotations]
@@ -133,4 +180,4 @@ def _counts(counts: Counts) -> dict[str, Any]:
 
 
 def _image_row(annotation: Annotation, match: ImageMatch) -> ImageScores:
-    return ImageScores(image=str(annotation.image), **scores(match), **_counts(match.counts))
+    return ImageScores(image=annotation.name, **scores(match), **_counts(match.counts))

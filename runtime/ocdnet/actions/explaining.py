@@ -210,7 +210,7 @@ def _image(annotation: Annotation, seen: Examined) -> ExplainedImage:
     """A picture as a line has it: the first of very many polygons, and only valid ones."""
     (width, height), (of_texts, of_regions) = seen.size, _best_ious(seen)
     return ExplainedImage(
-        image=str(annotation.image),
+        image=annotation.name,
         width=width,
         height=height,
         labels=tuple(_labels(annotation, seen, of_texts))[:MOST_POLYGONS],

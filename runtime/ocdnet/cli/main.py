@@ -83,7 +83,7 @@ def _action_command(action: Action) -> click.Command:
         metavar="[KEY=VALUE]...",
         shell_complete=overrides_of(action.name),
     )
-    @ray_options(action.ray != "")
+    @ray_options(action.ray != "", action.parts)
     def command(spec_file: Path, overrides: tuple[str, ...], **options: Any) -> None:
         from ocdnet.cli.running import run_action
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ocdnet.actions.predict import Request
     from ocdnet.runs.pages import PageRecord, PredictResult
     from ocdnet.runs.typed import Result
-    from ocdnet.scale.detect import Request as RayRequest
+    from ocdnet.scale.work import Runner
 
 _PATH = click.Path(path_type=Path)
 _STDOUT = Path("-")
@@ -149,12 +149,14 @@ def _target(sources: Sequence[str], out: str | None, files: Sequence[str]) -> st
 
 
 def _on_ray(options: dict[str, Any], values: dict[str, Any]) -> Result:
-    def request(of_parts: dict[str, Any]) -> RayRequest:
-        from ocdnet.scale.detect import of_predict
+    def run(runner: Runner, of_parts: dict[str, Any]) -> Result:
+        from ocdnet.findings import Findings, collected
+        from ocdnet.scale import detect
 
-        return of_predict(options, **values, **of_parts)
+        request = detect.of_predict(options, **values, **of_parts)
+        return detect.run(request, collected() or Findings(), runner)
 
-    return run_on_ray(options, request)
+    return run_on_ray(options, run)
 
 
 def _run(request: Request, printed: Callable[[PageRecord], None] | None) -> PredictResult:

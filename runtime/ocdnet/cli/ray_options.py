@@ -1,4 +1,4 @@
-"""The options of `ocdnet predict` and `ocdnet inference` that bring them to a Ray cluster."""
+"""The options of `ocdnet predict`, `inference` and `evaluate` that bring them to a Ray cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ocdnet.install import require
 
 if TYPE_CHECKING:
     from ocdnet.runs.typed import Result
-    from ocdnet.scale.detect import Request
+    from ocdnet.scale.work import Runner
 
 _OPTIONS = (
     click.option(
@@ -26,7 +26,7 @@ _OPTIONS = (
         type=click.Choice(("local", "ray")),
         default="local",
         show_default=True,
-        help="ray: SOURCEs, results and model may be URIs; results are parts.",
+        help="ray: data and model may be URIs, and other machines help.",
     ),
     click.option("--address", metavar="ADDRESS", help="A Ray cluster.  [default: this machine]"),
     click.option(
@@ -34,10 +34,13 @@ _OPTIONS = (
         type=click.IntRange(min=1),
         help="Ray's processes.  [default: as many as find room]",
     ),
+)
+_OF_PARTS = (
     click.option(
         "--format",
+        "kind",
         type=click.Choice(("parquet", "jsonl")),
-        help="Of Ray's parts. [default: parquet]",
+        help="Of Ray's parts.  [default: parquet]",
     ),
     click.option(
         "--partition-size",
@@ -45,13 +48,22 @@ _OPTIONS = (
         help="Images of a part, at most.  [default: 1000]",
     ),
 )
+_NAMES = {
+    "address": "--address",
+    "actors": "--actors",
+    "kind": "--format",
+    "partition_size": "--partition-size",
+}
 
 
-def ray_options(has_them: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add them to a command that has them."""
+def ray_options(
+    has_them: bool = True, parts: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add them to a command that has them, with those of parts where it writes parts."""
+    options = (*_OPTIONS, *(_OF_PARTS if parts else ())) if has_them else ()
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(_OPTIONS) if has_them else ():
+        for option in reversed(options):
             command = option(command)
         return command
 
@@ -67,9 +79,8 @@ def is_ray(options: dict[str, Any]) -> bool:
     if options["runner"] == "ray":
         return True
     del options["runner"]
-    for name in ("address", "actors", "format", "partition_size"):
-        if options.pop(name) is not None:
-            option = f"--{name.replace('_', '-')}"
+    for name, option in _NAMES.items():
+        if options.pop(name, None) is not None:
             raise UsageError("needs-ray", f"{option} is Ray's", hint="Add --runner ray.")
     return False
 
@@ -78,27 +89,29 @@ def run_spec_on_ray(
     action: Action, spec_file: Path, overrides: Sequence[str], options: dict[str, Any]
 ) -> Result:
     """What an action's spec came to on the cluster that the options name."""
+    from ocdnet.cli.running import reported
     from ocdnet.config import spec
 
-    def request(values: dict[str, Any]) -> Request:
+    def run(runner: Runner, values: dict[str, Any]) -> Result:
         loaded = spec.load(action.name, spec_file, overrides)
         module, _, function = action.ray.partition(":")
-        made: Request = getattr(import_module(module), function)(loaded, **values)
-        return made
+        with reported(action, loaded) if action.page else contextlib.nullcontext():
+            result: Result = getattr(import_module(module), function)(loaded, runner, **values)
+        return result
 
-    return run_on_ray(options, request)
+    return run_on_ray(options, run)
 
 
-def run_on_ray(options: dict[str, Any], request: Callable[[dict[str, Any]], Request]) -> Result:
-    """What a request came to on the cluster that the options name.
+def run_on_ray(options: dict[str, Any], run: Callable[[Runner, dict[str, Any]], Result]) -> Result:
+    """What something came to on the cluster that the options name.
 
     Args:
         options: these options, by name; they are taken out.
-        request: makes it, with what the options say of the results.
+        run: does it with a runner, and with what the options say of the results.
 
     Raises:
         EnvironmentFault: Ray is not installed.
-        UserError: as `scale.detect.run`.
+        UserError: as `run`.
     """
     from ocdnet.cli.running import log_to_stderr
     from ocdnet.findings import collecting, say
@@ -108,14 +121,12 @@ def run_on_ray(options: dict[str, Any], request: Callable[[dict[str, Any]], Requ
     log_to_stderr()
     del options["runner"]
     address, actors = options.pop("address"), options.pop("actors")
-    kind, size = options.pop("format") or "parquet", options.pop("partition_size") or 1000
+    given = {name: options.pop(name, None) for name in ("kind", "partition_size")}
     with contextlib.redirect_stdout(sys.stderr), collecting() as findings:
-        from ocdnet.scale.cluster import Cluster
-        from ocdnet.scale.cluster import run as runner
-        from ocdnet.scale.detect import run
+        from ocdnet.scale import cluster
 
-        asked = request({"kind": kind, "partition_size": size})
+        runner = partial(cluster.run, cluster=cluster.Cluster(address, actors))
         try:
-            return run(asked, findings, partial(runner, cluster=Cluster(address, actors)))
+            return run(runner, {name: value for name, value in given.items() if value is not None})
         finally:
             say(findings)

@@ -41,7 +41,7 @@ def run_action(action: Action, spec_file: Path, overrides: Sequence[str]) -> Res
     with contextlib.redirect_stdout(sys.stderr), collecting() as findings:
         run = getattr(_imported(module), function)
         try:
-            with _reported(action, loaded):
+            with reported(action, loaded):
                 result: Result = run(loaded)
         finally:
             say(findings)
@@ -61,7 +61,8 @@ def _imported(name: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _reported(action: Action, loaded: Loaded) -> Iterator[None]:
+def reported(action: Action, loaded: Loaded) -> Iterator[None]:
+    """Leave a report of the action's folder behind, also where the action fails."""
     try:
         yield
     except BaseException:

@@ -15,7 +15,7 @@ from ocdnet.config import compat, schema
 from ocdnet.config.experiment import RULES, Experiment
 from ocdnet.config.rules import Needed, Rule
 from ocdnet.config.verdict import validated
-from ocdnet.errors import UsageError
+from ocdnet.errors import SpecError, UsageError
 from ocdnet.presets import filled
 from ocdnet.spec_keys import NUM_EPOCHS, WARMUP, clamped_warmup, masked, results_folder
 from ocdnet.tree import keys, nodes, overrides, references, yaml_io
@@ -307,11 +307,19 @@ def results_dir(experiment: Experiment, action: str) -> Path:
     Of a part of an inference: the folder of this part in it.
 
     Raises:
-        SpecError: `missing-value`, where neither is given.
+        SpecError: `missing-value`, where neither is given; `uri-as-folder`.
     """
     section = ACTIONS[action].section
     config = getattr(experiment, section)
     own: str = config.results_dir
     if not (own or experiment.results_dir):
         raise missing("results_dir", action, "/path/to/results")
+    if "://" in (own or experiment.results_dir):
+        raise SpecError(
+            "uri-as-folder",
+            f"{action} writes into a folder of this machine, not to a URI",
+            got=own or experiment.results_dir,
+            expected="a path",
+            hint="Set results_dir to one, and copy the results from there.",
+        )
     return results_folder(experiment.results_dir, own, section) / getattr(config, "part", "")

@@ -37,6 +37,7 @@ class Annotation:
             order).
         ignore: bool[K], true for instances that neither train nor count.
         texts: K transcriptions.
+        shown: what results call the image; empty: its path.
     """
 
     image: Path
@@ -44,6 +45,12 @@ class Annotation:
     polygons: list[Polygon]
     ignore: NDArray[np.bool_]
     texts: list[str]
+    shown: str = ""
+
+    @property
+    def name(self) -> str:
+        """What results call the image."""
+        return self.shown or str(self.image)
 
 
 @dataclass(slots=True)

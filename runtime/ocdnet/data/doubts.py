@@ -205,6 +205,11 @@ class Frames:
             )
             yield "small-labels", message, key, _Row(self.regions)
 
+    def note(self, key: str) -> None:
+        """Note them; the key is that of the set's data path."""
+        for kind in self.kinds(key):
+            _note(*kind)
+
     def _cause(self) -> str:
         """What it looks like."""
         half = self._outside.images / 2

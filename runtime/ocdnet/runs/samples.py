@@ -86,7 +86,7 @@ class Showcase:
     def add(self, annotation: Annotation, polygons: Sequence[Points], match: ImageMatch) -> None:
         """Show one image: its labels, the polygons detected, and how they matched."""
         sample = Sample(
-            image=str(annotation.image),
+            image=annotation.name,
             hmean=match.hmean,
             precision=match.precision,
             recall=match.recall,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.data import ActorPoolStrategy
+from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError
 
 import ocdnet
 from ocdnet import errors
 from ocdnet.errors import EnvironmentFault, Interrupted, RunError, UserError
-from ocdnet.scale.job import Job
 from ocdnet.scale.plan import Partition
+from ocdnet.scale.work import Work
 
 _MOST_BLOCKS = 10_000
 """Of Ray's, which keeps some kilobytes of each on the driver; then each has several partitions."""
@@ -65,17 +65,17 @@ class Needs:
         return cls(threads or 1, 0)
 
 
-def run(job: Job, partitions: Sequence[Partition], cluster: Cluster) -> Iterator[dict[str, Any]]:
-    """What each partition came to, as they are done.
+def run(work: Work, partitions: Sequence[Partition], cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """What each partition came to, as they are done, or in their order where the work wants that.
 
     Raises:
         UserError: what a node met, or Ray itself.
     """
-    with _connected(cluster.address), _explained():
+    with _connected(cluster.address), _explained(), _order(work.in_order):
         total = ray.cluster_resources()
-        needs = Needs.of(job.device, job.threads, total.get("CPU", 1), total.get("GPU", 0))
-        job = replace(job, device=needs.device, threads=needs.cpus)
-        on_nodes = ray.put(job)  # held: an actor that is started anew reads it again
+        needs = Needs.of(work.device, work.threads, total.get("CPU", 1), total.get("GPU", 0))
+        work = replace(work, device=needs.device, threads=needs.cpus)
+        on_nodes = ray.put(work)  # held: an actor that is started anew reads it again
         rows = [partition._asdict() for partition in partitions]
         done = ray.data.from_items(
             rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)
@@ -88,7 +88,7 @@ def run(job: Job, partitions: Sequence[Partition], cluster: Cluster) -> Iterator
             num_gpus=needs.gpus,
         )
         for row in done.iter_rows():
-            one = json.loads(row["done"])
+            one = pickle.loads(row["done"])  # noqa: S301 - of our own actors, as all of Ray's data
             if "raised" in one:
                 kind: type[UserError] = getattr(errors, one["raised"])
                 raise kind(**one["error"])
@@ -96,22 +96,32 @@ def run(job: Job, partitions: Sequence[Partition], cluster: Cluster) -> Iterator
 
 
 class _Actor:
-    """A job in a process of Ray's: its model is opened once."""
+    """Work in a process of Ray's: its model is opened once."""
 
-    def __init__(self, job: Any) -> None:
-        self._job: Job = ray.get(job)
+    def __init__(self, work: Any) -> None:
+        self._work: Work = ray.get(work)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         columns = (batch[name].tolist() for name in Partition._fields)
         done = [self._run(Partition(*row)) for row in zip(*columns, strict=True)]
-        return {"done": [json.dumps(one, default=str) for one in done]}
+        return {"done": list(map(pickle.dumps, done))}
 
     def _run(self, partition: Partition) -> dict[str, Any]:
         """What a partition came to; a UserError as data, since Ray keeps its traceback alone."""
         try:
-            return self._job.run(partition)
+            return self._work.run(partition)
         except UserError as error:
             return {"raised": type(error).__name__, "error": error.to_dict()}
+
+
+@contextmanager
+def _order(kept: bool) -> Iterator[None]:
+    options = DataContext.get_current().execution_options
+    before, options.preserve_order = options.preserve_order, kept
+    try:
+        yield
+    finally:
+        options.preserve_order = before
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,27 +19,22 @@ from ocdnet.config.spec import Loaded
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.reading import limit
 from ocdnet.detector import GIVEN, Detector
-from ocdnet.errors import DataError, UsageError
+from ocdnet.errors import UsageError
 from ocdnet.findings import Findings
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.runs.pages import PartsResult
 from ocdnet.runs.printed import Problem
 from ocdnet.runs.typed import warned
-from ocdnet.scale.job import Job, Open
+from ocdnet.scale.job import Job
 from ocdnet.scale.parts import Format
 from ocdnet.scale.pieces import pieces
-from ocdnet.scale.plan import Partition, prepared
-from ocdnet.scale.storage import absolute, read_file
+from ocdnet.scale.plan import prepared
+from ocdnet.scale.storage import absolute
+from ocdnet.scale.work import Open, Runner, model_files
 from ocdnet.spec_keys import INFERENCE_RESIZE, results_folder
-from ocdnet.zoo.fetching import model_file
 from ocdnet.zoo.registry import STARTER
 
 LOG = logging.getLogger("ocdnet")
-_BESIDE = (".json", ".data", "_data")
-"""What follows a model's name in the names of the files that belong to it."""
-
-Runner = Callable[[Job, Sequence[Partition]], Iterator[dict[str, Any]]]
-"""Does the partitions, wherever: Ray's is `cluster.run`."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +158,11 @@ class _OpenBySpec:
         return detector_of(section, model, preprocess, postprocess, INFERENCE_RESIZE)
 
 
+def run_inference(loaded: Loaded, runner: Runner, **values: Any) -> PartsResult:
+    """`run` for an inference spec, with what `of_inference` takes."""
+    return run(of_inference(loaded, **values), findings.collected() or Findings(), runner)
+
+
 def run(request: Request, seen: Findings, runner: Runner) -> PartsResult:
     """Find the text of all pictures, a row each, in the parts of a folder.
 
@@ -172,7 +172,9 @@ def run(request: Request, seen: Findings, runner: Runner) -> PartsResult:
         Interrupted: by SIGINT. The same command goes on with the parts that are not there.
     """
     target = absolute(request.target)
-    model = _model_files(request.model)
+    if not request.model:
+        raise UsageError("model-needed", "A detector needs a model", expected=GIVEN)
+    model = model_files(request.model, GIVEN)
     digest = hashlib.sha256(b"".join(model.values())).hexdigest()
     settings = {
         "sources": [source if "://" in source else absolute(source) for source in request.sources],
@@ -189,14 +191,14 @@ def run(request: Request, seen: Findings, runner: Runner) -> PartsResult:
         lambda: pieces(request.sources, request.recursive, request.partition_size),
     )
     job = Job(
-        target,
-        request.kind,
-        model,
-        request.open_detector,
-        request.device,
-        request.threads,
-        request.reading_order,
-        request.megapixels,
+        target=target,
+        kind=request.kind,
+        model=model,
+        open_detector=request.open_detector,
+        device=request.device,
+        threads=request.threads,
+        reading_order=request.reading_order,
+        megapixels=request.megapixels,
     )
     tally, before = Tally(), 0
     for done in runner(job, list(plan.partitions())):
@@ -227,17 +229,4 @@ def _add(tally: Tally, done: dict[str, Any]) -> None:
         findings.note("left-out", LEFT_OUT, file=image, count=1 + unnamed)
         if len(tally.skipped) < findings.SHOWN:
             tally.skipped.setdefault(image, Problem(**problem))
-    for row in done["findings"]:
-        file = next(iter(row["files"]), None)
-        findings.note(row["code"], row["message"], key=row["key"], file=file, count=row["count"])
-
-
-def _model_files(model: str) -> dict[str, bytes]:
-    """A model's files by name, the model first: nodes get them from here."""
-    if not model:
-        raise UsageError("model-needed", "A detector needs a model", expected=GIVEN)
-    uri = model if "://" in model else str(model_file(model).absolute())
-    files = {f"{uri}{beside}": read_file(f"{uri}{beside}") for beside in ("", *_BESIDE)}
-    if files[uri] is None:
-        raise DataError("no-model", f"There is no file {model}", got=model, expected=GIVEN)
-    return {name.rpartition("/")[2]: data for name, data in files.items() if data is not None}
+    findings.relay(done["findings"])

@@ -7,9 +7,8 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import chain, repeat, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Self, TypeAlias, cast
@@ -64,13 +63,15 @@ def _pages(file: Fetched) -> Iterator[Picture]:
         yield Picture(page, printable(file.image), Path(), file.error)
 
 
-def _listed(piece: Piece, scratch: Path) -> Iterator[Fetched]:
+def files_of(uris: Iterable[str], scratch: Path) -> Iterator[Fetched]:
+    """Files by their paths and URIs, in their order; of documents, too, one file each."""
+
     def fetch(numbered: tuple[int, str]) -> Fetched:
         number, uri = numbered
         return _fetch(uri, scratch / f"{number}{_suffix(uri)}")
 
     with ThreadPoolExecutor(_AHEAD) as pool:
-        yield from ordered(lambda one: pool.submit(fetch, one), enumerate(piece.uris), _AHEAD)
+        yield from ordered(lambda one: pool.submit(fetch, one), enumerate(uris), _AHEAD)
 
 
 def _fetch(uri: str, target: Path) -> Fetched:
@@ -189,7 +190,7 @@ def _of_paths(piece: Piece, scratch: Path) -> Iterator[Fetched]:
     rows = list(_values(piece))
     below = uri.rpartition("/")[0]
     paths = [value if _is_whole(value) else f"{below}/{value}" for _, value in rows if value]
-    listed = _listed(replace(piece, uris=tuple(paths)), scratch)
+    listed = files_of(paths, scratch)
     for row, value in rows:
         image = f"{uri}#{row}"
         yield next(listed) if value else Fetched(image, scratch, _no_value(image, piece.column))
@@ -227,7 +228,7 @@ def _values(piece: Piece) -> Iterator[tuple[int, Any]]:
 
 
 _READERS: dict[str, _Reader] = {
-    "pictures": _listed,
+    "pictures": lambda piece, scratch: files_of(piece.uris, scratch),
     "paths": lambda piece, scratch: _whole(piece, scratch, _of_paths),
     "bytes": lambda piece, scratch: _ahead(_whole(piece, scratch, _of_bytes)),
     "tar": lambda piece, scratch: _ahead(_whole(piece, scratch, _of_tar)),

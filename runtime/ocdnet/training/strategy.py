@@ -16,10 +16,11 @@ from pytorch_lightning.strategies import (
 )
 from torch import nn
 
-from ocdnet import install
+from ocdnet import findings, install
 from ocdnet.config.train import TrainConfig
 from ocdnet.devices import Devices
 from ocdnet.errors import EnvironmentFault
+from ocdnet.hardware import has_bf16
 from ocdnet.spec_keys import GPU_IDS, RESUME
 from ocdnet.training.process_group import TIMEOUT
 
@@ -104,7 +105,10 @@ def build_strategy(config: TrainConfig, devices: Devices, recomputes: bool) -> S
 
 
 def precision_of(config: TrainConfig, gpu: bool) -> Precision | str:
-    """Lightning's precision: a name, or a plugin where no name selects it."""
+    """Lightning's precision: a name, or a plugin where no name selects it.
+
+    A CPU without instructions for bf16 emulates it, in eight times fp32's time: that is noted.
+    """
     name = config.precision
     if config.distributed_strategy != "ddp" and name != "fp16":
         LOG.warning("%s trains in fp16, whatever train.precision says", config.distributed_strategy)
@@ -112,8 +116,11 @@ def precision_of(config: TrainConfig, gpu: bool) -> Precision | str:
     if config.distributed_strategy == DEEPSPEED:
         return _WholePrecision("32-true")  # of the weights; deepspeed_config has the rest
     if name == "fp16" and not gpu:
-        LOG.info("fp16 needs a GPU: training in bf16 on the CPU.")
-        name = "bf16"
+        name = "bf16" if has_bf16() else "fp32"
+        LOG.info("fp16 needs a GPU: training in %s on the CPU.", name)
+    elif name == "bf16" and not gpu and not has_bf16():
+        slow = "This CPU has no instructions for bf16 and emulates it: fp32 is several times faster"
+        findings.note("bf16-emulated", slow, key="train.precision")
     lightning = {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}[name]
     if config.distributed_strategy == FSDP:
         # By autocast, which keeps the head in full precision; FSDP's own cast does not.
