@@ -10,11 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ocdnet.config.model import ModelConfig
-from ocdnet.models.cpu_forms import conv_of_enlarged, use_cpu_forms
+from ocdnet.models.cpu_forms import conv3x3, conv_of_enlarged, use_cpu_forms
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
 
 BACKBONES = ["mobilenet_v3_large", "deformable_resnet18", "resnet50", "fan_tiny_8_p4_hybrid"]
+
+
+@pytest.fixture(params=["AVX2", "AVX512"], autouse=True)
+def capability(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forms for a CPU of either kind; their numbers are the same on any."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
 
 
 def both(backbone: str) -> tuple[DBNet, DBNet]:
@@ -111,3 +117,17 @@ def test_a_convolution_of_an_enlarged_map_needs_no_enlarged_map(factor: int) -> 
     upstream = torch.randn_like(plain)
     expected = torch.autograd.grad(plain, (x, weight), upstream)
     torch.testing.assert_close(torch.autograd.grad(ours, (x, weight), upstream), expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("of_x", [True, False])
+def test_gradients_of_a_3x3_convolution_are_those_of_torch(stride: int, of_x: bool) -> None:
+    x = torch.randn(2, 16, 7, 10, dtype=torch.double, requires_grad=of_x)
+    weight = torch.randn(5, 16, 3, 3, dtype=torch.double, requires_grad=True)
+    bias = torch.randn(5, dtype=torch.double, requires_grad=True)
+    plain = F.conv2d(x, weight, bias, stride, padding=1)
+    ours = conv3x3(x.to(memory_format=torch.channels_last), weight, bias, stride)
+    torch.testing.assert_close(ours, plain)
+    wanted, upstream = ((x,) if of_x else ()) + (weight, bias), torch.randn_like(plain)
+    expected = torch.autograd.grad(plain, wanted, upstream)
+    torch.testing.assert_close(torch.autograd.grad(ours, wanted, upstream), expected)
