@@ -107,9 +107,10 @@ def test_weights_go_both_ways_and_validation_sees_the_plain_network(backbone: st
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])
-def test_a_convolution_of_an_enlarged_map_needs_no_enlarged_map(factor: int) -> None:
-    x = torch.randn(2, 5, 3, 4, dtype=torch.double, requires_grad=True)
-    weight = torch.randn(7, 5, 3, 3, dtype=torch.double, requires_grad=True)
+@pytest.mark.parametrize("channels", [5, 64])
+def test_a_convolution_of_an_enlarged_map_needs_no_enlarged_map(factor: int, channels: int) -> None:
+    x = torch.randn(2, channels, 3, 4, dtype=torch.double, requires_grad=True)
+    weight = torch.randn(channels + 2, channels, 3, 3, dtype=torch.double, requires_grad=True)
     large = F.interpolate(x, scale_factor=float(factor), mode="nearest")
     plain = F.conv2d(large, weight, padding=1)
     ours = conv_of_enlarged(x, weight, factor)
@@ -123,8 +124,8 @@ def test_a_convolution_of_an_enlarged_map_needs_no_enlarged_map(factor: int) -> 
 @pytest.mark.parametrize("of_x", [True, False])
 def test_gradients_of_a_3x3_convolution_are_those_of_torch(stride: int, of_x: bool) -> None:
     x = torch.randn(2, 16, 7, 10, dtype=torch.double, requires_grad=of_x)
-    weight = torch.randn(5, 16, 3, 3, dtype=torch.double, requires_grad=True)
-    bias = torch.randn(5, dtype=torch.double, requires_grad=True)
+    weight = torch.randn(20, 16, 3, 3, dtype=torch.double, requires_grad=True)
+    bias = torch.randn(20, dtype=torch.double, requires_grad=True)
     plain = F.conv2d(x, weight, bias, stride, padding=1)
     ours = conv3x3(x.to(memory_format=torch.channels_last), weight, bias, stride)
     torch.testing.assert_close(ours, plain)

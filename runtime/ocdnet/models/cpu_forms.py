@@ -38,7 +38,7 @@ def _choose(layer: nn.Conv2d) -> None:
     elif layer.kernel_size == (1, 1):
         # A single point does not feel it, but torch then takes oneDNN's on one thread, too.
         layer.dilation = (2, 2)
-    elif layer.groups == 1 and layer.in_channels >= _FEW and _is_3x3(layer):
+    elif layer.groups == 1 and _is_3x3(layer):
         layer.__class__ = _DenseConv
 
 
@@ -55,33 +55,44 @@ def _reform(branch: nn.Sequential) -> None:
         layer.times = times
 
 
-_FEW = 16
-"""Input channels of a 3x3 convolution below which its gradients are not worth a copy."""
+_FEW, _FEW_ENLARGED = 16, 64
+"""Channels of a 3x3 and of a transposed convolution below which a gradient isn't worth a copy."""
 
 
 class _GradientsApart(torch.autograd.Function):
-    """A 3x3 convolution, padded by 1, whose weights' gradient is computed channels first.
+    """A convolution padded by 1, or a transposed one; the weights' gradient is channels first.
 
     With channels last and AVX2, oneDNN takes up to five times as long for it as for the others.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, transposed: bool) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.stride = stride
-        return F.conv2d(x, weight, stride=stride, padding=1)
+        ctx.stride, ctx.transposed = stride, transposed
+        convolution = F.conv_transpose2d if transposed else F.conv2d
+        return convolution(x, weight, stride=stride, padding=1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x = of_weight = None
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[0] and ctx.transposed:
+            of_x = F.conv2d(gradient, weight, stride=ctx.stride, padding=1)
+        elif ctx.needs_input_grad[0]:
             of_x = conv2d_input(x.shape, weight, gradient, ctx.stride, padding=1)
         if ctx.needs_input_grad[1]:
-            first = x.contiguous(), weight.shape, gradient.contiguous()
-            of_weight = conv2d_weight(*first, ctx.stride, padding=1)
-        return of_x, of_weight, None
+            # A transposed convolution is the other one's way back: input and output change places.
+            ends = (gradient, x) if ctx.transposed else (x, gradient)
+            larger, smaller = (one.contiguous() for one in ends)
+            of_weight = conv2d_weight(larger, weight.shape, smaller, ctx.stride, padding=1)
+        return of_x, of_weight, None, None
+
+
+def _apart(weight: Tensor, least: int) -> bool:
+    """Whether that pays, for weights of no fewer channels than `least`."""
+    avx2 = torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return avx2 and min(weight.shape[:2]) >= least and not torch.is_autocast_enabled("cpu")
 
 
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
@@ -96,9 +107,9 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int =
     Returns:
         float[B, Cout, ceil(H / stride), ceil(W / stride)].
     """
-    if torch.is_autocast_enabled("cpu") or torch.backends.cpu.get_cpu_capability() != "AVX2":
+    if not _apart(weight, _FEW):
         return F.conv2d(x, weight, bias, stride, padding=1)
-    out = _GradientsApart.apply(x, weight, stride)
+    out = _GradientsApart.apply(x, weight, stride, False)
     return out if bias is None else out + bias[:, None, None]
 
 
@@ -122,9 +133,10 @@ def conv_of_enlarged(x: Tensor, weight: Tensor, factor: int) -> Tensor:
         # Along each axis: which of the three points meets which of the copies.
         meets = weight.new_ones(3, factor + 2).triu().tril(factor - 1).flip(0)
         kernel = weight.transpose(0, 1).flatten(2) @ torch.kron(meets, meets)
-    return F.conv_transpose2d(
-        x, kernel.unflatten(2, (factor + 2, factor + 2)), stride=factor, padding=1
-    )
+    kernel = kernel.unflatten(2, (factor + 2, factor + 2))
+    if _apart(weight, _FEW_ENLARGED):
+        return _GradientsApart.apply(x, kernel, factor, True)
+    return F.conv_transpose2d(x, kernel, stride=factor, padding=1)
 
 
 class _FPN(FPN):
