@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-import support
+import rendered
 import tiny_onnx
 from ocdnet.actions import evaluate
 from ocdnet.config import spec
@@ -24,13 +24,11 @@ URI = "memory://bucket/words"
 
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
-    """Seven pictures: one lacks a label, one has an ignored one, and one has one too many."""
-    split = tmp_path / "words"
-    support.write_blocks(split, 7, seed=3)
-    labels = [split / "gt" / f"gt_img_{number}.txt" for number in (1, 2, 3)]
-    labels[0].write_text(labels[0].read_text().splitlines()[0])
-    labels[1].write_text(labels[1].read_text().replace("word", "###", 1))
-    labels[2].write_text(labels[2].read_text() + "0,0,4,0,4,155,0,155,nothing\n")
+    """Seven pictures: some lack a label, one has an ignored one, and one has one too many."""
+    split = rendered.write_labelled(tmp_path / "words", 7)
+    labels = [split / "gt" / f"00000{number}.txt" for number in (1, 2)]
+    labels[0].write_text(labels[0].read_text().replace("word", "###", 1))
+    labels[1].write_text(labels[1].read_text() + "0,0,4,0,4,155,0,155,nothing\n")
     return split
 
 
@@ -45,12 +43,11 @@ def store(words: Path) -> Iterator[fsspec.AbstractFileSystem]:
 
 def loaded(data: object, out: Path, *more: str) -> Loaded:
     model = tiny_onnx.write_detector(out.parent / "model.onnx")
-    side = f"[{support.SIDE},{support.SIDE}]"
     overrides = [
         f"results_dir={out}",
         f"evaluate.checkpoint={model}",
         f"dataset.validate_dataset.data_path=[{data}]",
-        f"dataset.validate_dataset.args.pre_processes.0.args.short_size={side}",
+        "dataset.validate_dataset.args.pre_processes.0.args.short_size=[320,192]",
         "evaluate.post_processing.args.unclip_ratio=0.1",  # the network marks whole words
     ]
     return spec.load("evaluate", None, [*overrides, *more])
@@ -85,7 +82,7 @@ def test_relative_path_is_that_of_this_process(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert in_parts(loaded("words", tmp_path / "out")).images == 7
     row = json.loads((tmp_path / "out" / "evaluate" / RESULTS).read_text())["per_image"][0]
-    assert row["image"] == "words/img/img_1.png"
+    assert row["image"] == "words/img/000000.png"
 
 
 def test_object_store_gives_the_same_by_its_names(words, store, tmp_path):
@@ -99,23 +96,23 @@ def test_object_store_gives_the_same_by_its_names(words, store, tmp_path):
 def test_warnings_of_labels_name_the_store(words, store, tmp_path):
     beyond, flat = "100,100,900,100,900,130,100,130,far\n", "5,5,50,5,50,5,5,5,flat\n"
     for split in (str(words), URI):
-        with fsspec.open(f"{split}/gt/gt_img_4.txt", "w") as file:
+        with fsspec.open(f"{split}/gt/000004.txt", "w") as file:
             file.write(beyond + flat)
     one = evaluate.run(loaded(words, tmp_path / "one"))
     parts = in_parts(loaded(URI, tmp_path / "parts"))
     named = [(row.code, row.message.replace(str(words), URI), row.count) for row in one.warnings]
     assert sorted((row.code, row.message, row.count) for row in parts.warnings) == sorted(named)
     assert {row.code for row in parts.warnings} == {"flat-region", "label-outside"}
-    label = f"{URI}/gt/gt_img_4.txt"
+    label = f"{URI}/gt/000004.txt"
     assert {file for row in parts.warnings for file in row.files} == {label, f"{label}:2"}
 
 
 @pytest.mark.parametrize(
     ("file", "content", "code"),
     [
-        ("img/img_5.png", b"no picture", "unreadable-image"),
-        ("gt/gt_img_5.txt", b"1,2,3\n", "bad-label-line"),
-        ("gt/gt_img_5.txt", None, "missing-label"),
+        ("img/000005.png", b"no picture", "unreadable-image"),
+        ("gt/000005.txt", b"1,2,3\n", "bad-label-line"),
+        ("gt/000005.txt", None, "missing-label"),
     ],
 )
 def test_errors_name_the_store(store, tmp_path, file, content, code):
@@ -127,7 +124,7 @@ def test_errors_name_the_store(store, tmp_path, file, content, code):
         in_parts(loaded(URI, tmp_path / "out"))
     assert raised.value.code == code
     said = str(raised.value)
-    assert f"{URI}/img/img_5.png" in said or f"{URI}/{file}" in said
+    assert f"{URI}/img/000005.png" in said or f"{URI}/{file}" in said
     assert "/tmp/ocdnet-" not in said
 
 
@@ -135,10 +132,10 @@ def test_picture_that_has_gone_is_named(store, tmp_path):
     case = loaded(URI, tmp_path / "out")
 
     def runner(work, partitions):
-        store.rm("/bucket/words/img/img_5.png")
+        store.rm("/bucket/words/img/000005.png")
         return map(work.run, partitions)
 
-    with pytest.raises(DataError, match=f"{URI}/img/img_5.png") as raised:
+    with pytest.raises(DataError, match=f"{URI}/img/000005.png") as raised:
         evaluation.run(case, runner)
     assert raised.value.code == "cannot-fetch"
 
