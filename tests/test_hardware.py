@@ -157,3 +157,22 @@ def test_the_key_of_inference(scenes, tmp_path):
         )
         seen[threads] = int(done.stdout.splitlines()[-1])
     assert seen[1] < seen[4]
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "bf16", "overflows"),
+    [
+        ("x86_64", "fpu avx2", False, True),
+        ("x86_64", "fpu avx2 avx_vnni", False, False),
+        ("x86_64", "fpu avx512f avx512_vnni avx512_bf16", True, False),
+        ("aarch64", "fp asimd", False, False),
+    ],
+)
+def test_what_a_processor_computes_in(tmp_path, monkeypatch, machine, flags, bf16, overflows):
+    file = tmp_path / "cpuinfo"
+    name = "flags" if machine == "x86_64" else "Features"
+    file.write_text(f"processor : 0\n{name}\t\t: {flags}\n")
+    monkeypatch.setattr(hardware, "_CPUINFO", file)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert hardware.has_bf16.__wrapped__() is bf16
+    assert hardware.int8_overflows.__wrapped__() is overflows

@@ -17,6 +17,8 @@ _CPUINFO = Path("/proc/cpuinfo")
 _SELF = Path("/proc/self")
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of processors that compute in bfloat16: Intel's and AMD's, and Arm's."""
+_VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}
+"""Flags of x86 processors that add products of bytes in 32 bits."""
 _TIMEOUT = 5.0
 _limits: list[int] = []
 
@@ -119,10 +121,30 @@ def _present() -> int:
 @cache
 def has_bf16() -> bool:
     """Whether the processor has instructions for bfloat16; without them it is slower than fp32."""
+    flags = _flags()
+    if flags is None:
+        # Apple's have them from the M2 on; elsewhere nothing says so.
+        return platform.system() == "Darwin" and platform.machine() == "arm64"
+    return not _BF16.isdisjoint(flags)
+
+
+@cache
+def int8_overflows() -> bool:
+    """Whether int8 layers overflow unless their weights have 7 bits.
+
+    An x86 CPU without VNNI adds products of two pairs of bytes in 16 bits (vpmaddubsw), which
+    saturates.
+    """
+    flags = _flags()
+    x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+    return x86 and (flags is None or _VNNI.isdisjoint(flags))
+
+
+def _flags() -> set[str] | None:
+    """The processor's instruction sets; None where nothing says so."""
     try:
         with _CPUINFO.open(encoding="utf-8", errors="replace") as file:
             line = next((one for one in file if one.startswith(("flags", "Features"))), "")
     except OSError:
-        # Apple's have them from the M2 on; elsewhere nothing says so.
-        return platform.system() == "Darwin" and platform.machine() == "arm64"
-    return not _BF16.isdisjoint(line.split())
+        return None
+    return set(line.split())

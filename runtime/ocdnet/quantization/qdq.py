@@ -17,6 +17,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from ocdnet.errors import DataError
 from ocdnet.files import replacing
+from ocdnet.hardware import int8_overflows
 from ocdnet.quantization.graphs import OPERATORS, layers_of, left_out, prepared, quantizing
 from ocdnet.quantization.ranges import Ranges
 from ocdnet.quantization.smoothing import smooth
@@ -56,7 +57,8 @@ def insert_qdq(
         target: file to write.
         ranges: of `calibrate`, for this source.
         activations: `int8`, symmetric, with float biases: what TensorRT takes; `uint8`, with
-            integer biases: faster in ONNX Runtime on a CPU, and what OpenVINO computes rightly.
+            integer biases: faster in ONNX Runtime on a CPU, and what OpenVINO computes rightly;
+            weights then have 7 bits where 8 overflow on this CPU (`hardware.int8_overflows`).
         skip: as of `graphs.left_out`.
         only: likewise.
 
@@ -73,7 +75,7 @@ def insert_qdq(
         quantizer = QDQQuantizer(
             model,
             per_channel=True,
-            reduce_range=False,
+            reduce_range=not signed and int8_overflows(),
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QInt8 if signed else QuantType.QUInt8,
             tensors_range=_data(values),

@@ -116,7 +116,8 @@ def precision_of(config: TrainConfig, gpu: bool) -> Precision | str:
     if config.distributed_strategy == DEEPSPEED:
         return _WholePrecision("32-true")  # of the weights; deepspeed_config has the rest
     if name == "fp16" and not gpu:
-        name = "bf16" if has_bf16() else "fp32"
+        # FSDP has no other mixture on a CPU.
+        name = "bf16" if has_bf16() or config.distributed_strategy == FSDP else "fp32"
         LOG.info("fp16 needs a GPU: training in %s on the CPU.", name)
     elif name == "bf16" and not gpu and not has_bf16():
         slow = "This CPU has no instructions for bf16 and emulates it: fp32 is several times faster"
