@@ -5,18 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import os
 import re
 import resource
-import signal
 from pathlib import Path
 
 import pytest
 
+import processes
 import support
 from ocdnet.config import spec
-from ocdnet.data.dataset import TrainDataset
-from ocdnet.errors import DataError, EnvironmentFault, Exit, RunError, SpecError
+from ocdnet.errors import DataError, EnvironmentFault, Exit, SpecError
 from ocdnet.runs.status import StatusWriter
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -194,14 +192,15 @@ def test_an_unreadable_image_ends_the_run(scenes, tmp_path, workers, split):
     spoilt = support.copied(scenes, tmp_path / "spoilt")
     image = spoilt / split / "img" / "img_3.png"
     image.write_bytes(image.read_bytes()[:300])
-    processes = [
+    loaders = [
         f"dataset.{name}.loader.num_workers={workers}"
         for name in ("train_dataset", "validate_dataset")
     ]
-    with pytest.raises(DataError) as caught:
-        support.train(spoilt, tmp_path, *processes)
-    assert (caught.value.code, caught.value.exit_code) == ("unreadable-image", Exit.DATA)
-    assert str(image) in caught.value.message
+    code, text, log = processes.trained(processes.PLAIN, spoilt, tmp_path, *loaders)
+    assert code == Exit.DATA, log
+    error = json.loads(text)["error"]
+    assert error["code"] == "unreadable-image"
+    assert str(image) in error["message"]
     last = support.status_lines(tmp_path / "train")[-1]
     assert (last["status"], last["verbosity"]) == ("FAILURE", "ERROR")
     assert str(image) in last["message"]
@@ -241,17 +240,15 @@ def test_a_full_disk(scenes, tmp_path):
     assert support.status_lines(tmp_path / "train")[-1]["status"] == "FAILURE"
 
 
-def test_a_worker_that_is_killed(scenes, tmp_path, monkeypatch):
-    """As the kernel does when memory runs out."""
-
-    def die(*_):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    monkeypatch.setattr(TrainDataset, "__getitem__", die)
-    with pytest.raises(RunError) as caught:
-        support.train(scenes, tmp_path, "dataset.train_dataset.loader.num_workers=1")
-    assert caught.value.code == "worker-died"
-    assert "num_workers" in caught.value.hint
+def test_a_worker_that_is_killed(scenes, tmp_path):
+    worker = "dataset.train_dataset.loader.num_workers=1"
+    code, text, log = processes.trained(
+        processes.PLAIN, scenes, tmp_path, worker, before="workers_are_killed"
+    )
+    assert code == Exit.RUN, log
+    error = json.loads(text)["error"]
+    assert error["code"] == "worker-died"
+    assert "num_workers" in error["hint"]
 
 
 def test_other_ranks_write_no_records(scenes, tmp_path, monkeypatch):
