@@ -14,6 +14,7 @@ import click
 from ocdnet.config import spec
 from ocdnet.errors import RunError
 from ocdnet.files import write_text
+from ocdnet.hardware import has_bf16
 from ocdnet.runs.files import BEST
 from ocdnet.runs.parsing import loads, parse
 from ocdnet.runs.printed import ExportResult, InferenceResult, failure
@@ -116,7 +117,7 @@ def _spec(out: Path, scenes: Path, minutes: float) -> dict[str, Any]:
             "max_minutes": minutes,
             "checkpoint_interval": 4,
             "validation_interval": 4,
-            "precision": "bf16",
+            "precision": "bf16" if has_bf16() else "fp32",
             "optimizer": {"args": {"lr": 0.003}},
             "lr_scheduler": {"args": {"warmup_epoch": 1, "per_step": True}},
         },
