@@ -6,7 +6,7 @@
 
 Each variant renders the same number of scenes from the same seed, trains `model.preset: tiny` from
 random weights on crops of 256x256 while the learning rate falls to 0, and is scored on a third of
-ICDAR2015's training pictures, which no detector here trains on. What is there is not made again.
+ICDAR2015's training pictures, which none of them trains on. What is there is not made again.
 After so few steps probabilities are low, so each is scored at the box_thresh that suits it best.
 Other seeds of one variant tell which differences are chance.
 """
