@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import subprocess
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -161,6 +165,27 @@ def test_a_loading_server_says_so(tmp_path):
         assert (health.status, health.json["status"]) == (200, "ready")
         assert health.json["model"] == "light.onnx"  # no folder of ours
         assert client.value("ocdnet_ready") == 1
+
+
+def test_the_tutorials_curl_waits_for_a_loading_server_and_prints_its_answer_alone(tmp_path):
+    page = (Path(__file__).resolve().parents[2] / "docs/tutorial.md").read_text(encoding="utf-8")
+    command = re.search(r"^(curl [^\n]+\\\n.*:8000/detect)$", page, re.MULTILINE)[1]
+    go = threading.Event()
+
+    def slowly():
+        go.wait(20)
+        return Network().detector()
+
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/photo_03.jpg").write_bytes(picture(2))
+    with serving(slowly) as (client, server):
+        line = command.replace("\\\n", " ").replace("http://127.0.0.1:8000", server.url)
+        curl = subprocess.Popen(shlex.split(line), cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        until(lambda: client.value('ocdnet_requests_total{status="503"}'))
+        go.set()
+        printed, _ = curl.communicate(timeout=30)
+    assert curl.returncode == 0
+    assert len(json.loads(printed)["regions"]) == 2
 
 
 def test_a_model_that_does_not_open_ends_the_server(tmp_path):
