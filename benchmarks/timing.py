@@ -6,8 +6,10 @@ import contextlib
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from typing import Any
 
 import cv2
@@ -76,6 +78,36 @@ def threads(number: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
+
+
+@contextlib.contextmanager
+def apart(number: int, make: Callable[..., Work], *arguments: Any) -> Iterator[Work]:
+    """What `make` makes of the arguments, in a process of its own: each call runs it there once.
+
+    What one piece of work does to its process, as to its heap, is then nothing to the others.
+
+    Args:
+        number: of the process's threads.
+        make: a function that another process can import.
+        arguments: what it is called with.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        pool.submit(_make, number, make, arguments).result()
+        yield lambda: pool.submit(_run).result()
+
+
+_made: list[Work] = []
+
+
+def _make(number: int, make: Callable[..., Work], arguments: Sequence[Any]) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(number)  # what is ours asks it
+    torch.set_num_threads(number)
+    cv2.setNumThreads(number)
+    _made.append(make(*arguments))
+
+
+def _run() -> None:
+    _made[0]()
 
 
 def medians(*works: Work, rounds: int, warm_up: int = 1, rest: float = 0.0) -> list[float]:

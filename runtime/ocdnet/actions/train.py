@@ -20,6 +20,7 @@ from ocdnet.data.datamodule import DetectionData
 from ocdnet.devices import training_devices
 from ocdnet.errors import DataError, RunError
 from ocdnet.files import sha256
+from ocdnet.heap import keep_freed_memory
 from ocdnet.models.dbnet import DBNet
 from ocdnet.models.factory import build_model
 from ocdnet.networks import network_of, note_other_neck
@@ -74,6 +75,8 @@ def run(loaded: Loaded) -> TrainResult | DryRunResult:
     resume = Path(given) if given else None
     devices = training_devices(train.num_gpus, train.gpu_ids, train.num_nodes)
     check_strategy(train, devices)
+    if not devices.gpus:
+        keep_freed_memory()
     with stoppable() as stop, connected(devices), ExitStack() as stack:
         # Before the session, which writes into the folder and stores the seed with the spec.
         by_rank_zero(lambda: _hold(loaded, folder, resume, stack))

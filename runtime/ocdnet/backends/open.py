@@ -13,6 +13,7 @@ from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.resizing import Room
 from ocdnet.errors import DataError, EnvironmentFault, UsageError
 from ocdnet.files import read_regular
+from ocdnet.heap import keep_freed_memory
 from ocdnet.install import missing_package
 
 _TORCH = (".pth", ".tlt", ".ckpt")
@@ -60,6 +61,8 @@ def open_predictor(
 ) -> Predictor:
     """The predictor of a .pth checkpoint or an .onnx file, by suffix.
 
+    For actions: with a checkpoint on the CPU this process keeps the memory that it frees.
+
     Raises:
         DataError: another suffix, or a file that cannot be used.
         EnvironmentFault: the backend or the device is not here.
@@ -72,7 +75,10 @@ def open_predictor(
         from ocdnet.backends.torch import torch_predictor
         from ocdnet.devices import torch_device
 
-        return torch_predictor(path, model, torch_device(num_gpus, gpu_ids))
+        device = torch_device(num_gpus, gpu_ids)
+        if device.type == "cpu":
+            keep_freed_memory()
+        return torch_predictor(path, model, device)
     raise DataError(
         "unknown-model-file",
         f"{path} has not the suffix of a model",
