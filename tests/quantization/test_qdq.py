@@ -13,8 +13,12 @@ import pytest
 from onnx import numpy_helper
 
 import support
+from ocdnet.backends import int8, openvino
+from ocdnet.backends.onnx import OnnxPredictor, optimise
+from ocdnet.backends.sidecar import Engine
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.errors import DataError
+from ocdnet.findings import collecting
 from ocdnet.hardware import int8_overflows
 from ocdnet.quantization import qdq
 from ocdnet.quantization.calibration import calibration_batches, calibration_images
@@ -254,3 +258,43 @@ def test_weights_have_7_bits_where_8_overflow(
         assert (
             max(int(np.abs(one.astype(int)).max()) for one in stored if one.ndim == 4) == expected
         )
+
+
+def opened(kind, source, folder):
+    """Codes of what is noted when an engine of an INT8 ONNX file is opened."""
+    engine = folder / f"{kind}.engine"
+    if kind == "openvino":
+        openvino.build(source, engine)
+        described = Engine(
+            kind="openvino",
+            precision="INT8",
+            input="input",
+            width=support.SIDE,
+            height=support.SIDE,
+            batch={"min": 1, "opt": 1, "max": 1},
+            preprocess=OnnxPredictor(source).feeding(),
+            source={"file": source.name, "sha256": ""},
+            engine_sha256="",
+        )
+        with collecting() as findings:
+            openvino.OpenVinoPredictor(engine, described)
+    else:
+        optimise(source, engine)
+        with collecting() as findings:
+            OnnxPredictor(engine)
+    return [row.code for row in findings.rows()]
+
+
+@pytest.mark.parametrize("kind", ["onnxruntime", "openvino"])
+def test_a_cpu_on_which_8_bits_overflow_says_so(detector_onnx, ranges, tmp_path, monkeypatch, kind):
+    source = tmp_path / "int8.onnx"
+    for written_for, opened_on, codes in (
+        (False, True, ["int8-overflow"]),
+        (False, False, []),
+        (True, True, []),
+    ):
+        monkeypatch.setattr(qdq, "int8_overflows", lambda it=written_for: it)
+        monkeypatch.setattr(int8, "int8_overflows", lambda it=opened_on: it)
+        insert_qdq(detector_onnx, source, ranges, activations="uint8")
+        assert opened(kind, source, tmp_path) == codes
+    assert opened(kind, detector_onnx, tmp_path) == []

@@ -13,6 +13,7 @@ from typing import Any
 
 from ocdnet import install
 from ocdnet.backends.base import Batch, BatchSizes, filled
+from ocdnet.backends.int8 import note_overflow, onnx_weights
 from ocdnet.backends.maps import probability_maps, refused
 from ocdnet.backends.sidecar import Engine, Feeding, beside, read_foreign
 from ocdnet.data.preprocess import Normalisation, Preprocess
@@ -64,6 +65,8 @@ class OnnxPredictor:
             self._feed_as(engine.preprocess)
         else:
             self._feed_as_declared()
+        if self.device_type == "cpu":
+            note_overflow(path, onnx_weights(path))
 
     def __call__(self, images: Batch) -> Batch:
         """float32[B, 3, H, W] -> probability float32[B, H, W]."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ocdnet import install
 from ocdnet.backends.base import Batch, filled
+from ocdnet.backends.int8 import note_overflow, openvino_weights
 from ocdnet.backends.maps import probability_maps, refused
 from ocdnet.backends.sidecar import Engine
 from ocdnet.errors import DataError, EnvironmentFault
@@ -88,6 +89,7 @@ class OpenVinoPredictor:
         xml, weights = _read(path)
         try:
             model = core.read_model(xml, ov.Tensor(weights))
+            note_overflow(path, openvino_weights(model))
             self.model = core.compile_model(model, "CPU", options)
             self.output = self.model.output(engine.preprocess.output)
         except RuntimeError as error:
