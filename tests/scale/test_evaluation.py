@@ -128,6 +128,34 @@ def test_errors_name_the_store(store, tmp_path, file, content, code):
     assert "/tmp/ocdnet-" not in said
 
 
+def outcome(run, case, name):
+    """How an evaluation ended, with the store's name for the folder."""
+    try:
+        result = run(case)
+    except DataError as error:
+        return error.code, error.message.replace(name, URI)
+    return result.images, [(row.code, row.message.replace(name, URI)) for row in result.warnings]
+
+
+@pytest.mark.parametrize("part", ["img", "gt"])
+def test_folders_below_are_taken_as_those_of_a_disk(words, store, tmp_path, part):
+    for split in (str(words), URI):
+        file = f"{split}/{part}/more/1.{'png' if part == 'img' else 'txt'}"
+        with fsspec.open(file, "wb", auto_mkdir=True) as stream:
+            stream.write((words / "img/000000.png").read_bytes())
+    one = outcome(evaluate.run, loaded(words, tmp_path / "one"), str(words))
+    assert outcome(in_parts, loaded(URI, tmp_path / "parts"), URI) == one
+
+
+@pytest.mark.parametrize("name", ["a\x01b.png", "a\\b.png", "C:a.png", f"{'x' * 260}.png"])
+def test_name_that_no_folder_can_hold_is_refused(store, tmp_path, name):
+    store.pipe_file(f"/bucket/words/img/{name}", b"")
+    with pytest.raises(DataError) as raised:
+        in_parts(loaded(URI, tmp_path / "out"))
+    assert raised.value.code == "bad-name"
+    assert URI in raised.value.message
+
+
 def test_picture_that_has_gone_is_named(store, tmp_path):
     case = loaded(URI, tmp_path / "out")
 
