@@ -7,8 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import processes
+import support
+from ocdnet.actions import train
+from ocdnet.backends import open as backends
 
 WORK = """
 import ctypes, resource, sys
@@ -49,5 +53,26 @@ def test_what_is_freed_is_kept():
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_glibcs_own_variables_come_first():
-    assert faults("kept", MALLOC_MMAP_THRESHOLD_=str(1 << 20)) >= LEAST
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MALLOC_MMAP_THRESHOLD_", str(1 << 20)),
+        ("GLIBC_TUNABLES", f"glibc.malloc.mmap_threshold={1 << 20}"),
+    ],
+)
+def test_glibcs_own_variables_come_first(name, value):
+    assert faults("kept", **{name: value}) >= LEAST
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for trainings on a CPU")
+@pytest.mark.usefixtures("small_network")
+def test_trainings_and_evaluations_of_checkpoints_keep(
+    scenes, detector, detector_onnx, tmp_path, monkeypatch
+):
+    kept = []
+    monkeypatch.setattr(train, "keep_freed_memory", lambda: kept.append("train"))
+    monkeypatch.setattr(backends, "keep_freed_memory", lambda: kept.append("evaluate"))
+    support.train(scenes, tmp_path / "trained", "train.is_dry_run=true")
+    support.evaluate(scenes / "test", detector, tmp_path / "by torch")
+    support.evaluate(scenes / "test", detector_onnx, tmp_path / "by ONNX Runtime")
+    assert kept == ["train", "evaluate"]

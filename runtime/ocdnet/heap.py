@@ -15,9 +15,10 @@ def keep_freed_memory() -> None:
 
     glibc gives blocks above 32 MB back to the system at once, and the next step pays for each of
     their pages anew. Other C libraries go on as they do, and so does a glibc whose own environment
-    variables (MALLOC_...) say what to do.
+    variables say what to do: MALLOC_... and GLIBC_TUNABLES.
     """
-    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+    tuned = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
+    if sys.platform != "linux" or tuned or any(name.startswith("MALLOC_") for name in os.environ):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
