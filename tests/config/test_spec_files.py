@@ -156,7 +156,7 @@ def test_dataclasses_and_schema_agree_on_a_mutated_spec(case):
     alone = {
         problem.key
         for problem in found
-        if (problem.code == "conflict" and problem.key.endswith(".opt_batch_size"))
+        if (problem.code == "conflict" and problem.key.endswith((".opt_batch_size", ".gpu_ids")))
         or (IN_A_STEP.search(problem.key) and problem.code != "missing-value")
     }
     refused = {problem.key for problem in found} - alone
