@@ -132,7 +132,7 @@ class GenTrtEngineConfig:
             yield SpecFieldError(
                 "conflict",
                 "gen_trt_engine.max_size",
-                "'gen_trt_engine.width' or height is not between min_size and max_size",
+                "'gen_trt_engine.max_size', width and height, and min_size are out of order",
                 got=[list(self.least), [self.width, self.height], list(self.most)],
                 expected="min_size <= [width, height] <= max_size",
             )

@@ -81,7 +81,7 @@ class QuantizeConfig:
                 yield SpecFieldError(
                     "bad-argument",
                     f"quantize.backend_kwargs.{name}",
-                    f"The backend {self.backend} does not take this",
+                    f"'quantize.backend_kwargs.{name}' is not taken by {self.backend}",
                     got=value,
                     expected={key: " | ".join(values) for key, values in takes.items()}
                     or "nothing",
