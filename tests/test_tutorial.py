@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 SIDE = 320
 PORTS = ("8080", "8000")
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the page needs curl")
 
 
 def write_photos(folder, images, seed=0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -167,6 +168,7 @@ def test_a_loading_server_says_so(tmp_path):
         assert client.value("ocdnet_ready") == 1
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_tutorials_curl_waits_for_a_loading_server_and_prints_its_answer_alone(tmp_path):
     page = (Path(__file__).resolve().parents[2] / "docs/tutorial.md").read_text(encoding="utf-8")
     command = re.search(r"^(curl [^\n]+\\\n.*:8000/detect)$", page, re.MULTILINE)[1]

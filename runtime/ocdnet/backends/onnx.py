@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import shutil
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ocdnet import install
 from ocdnet.backends.base import Batch, BatchSizes, filled
-from ocdnet.backends.int8 import note_overflow, onnx_weights
+from ocdnet.backends.int8 import note_overflow, onnx_weights, operators_in
 from ocdnet.backends.maps import probability_maps, refused
 from ocdnet.backends.sidecar import Engine, Feeding, beside, read_foreign
 from ocdnet.data.preprocess import Normalisation, Preprocess
@@ -197,13 +195,8 @@ def _session(path: Path, options: Any = None, *, gpu: int | None = 0) -> Any:
 
 def _is_packed(path: Path) -> bool:
     """`onnx_file.is_packed` without ONNX, by the names of its operators."""
-    with (
-        suppress(OSError, ValueError),
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        return content.find(b"DequantizeLinear") >= 0 > content.find(b"QuantizeLinear")
-    return False
+    names = "DequantizeLinear", "QuantizeLinear"
+    return operators_in(path, names) == {"DequantizeLinear"}
 
 
 def _errors() -> tuple[type[Exception], ...]:
