@@ -2,17 +2,23 @@
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import rendered
 import tiny_onnx
+from ocdnet.errors import RunError
 from ocdnet.scale.parts import rows_of
+from ocdnet.scale.plan import Partition
+from ocdnet.scale.work import Work
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray", reason="needs the extra ray: make test-ray")
@@ -111,6 +117,34 @@ def test_error_of_a_node_is_the_users_and_can_be_mended(bucket, cluster, tmp_pat
     _, log = again.communicate()
     assert again.returncode == 0, log[-3000:]
     assert len(list(rows_of(f"{out}/part-000000.jsonl"))) == 3
+
+
+@dataclass(kw_only=True)
+class Deadly(Work):
+    """Dies of the third partition."""
+
+    def run(self, partition: Partition) -> dict[str, int]:
+        if partition.number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"number": partition.number}
+
+    def pictures(self, partition: Partition) -> str:
+        return f"picture {partition.number}"
+
+
+def test_picture_that_no_process_survives_is_named_when_the_others_are_done(cluster) -> None:
+    from ocdnet.scale import cluster as on_ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    partitions = [Partition(number, 0, 0) for number in range(6)]
+    done = []
+    with pytest.raises(RunError, match="died") as told:
+        for one in on_ray.run(
+            Deadly(model={}, open_detector=print), partitions, on_ray.Cluster(cluster.address)
+        ):
+            done.append(one["number"])
+    assert sorted(done) == [0, 1, 3, 4, 5]
+    assert told.value.got == ["picture 2"]
 
 
 def test_evaluation_of_two_nodes_is_that_of_one_process(bucket, cluster, tmp_path) -> None:

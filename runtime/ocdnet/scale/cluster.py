@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +24,11 @@ from ocdnet.scale.work import Work
 
 _MOST_BLOCKS = 10_000
 """Of Ray's, which keeps some kilobytes of each on the driver; then each has several partitions."""
+_TRIES = 6
+"""Of a partition whose process dies, with a node or of a picture: Ray itself would never end."""
+_MOST_LOST = 10
+"""Partitions that no try could do; more are no fault of single pictures, and end the run."""
+_SHOWN = 3
 _MOST_CPUS = 8
 """For each GPU, where the cluster has more: reading and post-processing keep up with fewer."""
 
@@ -68,38 +75,74 @@ class Needs:
 def run(work: Work, partitions: Sequence[Partition], cluster: Cluster) -> Iterator[dict[str, Any]]:
     """What each partition came to, as they are done, or in their order where the work wants that.
 
+    Those that end each process at work on them are an error when the others are done.
+
     Raises:
         UserError: what a node met, or Ray itself.
     """
-    with _connected(cluster.address), _explained(), _order(work.in_order):
+    with _connected(cluster.address), _explained(work), _order(work.in_order):
         total = ray.cluster_resources()
         needs = Needs.of(work.device, work.threads, total.get("CPU", 1), total.get("GPU", 0))
         work = replace(work, device=needs.device, threads=needs.cpus)
         on_nodes = ray.put(work)  # held: an actor that is started anew reads it again
+        tries = ray.remote(_Tries).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
         rows = [partition._asdict() for partition in partitions]
         done = ray.data.from_items(
             rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)
         ).map_batches(
             _Actor,
-            fn_constructor_args=(on_nodes,),
+            fn_constructor_args=(on_nodes, tries.remote()),
             batch_size=1,
             compute=ActorPoolStrategy(size=cluster.actors),
             num_cpus=needs.cpus,
             num_gpus=needs.gpus,
         )
+        lost: list[Partition] = []
         for row in done.iter_rows():
             one = pickle.loads(row["done"])  # noqa: S301 - of our own actors, as all of Ray's data
+            if "bug" in one:
+                raise RuntimeError(f"On a node: {one['bug']}")
             if "raised" in one:
                 kind: type[UserError] = getattr(errors, one["raised"])
                 raise kind(**one["error"])
+            if "lost" in one:
+                lost.append(one["lost"])
+                if work.in_order or len(lost) > _MOST_LOST:
+                    break
+                continue
             yield one
+        if lost:
+            raise _died(work, lost)
+
+
+def _died(work: Work, lost: Sequence[Partition]) -> RunError:
+    return RunError(
+        "process-died",
+        f"{_TRIES} processes in turn died at the same pictures",
+        got=[work.pictures(partition) for partition in lost[:_SHOWN]],
+        expected="pictures that no process dies of, and memory enough for one on each node",
+        hint=f"`ocdnet predict` of these alone shows which it is; move it away. {work.again}",
+    )
+
+
+class _Tries:
+    """How often each partition was begun."""
+
+    def __init__(self) -> None:
+        self._of: Counter[int] = Counter()
+
+    def begun(self, number: int) -> int:
+        """So often, this one included."""
+        self._of[number] += 1
+        return self._of[number]
 
 
 class _Actor:
     """Work in a process of Ray's: its model is opened once."""
 
-    def __init__(self, work: Any) -> None:
+    def __init__(self, work: Any, tries: Any) -> None:
         self._work: Work = ray.get(work)
+        self._tries = tries
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         columns = (batch[name].tolist() for name in Partition._fields)
@@ -107,11 +150,15 @@ class _Actor:
         return {"done": list(map(pickle.dumps, done))}
 
     def _run(self, partition: Partition) -> dict[str, Any]:
-        """What a partition came to; a UserError as data, since Ray keeps its traceback alone."""
+        """What a partition came to; errors as data, since Ray keeps their tracebacks alone."""
+        if ray.get(self._tries.begun.remote(partition.number)) > _TRIES:
+            return {"lost": partition}
         try:
             return self._work.run(partition)
         except UserError as error:
             return {"raised": type(error).__name__, "error": error.to_dict()}
+        except Exception:  # noqa: BLE001 - raised where the run was asked for
+            return {"bug": traceback.format_exc()}
 
 
 @contextmanager
@@ -153,13 +200,12 @@ def _connected(address: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explained(work: Work) -> Iterator[None]:
     """A UserError of what Ray did."""
-    again = "Run it again: partitions that are done are not done again."
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted("interrupted", "Interrupted", hint=again) from error
+        raise Interrupted("interrupted", "Interrupted", hint=work.again) from error
     except RayError as error:
         last = str(error)[-500:]
-        raise RunError("ray-failed", "Ray ended the run", got=last, hint=again) from error
+        raise RunError("ray-failed", "Ray ended the run", got=last, hint=work.again) from error

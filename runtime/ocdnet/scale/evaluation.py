@@ -95,6 +95,11 @@ class _Looking(Work):
             "findings": [row.renamed(fetched) for row in seen.rows()],
         }
 
+    def pictures(self, partition: Partition) -> str:
+        """The first and last one."""
+        ends = (self.annotations[number] for number in (partition.start, partition.stop - 1))
+        return " to ".join(dict.fromkeys(self.origins.named(one).name for one in ends))
+
     def _rows(
         self, annotations: list[Annotation], scratch: Path, fetched: dict[str, str]
     ) -> Iterator[_Row]:

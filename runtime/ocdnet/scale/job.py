@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ocdnet.actions.page_loop import Picture, records
 from ocdnet.findings import Finding
@@ -34,6 +34,7 @@ class Job(Work):
     target: str
     kind: Format
     reading_order: bool = False
+    again: ClassVar[str] = "Run it again: partitions that are done are not done again."
 
     def run(self, partition: Partition) -> dict[str, Any]:
         """Do a partition, unless its file is there.
@@ -56,6 +57,10 @@ class Job(Work):
         else:
             seen = self._detect(piece_of(self.target, partition), target, counts)
         return asdict(counts) | {"before": before, "findings": seen}
+
+    def pictures(self, partition: Partition) -> str:
+        """The first and last file, or the rows of one."""
+        return piece_of(self.target, partition).shown
 
     def _detect(self, piece: Piece, target: str, counts: Counts) -> list[Finding]:
         fetched: dict[str, str] = {}

@@ -48,6 +48,14 @@ class Piece:
     start: int = 0
     stop: int = 0
 
+    @property
+    def shown(self) -> str:
+        """For people."""
+        if self.kind in ("paths", "bytes"):
+            start, stop = self.first + self.start, self.first + self.stop
+            return f"rows {start} to {stop - 1} of {self.uris[0]}"
+        return " to ".join(dict.fromkeys((self.uris[0], self.uris[-1])))
+
     def line(self) -> bytes:
         """As a line of JSON."""
         return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"

@@ -53,6 +53,7 @@ class Work:
         threads: for it; 0: one for each CPU.
         megapixels: of the largest picture that is read.
         in_order: whether what comes of partitions is wanted in their order.
+        again: what a run that was ended asks of its user.
     """
 
     model: dict[str, bytes]
@@ -61,6 +62,7 @@ class Work:
     threads: int = 0
     megapixels: int = 0
     in_order: ClassVar[bool] = False
+    again: ClassVar[str] = "Run it again."
     _detector: Detector | None = field(default=None, repr=False)
 
     def run(self, partition: Partition) -> dict[str, Any]:
@@ -69,6 +71,10 @@ class Work:
         Raises:
             UserError: the model or a picture cannot be used.
         """
+        raise NotImplementedError
+
+    def pictures(self, partition: Partition) -> str:
+        """What a partition reads, for somebody who looks for it."""
         raise NotImplementedError
 
     @contextmanager
