@@ -97,11 +97,11 @@ def say(findings: Findings) -> None:
 def relay(findings: Iterable[Finding], renamed: Callable[[str], str] = str) -> None:
     """Note again what another process saw, or with other names of files."""
     for row in findings:
-        for file in row.files[1:]:
-            note(row.code, row.message, key=row.key, file=renamed(file))
         first = renamed(row.files[0]) if row.files else None
         rest = row.count - len(row.files[1:])
         note(row.code, row.message, key=row.key, file=first, count=rest)
+        for file in row.files[1:]:
+            note(row.code, row.message, key=row.key, file=renamed(file))
 
 
 _open: list[Findings] = []

@@ -73,8 +73,8 @@ def single(model: Path, source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
-def pack(target: Path, folder: Path) -> Path:
-    with tarfile.open(target, "w") as archive:
+def pack(target: Path, folder: Path, mode: str = "w") -> Path:
+    with tarfile.open(target, mode) as archive:
         for file in sorted(folder.iterdir()):
             archive.add(file, file.name)
             other = tarfile.TarInfo(f"{file.stem}.txt")
@@ -183,6 +183,34 @@ def test_sources_are_listed_once_and_results_are_none(model, folder, tmp_path):
     assert error.value.code == "no-such-source"
 
 
+def test_what_a_listing_leaves_out_is_said_also_by_a_later_start(model, folder, tmp_path, store):
+    store.put(f"{folder}/", "/bucket/set/", recursive=True)
+    for name in ("a.psd", "a.txt", ".hidden.psd", "deep/b.png"):
+        store.pipe(f"/bucket/set/{name}", b"x")
+    out = {
+        "other-suffix": ("memory:///bucket/set/a.psd",),
+        "sub-folders": ("memory:///bucket/set/deep",),
+        "left-out": ("memory:///bucket/set/broken.png",),
+    }
+    for _ in range(2):
+        found = run(model, tmp_path / "found", "memory://bucket/set")
+        assert {row.code: row.files for row in found.warnings} == out
+    del out["sub-folders"]
+    found = run(model, tmp_path / "pattern", "memory://bucket/set/*.p*")
+    assert ({row.code: row.files for row in found.warnings}, found.images) == (out, 9)
+    with pytest.raises(DataError) as error:
+        run(model, tmp_path / "none", "memory://bucket/set/*.jpg")
+    assert error.value.code == "no-such-source"
+
+
+def test_links_of_a_tar_are_rows_and_other_files_are_told(model, folder, tmp_path):
+    (folder / "link.png").symlink_to("000001.png")
+    (folder / "a.psd").touch()
+    found = run(model, tmp_path / "found", pack(tmp_path / "set.tar.xz", folder, "w:xz"))
+    assert rows(found)[-1]["error"]["code"] == "no-file"
+    assert {row.code for row in found.warnings} == {"left-out", "other-suffix"}
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -210,6 +238,7 @@ def test_parquet_gives_a_row_for_each_of_its_own(model, folder, tmp_path):
         "paths": {"path": [Path(path).name for path in paths[:-1]] + [None]},
         "bytes": {"content": pa.array(data, pa.binary())},
         "struct": {"image": [{"bytes": one, "path": "same"} for one in data]},
+        "named": {"URL": pa.array(paths).dictionary_encode(), "text": paths},
     }
     for name, columns in tables.items():
         pq.write_table(pa.table(columns), folder / f"{name}.parquet", row_group_size=6)

@@ -12,8 +12,8 @@ from typing import BinaryIO, NamedTuple
 from ocdnet import findings
 from ocdnet.actions.page_loop import Picture
 from ocdnet.actions.result_names import unique_names
-from ocdnet.data.folders import list_images, natural_key
-from ocdnet.data.layout import IMAGE_SUFFIXES, PDF, is_image
+from ocdnet.data.folders import list_images, natural_key, note_other
+from ocdnet.data.layout import IMAGE_SUFFIXES, is_picture
 from ocdnet.data.reading import FilePage, most_bytes, pages_of, pages_of_file
 from ocdnet.data.remote import download, file_name, is_url
 from ocdnet.errors import DataError, UsageError
@@ -128,8 +128,8 @@ class PictureSources:
         }
         images = []
         for path in paths:
-            if not is_image(path.name) and path.suffix.lower() != PDF:
-                findings.note("other-suffix", "Files of other suffixes were left out", file=path)
+            if not is_picture(path.name):
+                note_other(path)
             elif results.isdisjoint(_between(path, root)):
                 images.append(path)
         return (_Given(path, str(path), root) for path in without_own(images, root))

@@ -87,20 +87,32 @@ def scan(folder: Path, documents: bool = False, wanted: Callable[[str], bool] = 
                 found.images.append(name)
                 if not _is_file(entry):
                     found.no_files.append(name)
-            elif suffix not in _BESIDE:
-                findings.note(
-                    "other-suffix", "Files of other suffixes were left out", file=folder / name
-                )
+            elif not is_beside(name):
+                note_other(folder / name)
     found.images.sort(key=natural_key)
     found.folders.sort(key=natural_key)
     return found
 
 
+def is_beside(name: str) -> bool:
+    """Whether a file of this name is hidden, or lies beside images without being one."""
+    return name.startswith(".") or os.path.splitext(name)[1].lower() in _BESIDE  # noqa: PTH122
+
+
+def note_other(file: Path | str) -> None:
+    """Note a file that is left out for its suffix."""
+    findings.note("other-suffix", "Files of other suffixes were left out", file=file)
+
+
 def note_folders(folder: Path, names: list[str], key: str = "") -> None:
     """Note sub-folders that are not searched."""
     for name in names:
-        message = "Sub-folders were not searched"
-        findings.note("sub-folders", message, file=folder / name, key=key)
+        note_folder(folder / name, key)
+
+
+def note_folder(folder: Path | str, key: str = "") -> None:
+    """Note a sub-folder that is not searched; `key` lets it be."""
+    findings.note("sub-folders", "Sub-folders were not searched", file=folder, key=key)
 
 
 def list_images(

@@ -13,6 +13,7 @@ from typing import Any
 from ocdnet import findings
 from ocdnet.actions.detection import detector_of
 from ocdnet.actions.page_loop import LEFT_OUT, Tally
+from ocdnet.actions.picture_sources import RECURSIVE
 from ocdnet.config.experiment import Experiment
 from ocdnet.config.inference import InferenceConfig
 from ocdnet.config.spec import Loaded
@@ -31,7 +32,7 @@ from ocdnet.scale.pieces import pieces
 from ocdnet.scale.plan import prepared
 from ocdnet.scale.storage import absolute
 from ocdnet.scale.work import Open, Runner, model_files
-from ocdnet.spec_keys import INFERENCE_RESIZE, results_folder
+from ocdnet.spec_keys import INFERENCE_RECURSIVE, INFERENCE_RESIZE, results_folder
 from ocdnet.zoo.registry import STARTER
 
 LOG = logging.getLogger("ocdnet")
@@ -51,6 +52,7 @@ class Request:
         kind: of the results' files.
         partition_size: pictures of a partition, at most.
         recursive: look into sub-folders, too.
+        key: option or spec key of that.
         reading_order: put the regions into the order of reading.
         device: auto, cpu or cuda.
         threads: of an actor; 0: one, with a GPU its share of the CPUs.
@@ -66,6 +68,7 @@ class Request:
     kind: Format = "parquet"
     partition_size: int = 1000
     recursive: bool = False
+    key: str = RECURSIVE
     reading_order: bool = False
     device: str = "auto"
     threads: int = 0
@@ -123,6 +126,7 @@ def of_inference(loaded: Loaded, **values: Any) -> Request:
             },
         },
         recursive=config.recursive,
+        key=INFERENCE_RECURSIVE,
         device="auto" if config.num_gpus else "cpu",
         threads=config.num_threads,
         megapixels=experiment.max_megapixels,
@@ -188,7 +192,7 @@ def run(request: Request, seen: Findings, runner: Runner) -> PartsResult:
     plan = prepared(
         target,
         json.loads(json.dumps(settings)),  # as the file has it
-        lambda: pieces(request.sources, request.recursive, request.partition_size),
+        lambda: pieces(request.sources, request.recursive, request.partition_size, request.key),
     )
     job = Job(
         target=target,

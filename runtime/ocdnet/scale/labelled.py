@@ -14,7 +14,7 @@ from ocdnet.data.annotations import Annotation, Annotations, index_dataset
 from ocdnet.data.layout import fetch_hint
 from ocdnet.data.safe_names import safe_parts
 from ocdnet.errors import DataError, UserError
-from ocdnet.scale.storage import is_local, opened, reaching
+from ocdnet.scale.storage import entries_of, is_local, opened, reaching
 
 _THREADS = 16
 
@@ -106,14 +106,12 @@ def _files_below(uri: str, part: str, folder: Path) -> list[tuple[str, Path]]:
     fs, root = opened(f"{uri}/{part}")
     with reaching(uri):
         try:
-            entries = fs.ls(root, detail=True)
+            entries = entries_of(fs, root)
         except (FileNotFoundError, NotADirectoryError):
             entries = []
     files = []
     for entry in entries:
         path = entry["name"].rstrip("/")
-        if path == root.rstrip("/"):  # a marker of the folder itself
-            continue
         place = folder / part / "/".join(safe_parts(path.rpartition("/")[2], _refused(uri)))
         if entry["type"] == "directory":
             place.mkdir(parents=True)

@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ocdnet import findings
-from ocdnet.data.layout import PDF, is_image
+from ocdnet.data.folders import is_beside, note_folder, note_other
+from ocdnet.data.layout import is_picture
 from ocdnet.data.remote import is_url
 from ocdnet.errors import DataError
-from ocdnet.scale.storage import absolute, full_name, opened, reaching
+from ocdnet.runs.files import EXPERIMENT, STATUS
+from ocdnet.scale.storage import absolute, entries_of, full_name, opened, reaching
 
 RUN = "_run.json"
 """The file that makes a folder one of results: listings leave it out."""
-TARS = (".tar", ".tar.gz", ".tgz")
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 PARQUET = ".parquet"
 _PATHS = ("path", "uri", "url", "image_path", "file_name", "filename", "file", "image", "key")
 _MAGIC = re.compile(r"[*?\[]")
@@ -67,19 +69,20 @@ class Piece:
         return cls(**values | {"uris": tuple(values["uris"])})
 
 
-def pieces(sources: Sequence[str], recursive: bool, size: int) -> Iterator[Piece]:
+def pieces(sources: Sequence[str], recursive: bool, size: int, key: str = "") -> Iterator[Piece]:
     """The pieces of sources, in the order of the listing; the same for the same files.
 
     Args:
         sources: paths, URIs or patterns of pictures, Parquet files, tars, and folders of them.
         recursive: look into sub-folders, too.
         size: pictures, or rows, that a piece has at most; a tar is always one piece.
+        key: option or spec key that lets sub-folders be searched.
 
     Raises:
         DataError: a source is missing, or a Parquet file has no column of pictures.
     """
     waiting: list[str] = []
-    for uri in _files(sources, recursive):
+    for uri in _files(sources, recursive, key):
         name = uri.lower()
         if name.endswith(PARQUET):
             yield from _row_pieces(uri, size)
@@ -94,13 +97,13 @@ def pieces(sources: Sequence[str], recursive: bool, size: int) -> Iterator[Piece
         yield Piece("pictures", tuple(waiting))
 
 
-def _files(sources: Sequence[str], recursive: bool) -> Iterator[str]:
+def _files(sources: Sequence[str], recursive: bool, key: str) -> Iterator[str]:
     """Each file once; what was seen is kept only where sources may overlap."""
     different = list(dict.fromkeys(map(_source, sources)))
     seen: set[str] = set()
     for source in different:
         empty = True
-        for uri in _files_of(source, recursive):
+        for uri in _files_of(source, recursive, key):
             empty = False
             if len(different) > 1:
                 if uri in seen:
@@ -108,27 +111,34 @@ def _files(sources: Sequence[str], recursive: bool) -> Iterator[str]:
                 seen.add(uri)
             yield uri
         if empty:
-            findings.note("no-images", "Sources hold no images", file=source)
+            note_empty(source)
+
+
+def note_empty(source: str) -> None:
+    """Note a source that has no pictures."""
+    findings.note("no-images", "Sources hold no images", file=source)
 
 
 def _source(source: str) -> str:
     return source if is_url(source) else absolute(source)
 
 
-def _files_of(source: str, recursive: bool) -> Iterator[str]:
+def _files_of(source: str, recursive: bool, key: str) -> Iterator[str]:
     if is_url(source):
         yield source
         return
     fs, path = opened(source)
     with reaching(source):
         if fs.isdir(path):
-            for file in _walk(fs, path, recursive):
-                yield full_name(fs, file)
+            yield from _walk(fs, path, recursive, key)
         elif fs.exists(path):
             yield source
-        elif _MAGIC.search(path):
-            depth = {} if recursive else {"maxdepth": path.count("/") + 1}
-            yield from (full_name(fs, file) for file in sorted(fs.glob(path, **depth)))
+        elif matching := _matching(fs, path, recursive):
+            for file in matching:
+                if is_source(file.rpartition("/")[2]):
+                    yield full_name(fs, file)
+                else:
+                    note_other(full_name(fs, file))
         else:
             raise DataError(
                 "no-such-source",
@@ -138,23 +148,44 @@ def _files_of(source: str, recursive: bool) -> Iterator[str]:
             )
 
 
-def _walk(fs: Any, path: str, recursive: bool) -> Iterator[str]:
+def _matching(fs: Any, pattern: str, recursive: bool) -> list[str]:
+    """The files that a pattern matches; it stands for no folders and no hidden files."""
+    if not _MAGIC.search(pattern):
+        return []
+    depth = {} if recursive else {"maxdepth": pattern.count("/") + 1}
+    found = fs.glob(pattern, detail=True, **depth)
+    files = (name for name, entry in found.items() if entry["type"] != "directory")
+    return sorted(name for name in files if not name.rpartition("/")[2].startswith("."))
+
+
+def _walk(fs: Any, path: str, recursive: bool, key: str) -> Iterator[str]:
     """Folder by folder, so that no more than one folder's names are held."""
-    found = {entry["name"].rstrip("/"): entry["type"] for entry in fs.ls(path, detail=True)}
-    names = {name: name.rpartition("/")[2] for name in sorted(found) if name != path.rstrip("/")}
-    if RUN in names.values():
+    entries = entries_of(fs, path)
+    found = {entry["name"].rstrip("/"): entry["type"] for entry in entries}
+    names = {name: name.rpartition("/")[2] for name in sorted(found)}
+    there = set(names.values())
+    if RUN in there or {EXPERIMENT, STATUS} <= there:
         return
     for file, name in names.items():
-        if found[file] != "directory" and _is_source(name):
-            yield file
-    for folder, name in names.items() if recursive else ():
-        if found[folder] == "directory" and not name.startswith("."):
-            yield from _walk(fs, folder, recursive)
+        if found[file] == "directory":
+            continue
+        if is_source(name):
+            yield full_name(fs, file)
+        elif not is_beside(name):
+            note_other(full_name(fs, file))
+    for folder, name in names.items():
+        if found[folder] != "directory" or name.startswith("."):
+            continue
+        if recursive:
+            yield from _walk(fs, folder, recursive, key)
+        else:
+            note_folder(full_name(fs, folder), key)
 
 
-def _is_source(name: str) -> bool:
-    others = name.lower().endswith((PDF, PARQUET, *TARS)) and not name.startswith(".")
-    return others or is_image(name)
+def is_source(name: str) -> bool:
+    """Whether a file of this name holds pictures."""
+    others = name.lower().endswith((PARQUET, *TARS)) and not name.startswith(".")
+    return others or is_picture(name)
 
 
 def _row_pieces(uri: str, size: int) -> Iterator[Piece]:
@@ -164,6 +195,8 @@ def _row_pieces(uri: str, size: int) -> Iterator[Piece]:
     with reaching(uri), fs.open(path, "rb") as file:
         table = ParquetFile(file)
         kind, column = _picture_column(table.schema_arrow, uri)
+        if not table.metadata.num_rows:
+            note_empty(uri)
         first = 0
         for group in range(table.num_row_groups):
             rows = table.metadata.row_group(group).num_rows
@@ -176,19 +209,25 @@ def _picture_column(schema: Any, uri: str) -> tuple[Kind, str]:
     """The column of a Parquet file that holds pictures: bytes, bytes in a struct, else paths."""
     from pyarrow import types  # noqa: PLC0415 (an extra)
 
-    text = {f.name for f in schema if types.is_string(f.type) or types.is_large_string(f.type)}
-    for field in schema:
-        kind = field.type
-        if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            return "bytes", f"{field.name}.bytes"
-        if types.is_binary(kind) or types.is_large_binary(kind):
-            return "bytes", str(field.name)
-    for name in _PATHS:
-        if name in text:
-            return "paths", name
-    raise DataError(
-        "no-picture-column",
-        f"{uri} has no column of pictures",
-        got=list(schema.names),
-        expected=f"a column of bytes, or one of paths named {', '.join(_PATHS)}",
-    )
+    def holds(kind: Any, *names: str) -> bool:
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        return any(getattr(types, f"is_{name}")(kind) for name in names)
+
+    binary = ("binary", "large_binary", "binary_view")
+    structs = [f.name for f in schema if types.is_struct(f.type) and "bytes" in f.type.names]
+    of_bytes = [f.name for f in schema if f.name in structs or holds(f.type, *binary)]
+    text = {f.name for f in schema if holds(f.type, "string", "large_string", "string_view")}
+    of_paths = [f for name in _PATHS for f in sorted(text) if f.lower() == name]
+    found = of_bytes or of_paths
+    if not found:
+        raise DataError(
+            "no-picture-column",
+            f"{uri} has no column of pictures",
+            got=list(schema.names),
+            expected=f"a column of bytes, or one of paths named {', '.join(_PATHS)}",
+        )
+    if len(found) > 1:
+        message = f"Of the columns {', '.join(found)} of Parquet files only {found[0]} was read"
+        findings.note("other-columns", message, file=uri)
+    column = f"{found[0]}.bytes" if found[0] in structs else found[0]
+    return ("bytes" if of_bytes else "paths"), column

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ocdnet import findings
 from ocdnet.errors import DataError, RunError, UsageError
+from ocdnet.findings import Finding
 from ocdnet.scale.pieces import RUN, Piece
 from ocdnet.scale.storage import names_in, put_whole, read_file
 
@@ -65,6 +67,7 @@ def prepared(target: str, settings: dict[str, Any], pieces: Callable[[], Iterato
     """
     earlier = _earlier(target)
     if earlier is not None and earlier["settings"] == settings:
+        findings.relay(Finding(**row) for row in earlier["findings"])
         return Plan(target, earlier["ends"])
     names = names_in(target)
     if any(name.startswith(_PART) for name in names):
@@ -76,7 +79,9 @@ def prepared(target: str, settings: dict[str, Any], pieces: Callable[[], Iterato
             got=others[:3],
             expected="a new folder, or one that this command wrote",
         )
-    ends = _write(f"{target}/{_PLAN}", pieces())
+    with findings.collecting() as seen:
+        ends = _write(f"{target}/{_PLAN}", pieces())
+    findings.relay(seen.rows())
     if not ends:
         raise DataError(
             "no-images",
@@ -86,7 +91,8 @@ def prepared(target: str, settings: dict[str, Any], pieces: Callable[[], Iterato
         )
     with tempfile.TemporaryDirectory(prefix="ocdnet-") as folder:
         file = Path(folder) / RUN
-        file.write_text(json.dumps({"settings": settings, "ends": ends}), encoding="utf-8")
+        run = {"settings": settings, "findings": list(map(asdict, seen.rows())), "ends": ends}
+        file.write_text(json.dumps(run), encoding="utf-8")
         put_whole(file, f"{target}/{RUN}")
     return Plan(target, ends)
 
@@ -106,6 +112,7 @@ def _earlier(target: str) -> dict[str, Any] | None:
     try:
         run: dict[str, Any] = json.loads(content)
         run["settings"].items(), [int(end) for end in run["ends"]]
+        [Finding(**row) for row in run["findings"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             "damaged-run",

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat, takewhile
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, Self, TypeAlias, cast
+from typing import IO, Any, NamedTuple, Self, TypeAlias, cast
 
 from ocdnet.actions.page_loop import Picture
 from ocdnet.backends.pipeline import ordered
-from ocdnet.data.layout import PDF, is_image
+from ocdnet.data.folders import is_beside, note_other
+from ocdnet.data.layout import is_picture
 from ocdnet.data.reading import most_bytes, pages_of
 from ocdnet.data.remote import download, is_url
 from ocdnet.errors import DataError, printable
-from ocdnet.scale.pieces import Piece
+from ocdnet.scale.pieces import Piece, note_empty
 from ocdnet.scale.storage import faults, is_local, opened
 
 _AHEAD = 16
@@ -150,18 +151,34 @@ def _of_tar(piece: Piece, scratch: Path) -> Iterator[Fetched]:
         fs.open(path, "rb") as file,
         tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as archive,
     ):
+        empty = True
         for number, member in enumerate(archive):
             name = PurePosixPath(member.name).name
-            if not member.isfile() or not (is_image(name) or name.lower().endswith(PDF)):
+            if member.isdir() or not is_picture(name):
+                if not (member.isdir() or is_beside(name)):
+                    note_other(f"{uri}#{member.name}")
                 continue
+            empty = False
             image, target = f"{uri}#{member.name}", scratch / f"{number}{_suffix(name)}"
-            content = archive.extractfile(member)
-            if member.size > most_bytes() or content is None:
+            if not member.isfile():
+                yield Fetched(image, target, _no_file(image))
+            elif member.size > most_bytes():
                 yield Fetched(image, target, _too_large(image, member.size))
-                continue
-            with target.open("wb") as copy:
-                shutil.copyfileobj(content, copy)
-            yield Fetched(image, target)
+            else:
+                with target.open("wb") as copy:
+                    shutil.copyfileobj(cast("IO[bytes]", archive.extractfile(member)), copy)
+                yield Fetched(image, target)
+    if empty:
+        note_empty(uri)
+
+
+def _no_file(image: str) -> DataError:
+    return DataError(
+        "no-file",
+        f"{image} is a link or a device",
+        expected="a tar of files",
+        hint="tar --dereference --hard-dereference packs what links lead to.",
+    )
 
 
 def _too_large(image: str, size: int) -> DataError:

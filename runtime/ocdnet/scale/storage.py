@@ -15,6 +15,7 @@ from typing import Any
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from ocdnet import findings
 from ocdnet.errors import EnvironmentFault, UsageError
 from ocdnet.files import replacing
 
@@ -128,6 +129,16 @@ def put_whole(file: Path, uri: str) -> None:
         fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         fs.put_file(os.fspath(file), beside)
         fs.mv(beside, path)
+
+
+def entries_of(fs: Any, path: str) -> list[dict[str, Any]]:
+    """What lies in a folder, without the object that some stores have for the folder itself."""
+    entries, itself = fs.ls(path, detail=True), path.rstrip("/")
+    for entry in entries:
+        if entry["name"] == f"{itself}/" and entry.get("StorageClass") == "DIRECTORY":
+            message = "Folders without a name (// in keys) cannot be searched"
+            findings.note("nameless-folder", message, file=full_name(fs, entry["name"]) + "/")
+    return [entry for entry in entries if entry["name"].rstrip("/") != itself]
 
 
 def names_in(uri: str) -> list[str]:

@@ -12,7 +12,7 @@ from ocdnet.data.datalist import list_datalist
 from ocdnet.data.folders import list_images, scan
 from ocdnet.data.formats.recognise import convert_line
 from ocdnet.data.label_files import LabelFiles
-from ocdnet.data.layout import IMAGE_SUFFIXES, PDF, is_image, is_split
+from ocdnet.data.layout import IMAGE_SUFFIXES, is_picture, is_split
 from ocdnet.data.reading import FilePage, pages_of_file
 from ocdnet.errors import DataError
 from ocdnet.files import is_folder, open_regular
@@ -60,7 +60,7 @@ def _of_file(path: Path) -> PictureSet:
     if head.lstrip()[:1] == b"{":
         explained = path.name == EXPLAINED or b'"labels"' in head.split(b"\n", 1)[0]
         return _of_records(path, explained=explained)
-    if is_image(path.name) or path.suffix.lower() == PDF:
+    if is_picture(path.name):
         pages = pages_of_file(path)
         return Labelled([_part(pages, [None] * len(pages))])
     errors: list[DataError] = []
