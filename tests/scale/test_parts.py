@@ -8,12 +8,13 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 import rendered
 import tiny_onnx
 from ocdnet.cli.main import main
 from ocdnet.config import spec
-from ocdnet.errors import DataError, UsageError
+from ocdnet.errors import DataError, EnvironmentFault, UsageError
 from ocdnet.findings import collecting
 from ocdnet.runs.pages import PartsResult
 from ocdnet.scale import detect
@@ -142,6 +143,28 @@ def test_picture_that_has_gone_is_a_row(model, folder, store):
     found = rows(run(model, target, "memory://bucket/set"))
     assert len(found) == 10
     assert found[2]["error"]["code"] == "cannot-fetch"
+
+
+def test_what_a_store_did_not_give_is_asked_for_again(model, folder, store, monkeypatch):
+    store.put(f"{folder}/", "/bucket/set/", recursive=True)
+    store.put(str(pack(folder / "set.tar", folder)), "/bucket/set.tar")
+    asked = ("memory://bucket/found", "memory://bucket/set", "memory://bucket/set.tar")
+    closed = ["/bucket/set/000002.png", "/bucket/set.tar"]
+    inner = MemoryFileSystem._open
+
+    def denied(self, path, *rest, **more):
+        if path in closed:
+            raise PermissionError(13, "expired")
+        return inner(self, path, *rest, **more)
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", denied)
+    with pytest.raises(EnvironmentFault, match="None of"):
+        run(model, *asked)
+    del closed[1]
+    assert run(model, *asked).skipped_images == 3
+    closed.clear()
+    last = run(model, *asked)
+    assert (last.images, last.skipped_images, last.partitions_before) == (18, 2, 3)
 
 
 def test_run_goes_on_where_it_was_ended(model, folder, tmp_path):

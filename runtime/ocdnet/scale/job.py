@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ocdnet.actions.page_loop import Picture, records
+from ocdnet.errors import EnvironmentFault
 from ocdnet.findings import Finding
 from ocdnet.page import Page
 from ocdnet.runs.pages import PageRecord
 from ocdnet.runs.typed import to_json
-from ocdnet.scale.parts import Counts, Format, part_name, rows_of, writing
+from ocdnet.scale.parts import UNREACHED, Counts, Format, part_name, rows_of, writing
 from ocdnet.scale.pieces import Piece
 from ocdnet.scale.plan import Partition, piece_of
 from ocdnet.scale.reading import pictures_of
@@ -37,13 +38,13 @@ class Job(Work):
     again: ClassVar[str] = "Run it again: partitions that are done are not done again."
 
     def run(self, partition: Partition) -> dict[str, Any]:
-        """Do a partition, unless its file is there.
+        """Do a partition, unless its file is there, and all in it was reached.
 
         Returns:
             Its counts; `before`: whether the file was there; `findings`: what was seen.
 
         Raises:
-            UserError: the model cannot be used, or the file not be written.
+            UserError: the model cannot be used, the file not be written, or no picture be reached.
         """
         target = f"{self.target}/{part_name(partition.number, self.kind)}"
         fs, path = opened(target)
@@ -54,7 +55,8 @@ class Job(Work):
         if before:
             for row in rows_of(target):
                 counts.add(row)
-        else:
+        if not before or counts.unreached:
+            before, counts = False, Counts()
             seen = self._detect(piece_of(self.target, partition), target, counts)
         return asdict(counts) | {"before": before, "findings": seen}
 
@@ -68,6 +70,14 @@ class Job(Work):
             for record in self._records(piece, scratch, fetched):
                 write(record)
                 counts.add(to_json(record))
+            if counts.unreached and counts.unreached == counts.images + counts.skipped_images:
+                raise EnvironmentFault(
+                    UNREACHED,
+                    f"None of {counts.unreached} pictures can be read: {piece.shown}",
+                    got=next(iter(counts.skipped.values()))["message"],
+                    expected="a store that can be reached, and the right to read",
+                    hint=self.again,
+                )
         return [row.renamed(fetched) for row in seen.rows()]
 
     def _records(

@@ -19,6 +19,8 @@ Format = Literal["parquet", "jsonl"]
 _ROWS = 500
 """Rows that are written at a time."""
 _SHOWN = 10
+UNREACHED = "cannot-reach"
+"""Code of what a store did not give, though it may be there: another time it may."""
 
 
 @dataclass
@@ -30,12 +32,14 @@ class Counts:
         regions: found in them.
         skipped_images: that could not be read.
         skipped: the first of these, and their problems.
+        unreached: of these, that another time may be read.
     """
 
     images: int = 0
     regions: int = 0
     skipped_images: int = 0
     skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unreached: int = 0
 
     def add(self, row: dict[str, Any]) -> None:
         """Count a row."""
@@ -44,6 +48,7 @@ class Counts:
             self.regions += len(row["regions"])
             return
         self.skipped_images += 1
+        self.unreached += row["error"]["code"] == UNREACHED
         if len(self.skipped) < _SHOWN:
             self.skipped.setdefault(row["image"], row["error"])
 

@@ -20,6 +20,7 @@ from ocdnet.data.layout import is_picture
 from ocdnet.data.reading import most_bytes, pages_of
 from ocdnet.data.remote import download, is_url
 from ocdnet.errors import DataError, printable
+from ocdnet.scale.parts import UNREACHED
 from ocdnet.scale.pieces import Piece, note_empty
 from ocdnet.scale.storage import faults, is_local, opened
 
@@ -94,7 +95,18 @@ def _fetch(uri: str, target: Path) -> Fetched:
 def _not_fetched(uri: str, error: Exception) -> DataError:
     missing = isinstance(error, FileNotFoundError)
     reason = "it is not there" if missing else f"{type(error).__name__}: {error}"[:200]
-    return DataError("cannot-fetch", f"Cannot fetch {uri}: {reason}", expected="a file to read")
+    code = UNREACHED if _may_come_back(error) else "cannot-fetch"
+    return DataError(code, f"Cannot fetch {uri}: {reason}", expected="a file to read")
+
+
+def _may_come_back(error: Exception) -> bool:
+    """Whether it is a matter of the store or the way to it, not of the file.
+
+    Those have a number of the system, or are a client's own; damaged files give OSErrors without.
+    """
+    if isinstance(error, OSError):
+        return error.errno is not None and not isinstance(error, FileNotFoundError)
+    return isinstance(error, faults())
 
 
 def _suffix(name: str) -> str:
@@ -116,11 +128,12 @@ def _whole(piece: Piece, scratch: Path, read: _Reader) -> Iterator[Fetched]:
     except _broken() as error:
         uri = piece.uris[0]
         reason = f"{type(error).__name__}: {error}"[:200]
+        again = _may_come_back(error)
         problem = DataError(
-            "broken-source",
+            UNREACHED if again else "broken-source",
             f"The rest of {uri} cannot be read: {reason}",
             expected="a whole file",
-            hint="Replace it, and run into a new folder.",
+            hint=None if again else "Replace it, and run into a new folder.",
         )
         yield Fetched(uri, scratch / "none", problem)
 
