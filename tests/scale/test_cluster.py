@@ -119,6 +119,23 @@ def test_error_of_a_node_is_the_users_and_can_be_mended(bucket, cluster, tmp_pat
     assert len(list(rows_of(f"{out}/part-000000.jsonl"))) == 3
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_a_run_that_can_go_on(cluster, tmp_path, number) -> None:
+    rendered.write(tmp_path / "set", 400)
+    model, found = tiny_onnx.write_detector(tmp_path / "model.onnx"), tmp_path / "found"
+    command = (str(tmp_path / "set"), "--out", str(found), "--address", cluster.address)
+    run = start(model, *command)
+    while not list(found.glob("part-*")) and run.poll() is None:
+        time.sleep(0.1)
+    run.send_signal(number)
+    printed, log = run.communicate()
+    assert run.returncode == 130, log[-3000:]
+    assert "not done again" in json.loads(printed)["error"]["hint"]
+    again = json.loads(start(model, *command).communicate()[0])
+    assert (again["images"], again["partitions"]) == (400, 17)
+    assert again["partitions_before"] >= 1
+
+
 @dataclass(kw_only=True)
 class Deadly(Work):
     """Dies of the third partition."""

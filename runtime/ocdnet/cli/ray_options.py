@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocdnet.catalogue_entry import Action
-from ocdnet.errors import UsageError
+from ocdnet.errors import Interrupted, UsageError
 from ocdnet.install import require
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def run_on_ray(options: dict[str, Any], run: Callable[[Runner, dict[str, Any]], 
     log_to_stderr()
     del options["runner"]
     address, actors = options.pop("address"), options.pop("actors")
+    parts = "partition_size" in options
     given = {name: options.pop(name, None) for name in ("kind", "partition_size")}
     with contextlib.redirect_stdout(sys.stderr), collecting() as findings:
         from ocdnet.scale import cluster
@@ -128,5 +129,9 @@ def run_on_ray(options: dict[str, Any], run: Callable[[Runner, dict[str, Any]], 
         runner = partial(cluster.run, cluster=cluster.Cluster(address, actors))
         try:
             return run(runner, {name: value for name, value in given.items() if value is not None})
+        except KeyboardInterrupt as error:
+            kept = ": parts that are there are not done again" if parts else ""
+            hint = f"Run it again{kept}."
+            raise Interrupted("interrupted", "Interrupted", hint=hint) from error
         finally:
             say(findings)

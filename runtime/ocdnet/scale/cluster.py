@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +20,7 @@ from ray.exceptions import RayError
 
 import ocdnet
 from ocdnet import errors
-from ocdnet.errors import EnvironmentFault, Interrupted, RunError, UserError
+from ocdnet.errors import EnvironmentFault, RunError, UserError
 from ocdnet.scale.plan import Partition
 from ocdnet.scale.work import Work
 
@@ -194,9 +196,23 @@ def _connected(address: str | None) -> Iterator[None]:
             hint="`ray start --head` starts one; without --address this machine is used alone.",
         ) from error
     try:
-        yield
+        with _interrupted_by_sigterm():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM is Ctrl-C: Ray's own handler leaves no word and ends with 15."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -204,8 +220,6 @@ def _explained(work: Work) -> Iterator[None]:
     """A UserError of what Ray did."""
     try:
         yield
-    except KeyboardInterrupt as error:
-        raise Interrupted("interrupted", "Interrupted", hint=work.again) from error
     except RayError as error:
         last = str(error)[-500:]
         raise RunError("ray-failed", "Ray ended the run", got=last, hint=work.again) from error

@@ -173,7 +173,7 @@ def run(request: Request, seen: Findings, runner: Runner) -> PartsResult:
     Raises:
         UserError: a source is missing, no picture can be read, the model can't be used, or the
             folder holds something else.
-        Interrupted: by SIGINT. The same command goes on with the parts that are not there.
+        KeyboardInterrupt: by SIGINT or SIGTERM. The same goes on with the parts that are not there.
     """
     target = absolute(request.target)
     if not request.model:
