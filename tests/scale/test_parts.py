@@ -14,7 +14,7 @@ import rendered
 import tiny_onnx
 from ocdnet.cli.main import main
 from ocdnet.config import spec
-from ocdnet.errors import DataError, EnvironmentFault, UsageError
+from ocdnet.errors import DataError, EnvironmentFault, RunError, UsageError
 from ocdnet.findings import collecting
 from ocdnet.runs.pages import PartsResult
 from ocdnet.scale import detect
@@ -181,6 +181,13 @@ def test_run_goes_on_where_it_was_ended(model, folder, tmp_path):
     assert rows(second) == whole
     changed = {file.name for file, time in times.items() if file.stat().st_mtime_ns != time}
     assert changed == {"part-000001.jsonl"}
+
+
+def test_results_that_a_node_does_not_see_are_told(model, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("ocdnet.scale.plan.read_file", lambda *_: None)
+    with pytest.raises(RunError, match="not there on the node") as error:
+        run(model, tmp_path / "found", folder)
+    assert "URI" in error.value.expected
 
 
 def test_folder_of_others_is_left_alone(model, folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -101,7 +102,12 @@ def piece_of(target: str, partition: Partition) -> Piece:
     """What a partition reads."""
     line = read_file(f"{target}/{_PLAN}", partition.start, partition.stop)
     if line is None:
-        raise RunError("plan-gone", f"{target}/{_PLAN} has gone", hint="Run into a new folder.")
+        raise RunError(
+            "plan-gone",
+            f"{target}/{_PLAN}, which this run wrote, is not there on the node {platform.node()}",
+            expected="results at a URI, or in a folder that every node sees",
+            hint="Where every node sees it and it was removed: run into a new folder.",
+        )
     return Piece.of_line(line)
 
 
