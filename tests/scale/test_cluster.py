@@ -136,6 +136,13 @@ def test_signal_ends_a_run_that_can_go_on(cluster, tmp_path, number) -> None:
     assert again["partitions_before"] >= 1
 
 
+def test_address_of_no_cluster_is_told_within_a_minute(tmp_path) -> None:
+    model = tiny_onnx.write_detector(tmp_path / "model.onnx")
+    folder = rendered.write(tmp_path / "set", 1)
+    run = start(model, str(folder), "--out", str(tmp_path / "found"), "--address", "127.0.0.1:9")
+    assert json.loads(run.communicate(timeout=100)[0])["error"]["code"] == "no-cluster"
+
+
 @dataclass(kw_only=True)
 class Deadly(Work):
     """Dies of the third partition."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -123,6 +124,7 @@ def run_on_ray(options: dict[str, Any], run: Callable[[Runner, dict[str, Any]], 
     address, actors = options.pop("address"), options.pop("actors")
     parts = "partition_size" in options
     given = {name: options.pop(name, None) for name in ("kind", "partition_size")}
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # 20 take a wrong address 14 minutes
     with contextlib.redirect_stdout(sys.stderr), collecting() as findings:
         from ocdnet.scale import cluster
 

@@ -193,7 +193,8 @@ def _connected(address: str | None) -> Iterator[None]:
             f"Ray cannot be reached{f' at {address}' if address else ''}",
             got=str(error)[:300],
             expected="the address of a running cluster, as head:6379, and room to start",
-            hint="`ray start --head` starts one; without --address this machine is used alone.",
+            hint="`ray start --head` starts one; without --address this machine is used alone. For "
+            "one with a token (~/.ray/auth_token, Ray's default of late) set RAY_AUTH_MODE=token.",
         ) from error
     try:
         with _interrupted_by_sigterm():
