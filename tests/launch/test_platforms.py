@@ -466,7 +466,10 @@ def test_tasks_that_share_an_inference_are_an_array(tmp_path: Path) -> None:
     words = run_script(f"SLURM_ARRAY_TASK_ID=2\n{script}")[0]
     assert words[-2:] == ["inference.shards=4", "inference.shard=2"]
     assert run_script(merging)[0][1:] == ["ocdnet", "merge", f"{tmp_path}/a b/results/inference"]
-    assert "--dependency=afterok:$JOB " in launch.commands[-1]
+    # With several clusters sbatch prints NUMBER;CLUSTER.
+    submit = f"sbatch() {{ echo '7;here'; }}\n{launch.commands[-1].replace('&& sbatch', '&& echo')}"
+    told = subprocess.check_output(["bash", "-c", submit], text=True)
+    assert told.startswith("--dependency=afterok:7 ")
 
 
 # ---------------------------------------------------------------- kubernetes
