@@ -12,6 +12,7 @@ import tiny_onnx
 from ocdnet.actions.merge import run
 from ocdnet.data.shards import shard_of
 from ocdnet.errors import DataError, SpecError
+from ocdnet.runs.jobs import run_folders
 from ocdnet.runs.typed import to_json
 
 PARTS = 3
@@ -37,6 +38,10 @@ def test_parts_together_are_what_one_run_finds(tmp_path):
     for number in range(PARTS):
         with pytest.raises(DataError, match=r"ended well|no part"):
             run(many)
+        if number:
+            with pytest.raises(DataError) as caught:
+                run_folders(many)
+            assert str(many / "inference/shards") in caught.value.hint
         part = f"inference.shards={PARTS}", f"inference.shard={number}"
         support.infer(*find, many, *more, *part)
     told = run(many)

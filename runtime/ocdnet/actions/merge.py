@@ -16,7 +16,6 @@ from ocdnet.actions.page_files import PageFiles, names_beforehand
 from ocdnet.actions.page_loop import Tally, record_files
 from ocdnet.actions.session import own_files, session
 from ocdnet.config import spec
-from ocdnet.config.inference import SHARDS
 from ocdnet.config.spec import Loaded
 from ocdnet.data.folders import NaturalKey, natural_key
 from ocdnet.data.shards import shard_of
@@ -29,7 +28,13 @@ from ocdnet.runs.pages import PageRecord
 from ocdnet.runs.parsing import loads, parse
 from ocdnet.runs.printed import MergeResult
 from ocdnet.runs.status import last_state, read_status
-from ocdnet.spec_keys import INFERENCE_DATA, INFERENCE_SHARD, INFERENCE_SHARDS, SKIP_UNREADABLE
+from ocdnet.spec_keys import (
+    INFERENCE_DATA,
+    INFERENCE_SHARD,
+    INFERENCE_SHARDS,
+    SHARDS,
+    SKIP_UNREADABLE,
+)
 from ocdnet.tree import keys, yaml_io
 
 _INFERENCE = "inference"
@@ -91,18 +96,21 @@ def run(folder: Path) -> MergeResult:
 def _loaded(folder: Path) -> tuple[int, Loaded]:
     """The number of parts, and the spec of a single run with its results in the folder."""
     specs = (folder / SHARDS).glob(f"*/{EXPERIMENT}")
-    numbers = [int(name) for file in specs if (name := file.parent.name).isdecimal()]
-    if not numbers:
+    first = min(
+        (file for file in specs if file.parent.name.isdecimal() and file.is_file()),
+        key=lambda file: int(file.parent.name),
+        default=None,
+    )
+    if first is None:
         raise DataError(
             "no-parts",
             f"There is no part of an inference in {folder / SHARDS}",
             expected=f"a folder of results whose {SHARDS}/ holds what each inference.shard wrote",
         )
-    file = folder / SHARDS / str(min(numbers)) / EXPERIMENT
     place = f"{_INFERENCE}.results_dir={yaml_io.inline_yaml(str(folder))}"
     whole = [f"{INFERENCE_SHARDS}=1", f"{INFERENCE_SHARD}=0", place]
-    part = spec.load(_INFERENCE, file, [])
-    return part.experiment.inference.shards, spec.load(_INFERENCE, file, whole)
+    part = spec.load(_INFERENCE, first, [])
+    return part.experiment.inference.shards, spec.load(_INFERENCE, first, whole)
 
 
 def _check_ended(parts: list[Path]) -> None:

@@ -50,6 +50,7 @@ from ocdnet.spec_keys import (
     INFERENCE_SHARDS,
     NUM_GPUS,
     SECRETS,
+    SHARDS,
     TRAIN_DATA,
     masked,
 )
@@ -290,7 +291,7 @@ def _outputs(case: Case, tree: dict[str, Any]) -> Outputs:
     if shared(case):
         files = [PREDICTIONS]
     elif part := _part(case, tree):
-        folder /= f"shards/{part[1]}"
+        folder /= f"{SHARDS}/{part[1]}"
     return Outputs(folder=str(folder), files=tuple(files))
 
 
