@@ -546,6 +546,9 @@ def test_pods_that_share_an_inference_are_an_indexed_job(tmp_path: Path) -> None
     spec = kinds["Job"]["spec"]
     container = spec["template"]["spec"]["containers"][0]
     assert (spec["completions"], spec["completionMode"]) == (3, "Indexed")
+    # One part that fails neither ends the others nor is tried as often as there are parts.
+    assert (spec["backoffLimitPerIndex"], spec.get("backoffLimit")) == (1, None)
+    assert spec["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"] == [2, 3, 4]
     assert container["command"][-2:] == ["inference.shards=3", "inference.shard=$(PART)"]
     assert container["env"][-1]["name"] == "PART"
     merging = documents(Launch(files={"": launch.files["inference_merge.job.yaml"]}))["Job"]
