@@ -91,8 +91,10 @@ def run(loaded: Loaded) -> InferenceResult:
 
 def _refuse_same_folder(loaded: Loaded) -> None:
     """The next run would take the results for images: also where no name is one that is there."""
-    given = Path(loaded.experiment.inference.input_folder)
-    folder = results_dir(loaded.experiment, loaded.action)
+    config = loaded.experiment.inference
+    given, folder = Path(config.input_folder), results_dir(loaded.experiment, loaded.action)
+    if config.shards > 1:
+        folder = folder.parents[1]  # where they are merged
     if same_folder(given, folder):
         raise SpecError(
             "results-in-input",

@@ -277,5 +277,6 @@ def _of_two(file: Path, other: Path) -> UserError:
         "same-name",
         f"Two parts made a file of one name: {file} and {other}",
         expected="pictures whose results have names of their own",
-        hint="Rename one of the two pictures; or set inference.outputs=[json], which names none.",
+        hint="Rename one of the two pictures; or set inference.outputs=[json], which names none. "
+        "Then run the parts again.",
     )
