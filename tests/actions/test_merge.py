@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 
-import onnx
 import pytest
 
 import support
@@ -25,8 +24,7 @@ def test_parts_together_are_what_one_run_finds(tmp_path):
     # Of one stem, and in an order that is not that of letters.
     shutil.copy(pictures / "img/img_1.png", pictures / "img/img_10.jpg")
     shutil.copy(pictures / "img/img_2.png", pictures / "img/img_10.png")
-    # Of one number: in a single run's order for all that.
-    for name in ("img_04.png", "img_005.png", "img_05.png"):
+    for name in ("img_04.png", "img_005.png", "img_05.png"):  # of one number
         shutil.copy(pictures / "img/img_3.png", pictures / "img" / name)
     shutil.copytree(pictures / "img", pictures / "img0")
     shutil.copytree(pictures / "img", pictures / "img00")
@@ -38,10 +36,6 @@ def test_parts_together_are_what_one_run_finds(tmp_path):
     for number in range(PARTS):
         with pytest.raises(DataError, match=r"ended well|no part"):
             run(many)
-        if number:
-            with pytest.raises(DataError) as caught:
-                run_folders(many)
-            assert str(many / "inference/shards") in caught.value.hint
         part = f"inference.shards={PARTS}", f"inference.shard={number}"
         support.infer(*find, many, *more, *part)
     told = run(many)
@@ -64,41 +58,37 @@ def test_parts_together_are_what_one_run_finds(tmp_path):
 
 
 def test_parts_that_have_seen_other_things_are_told(tmp_path):
-    pictures, out, model = tmp_path / "words", tmp_path / "out", tmp_path / "light.onnx"
-    support.write_blocks(pictures, 5, seed=0)
-    tiny_onnx.write_detector(model)
+    pictures, out = tmp_path / "words/img", tmp_path / "out"
+    support.write_blocks(pictures.parent, 5, seed=0)
+    model = tiny_onnx.write_detector(tmp_path / "light.onnx")
     shards = out / "inference/shards"
 
     def find(*numbers):
         for number in numbers:
             part = f"inference.shards={PARTS}", f"inference.shard={number}"
-            support.infer(pictures / "img", model, out, "inference.outputs=[json,txt]", *part)
+            support.infer(pictures, model, out, *SET[:1], *part)
 
     find(*range(PARTS))
-    shutil.copy(pictures / "img/img_1.png", pictures / "img/new.png")
+    with pytest.raises(DataError) as caught:
+        run_folders(out)
+    assert str(shards) in caught.value.hint
+    shutil.copy(pictures / "img_1.png", pictures / "new.png")
     find(1, 2)
     (said,) = run(out).warnings
-    assert (said.code, said.key, said.files) == (
-        *("other-pictures", "inference.input_folder"),
-        (str(shards / "0"),),
-    )
+    assert (said.code, said.files) == ("other-pictures", (str(shards / "0"),))
     lost = next(shards.glob("*/*.txt"))
-    lost.rename(tmp_path / lost.name)
+    lost.unlink()
     with pytest.raises(DataError, match="gone") as caught:
         run(out)
     assert caught.value.got == [str(lost.relative_to(shards.parent))]
     assert f"--array={lost.parent.name} " in caught.value.hint
-    network = onnx.load(model)
-    network.doc_string = "another"
-    onnx.save(network, model)
+    model.with_name("light.onnx.json").open("a").write(" ")
     find(int(lost.parent.name))
     with pytest.raises(DataError, match="is not part") as caught:
         run(out)
     assert caught.value.got == ["content of the model"]
-    find(*range(PARTS))
-    run(out)
     shutil.rmtree(shards / "0")
-    with pytest.raises(DataError, match="1 of 3 parts have not ended well"):
+    with pytest.raises(DataError, match="1 of 3 parts"):
         run(out)
 
 

