@@ -56,7 +56,8 @@ def test_results_do_not_go_among_the_images(photos, model, tmp_path, link):
     if link:
         out.symlink_to(photos)
     before = contents(photos)
-    assert code_of(lambda: infer(photos, model, out)) == "results-in-input"
+    for part in ((), ("inference.shards=2",)):  # merged, they would go there, too
+        assert code_of(lambda more=part: infer(photos, model, out, *more)) == "results-in-input"
     assert contents(photos) == before
 
 

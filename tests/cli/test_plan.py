@@ -53,6 +53,7 @@ TRAIN = ("--action", "train", "--train-dataset", "train")
         (["--action", "trian"], 2, "unknown-action"),
         ([*TRAIN, "--automl-policy", "perhaps"], 2, "bad-policy"),
         ([*TRAIN, "--platform", "moon"], 2, "bad-choice"),
+        ([*TRAIN, "--trials", "0"], 2, "bad-choice"),
         ([*TRAIN, "--results-dir", "a", "--set", "results_dir=b"], 2, "contradiction"),
         (
             [*TRAIN, "--set", "dataset.train_dataset.data_path=[other]"],

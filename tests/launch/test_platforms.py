@@ -466,7 +466,8 @@ def test_tasks_that_share_an_inference_are_an_array(tmp_path: Path) -> None:
     words = run_script(f"SLURM_ARRAY_TASK_ID=2\n{script}")[0]
     assert words[-2:] == ["inference.shards=4", "inference.shard=2"]
     assert run_script(merging)[0][1:] == ["ocdnet", "merge", f"{tmp_path}/a b/results/inference"]
-    assert "--dependency=afterok:$JOB " in launch.commands[-1]
+    # With several clusters sbatch prints NUMBER;CLUSTER.
+    assert 'sbatch --dependency="afterok:${JOB%;*}" ' in launch.commands[-1]
 
 
 # ---------------------------------------------------------------- kubernetes
@@ -543,6 +544,7 @@ def test_pods_that_share_an_inference_are_an_indexed_job(tmp_path: Path) -> None
     spec = kinds["Job"]["spec"]
     container = spec["template"]["spec"]["containers"][0]
     assert (spec["completions"], spec["completionMode"]) == (3, "Indexed")
+    assert (spec["backoffLimitPerIndex"], spec.get("backoffLimit")) == (1, None)
     assert container["command"][-2:] == ["inference.shards=3", "inference.shard=$(PART)"]
     assert container["env"][-1]["name"] == "PART"
     merging = documents(Launch(files={"": launch.files["inference_merge.job.yaml"]}))["Job"]

@@ -586,3 +586,12 @@ def test_a_parent_whose_model_is_not_taken_is_told(run):
     assert document["spec_overrides"]["evaluate.checkpoint"] == "/other/model.pth"
     (warning,) = [text for text in document["warnings"] if "evaluate.checkpoint" in text]
     assert str(run) in warning
+
+
+def test_a_part_that_is_planned_alone_is_said():
+    part = "inference.shards=8", "inference.shard=3"
+    document = plan(action="inference", platform="slurm", overrides=part)
+    assert document["outputs"]["folder"] == "results/inference/shards/3"
+    assert any("--shards 8" in warning for warning in document["warnings"])
+    with pytest.raises(UsageError, match=r"inference\.shards"):
+        plan(action="inference", platform="slurm", overrides=part, shards=4)

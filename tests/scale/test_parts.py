@@ -100,10 +100,12 @@ def test_rows_are_those_of_one_process(model, folder, tmp_path, monkeypatch, kin
 def test_inference_spec_gives_the_rows_of_predict(model, folder, tmp_path):
     values = {"input_folder": folder, "checkpoint": model, "width": 320, "height": 192}
     overrides = [f"inference.{key}={value}" for key, value in values.items()]
-    loaded = spec.load("inference", None, [*overrides, f"results_dir={tmp_path}/results"])
+    overrides += [f"results_dir={tmp_path}/results", "inference.shards=4"]
+    loaded = spec.load("inference", None, overrides)
     with collecting() as findings:
         asked = detect.of_inference(loaded, kind="jsonl", partition_size=5)
         result = detect.run(asked, findings, lambda job, parts: map(job.run, parts))
+    assert result.warnings[0].code == "shards-by-ray"
     assert result.parts == f"{tmp_path}/results/inference/part-*.jsonl"
     assert rows(result) == rows(run(model, tmp_path / "found", folder, partition_size=5))
 

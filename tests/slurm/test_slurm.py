@@ -163,19 +163,30 @@ def test_parts_of_an_array_are_merged(slurm, tmp_path):
     support.write_blocks(tmp_path, 5, seed=3)
     model = tiny_onnx.write_detector(tmp_path / "light.onnx")
     ocdnet = [sys.executable, "-m", "ocdnet"]
-    environment = slurm | {"OCDNET_PROGRAM": shlex.join(ocdnet)}
-    words = ["--inference-dataset", str(tmp_path), "--set", f"inference.checkpoint={model}"]
-    words += ["--set", "inference.num_threads=1", "--platform", "slurm", "--shards", "3"]
-    words += ["--results-dir", str(tmp_path / "out"), "--write", str(tmp_path / "plan")]
-    command = [*ocdnet, "plan", "--action", "inference", *words]
-    plan = json.loads(subprocess.check_output(command, env=environment))
-    lines = "\n".join(plan["commands"])
-    lines = lines.replace("sbatch --", "sbatch --gpus-per-node=0 --cpus-per-task=1 --")
-    subprocess.run(["bash", "-ec", lines], check=True, env=environment, capture_output=True)
-    end = time.monotonic() + 300
-    while subprocess.check_output(["squeue", "-h"], env=environment):
-        assert time.monotonic() < end
-        time.sleep(0.3)
-    merged = tmp_path / "out/inference/predictions.jsonl"
+    environment = slurm | {"OCDNET_PROGRAM": shlex.join(ocdnet), "SBATCH_GPUS_PER_NODE": "0"}
+    out = tmp_path / "o \"u' $t %j"
+    words = f"--action inference --set inference.checkpoint={model} --platform slurm --shards 3"
+    words += f" --set inference.num_threads=1 --inference-dataset {tmp_path} --results-dir"
+    command = [*ocdnet, "plan", *words.split(), out, "--write", out / "plan"]
+    lines = "\n".join(json.loads(subprocess.check_output(command, env=environment))["commands"])
+    merged = out / "inference/predictions.jsonl"
+
+    def submit(lines):
+        lines = lines.replace("sbatch --", "sbatch --cpus-per-task=1 --")
+        subprocess.run(["bash", "-ec", lines], check=True, env=environment, capture_output=True)
+        end = time.monotonic() + 300
+        while subprocess.check_output(["squeue", "-h"], env=environment):
+            assert time.monotonic() < end
+            time.sleep(0.3)
+
+    spoilt = tmp_path / "img/img_3.png"
+    good = spoilt.read_bytes()
+    spoilt.write_bytes(b"")
+    submit(lines)
+    assert not merged.exists()
+    told = subprocess.run([*ocdnet, "merge", out], capture_output=True, check=False)
+    array = re.search(r"--array=\S+", told.stdout.decode())[0]
+    spoilt.write_bytes(good)
+    submit(lines.replace("--parsable", f"--parsable {array}"))
     images = [json.loads(line)["image"] for line in merged.open()]
     assert images == [f"{tmp_path}/img/img_{number}.png" for number in range(1, 6)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ocdnet.actions.detection import detector_of
+from ocdnet.actions.kept_maps import network_digests
 from ocdnet.actions.page_files import PageFiles, names_beforehand
 from ocdnet.actions.page_loop import Picture, Tally, record_files, records
 from ocdnet.actions.result_names import result_names
@@ -15,18 +16,21 @@ from ocdnet.data.folders import list_images
 from ocdnet.data.layout import IMAGE_SUFFIXES, fetch_hint
 from ocdnet.data.preprocess import Preprocess
 from ocdnet.data.reading import FilePage, pages_of_file
-from ocdnet.data.shards import shard_of
+from ocdnet.data.shards import Share
 from ocdnet.errors import DataError, SpecError
-from ocdnet.files import is_folder
+from ocdnet.files import is_folder, write_json
 from ocdnet.findings import collecting
 from ocdnet.hardware import limited
 from ocdnet.postprocess import DBPostprocessor
 from ocdnet.progress_bar import tracked
-from ocdnet.runs.files import is_results
+from ocdnet.runs.files import PART, is_results
 from ocdnet.runs.jobs import same_folder
 from ocdnet.runs.outputs import without_own
 from ocdnet.runs.printed import InferenceResult
 from ocdnet.spec_keys import INFERENCE_RECURSIVE, INFERENCE_RESIZE, SKIP_UNREADABLE
+
+MODEL, PICTURES = "model", "pictures"
+"""In the file of a part: what tells from others the network's files, and the pictures of all."""
 
 
 def run(loaded: Loaded) -> InferenceResult:
@@ -50,10 +54,14 @@ def run(loaded: Loaded) -> InferenceResult:
     with limited(config.num_threads), session(loaded, writes=writes, renews=True) as here:
         size = config.width, config.height
         preprocess = Preprocess(size, config.img_mode, resize=config.resize)
-        pictures = _pictures(config)
+        share = Share(config.shards, config.shard)
+        pictures = _pictures(config, share)
         postprocess = DBPostprocessor.from_spec(config.post_processing, config.polygon, "inference")
         model = loaded.experiment.model
         detector = detector_of(config, model, preprocess, postprocess, INFERENCE_RESIZE)
+        if config.shards > 1:
+            seen = {MODEL: network_digests(Path(detector.model), model), PICTURES: share.seen}
+            write_json(here.folder / PART, seen)
         tally, files = Tally(SKIP_UNREADABLE), PageFiles.below(here.folder, config.outputs)
         with record_files(files) as sinks:
             found = records(
@@ -83,8 +91,10 @@ def run(loaded: Loaded) -> InferenceResult:
 
 def _refuse_same_folder(loaded: Loaded) -> None:
     """The next run would take the results for images: also where no name is one that is there."""
-    given = Path(loaded.experiment.inference.input_folder)
-    folder = results_dir(loaded.experiment, loaded.action)
+    config = loaded.experiment.inference
+    given, folder = Path(config.input_folder), results_dir(loaded.experiment, loaded.action)
+    if config.shards > 1:
+        folder = folder.parents[1]  # where they are merged
     if same_folder(given, folder):
         raise SpecError(
             "results-in-input",
@@ -99,20 +109,20 @@ def _result_files(config: InferenceConfig) -> list[str]:
     """Files below the results folder that are known beforehand; none where the run can't begin."""
     with collecting():  # what is to be said of the images is said when they are read
         try:
-            pictures = _pictures(config)
+            pictures = _pictures(config, Share(config.shards, config.shard))
         except DataError:
             return []
     return names_beforehand([picture.name for picture in pictures], config.outputs)
 
 
-def _pictures(config: InferenceConfig) -> list[Picture]:
+def _pictures(config: InferenceConfig, share: Share) -> list[Picture]:
     folder = Path(config.input_folder)
-    images = _images(folder, config)
+    images = _images(folder, config, share)
     names = result_names(images, folder)
     return [Picture(image, str(image.path), names[image]) for image in images]
 
 
-def _images(folder: Path, config: InferenceConfig) -> list[FilePage]:
+def _images(folder: Path, config: InferenceConfig, share: Share) -> list[FilePage]:
     if not is_folder(folder):
         raise DataError(
             "no-such-folder",
@@ -127,7 +137,7 @@ def _images(folder: Path, config: InferenceConfig) -> list[FilePage]:
         key=INFERENCE_RECURSIVE,
         documents=True,
         is_own=is_results,
-        wanted=lambda path: config.shards == 1 or shard_of(path, config.shards) == config.shard,
+        wanted=lambda path: config.shards == 1 or share(path),
     )
     files = list(without_own(found, folder))
     if not files and config.shards == 1:

@@ -23,14 +23,18 @@ def cache_of(detector: Detector, loaded: Loaded) -> MapCache | None:
     if folder is None or identity is None:
         return None
     try:
-        files = _digests(Path(detector.model), loaded.experiment.model)
+        files = network_digests(Path(detector.model), loaded.experiment.model)
     except (OSError, UserError):  # the network is open, and needs its file no more: nor do we
         return None
     return MapCache(folder, json.dumps([VERSION, identity, files]))
 
 
-def _digests(path: Path, model: ModelConfig) -> list[str]:
-    """What tells a network from any other."""
+def network_digests(path: Path, model: ModelConfig) -> list[str]:
+    """What tells a network from any other.
+
+    Raises:
+        UserError: its files are not there any more, or cannot be read.
+    """
     beside_it = [sha256(beside(path))] if beside(path).is_file() else []
     if path.suffix == ".onnx":
         from ocdnet.onnx_file import model_sha256

@@ -17,7 +17,8 @@ def merge(results_dir: Path) -> None:
     RESULTS_DIR holds the folder `shards` that runs of inference with inference.shards=N and
     inference.shard=0, 1 and so on have filled, itself or in inference/. Writes there what one run
     would have written: predictions.jsonl, coco.json, and links to the files of each picture. The
-    parts stay. Every part must have ended well, be of the same spec, and hold its own pictures.
+    parts stay. Every part must have ended well, be of the same spec and model, and hold its own
+    pictures in files that nobody changed.
     Prints JSON: images, boxes, skipped, skipped_images, shards, results_dir, warnings, and the
     files that were written.
 

@@ -93,7 +93,11 @@ def plan(*, estimate: bool, **flags: Any) -> None:
     from ocdnet.policy.request import Request, from_json, policy_value
     from ocdnet.runs.typed import to_json
 
-    given = {name: value for name, value in flags.items() if value not in (None, (), False)}
+    given = {
+        name: value
+        for name, value in flags.items()
+        if value not in (None, ()) and value is not False
+    }
     if "automl_policy" in given:
         given["automl_policy"] = policy_value(given["automl_policy"])
     if given.keys() <= _BESIDE_JSON:

@@ -16,6 +16,7 @@ from ocdnet.spec_keys import (
     INFERENCE_ENGINE,
     INFERENCE_SHARD,
     INFERENCE_SHARDS,
+    SHARDS,
     engine_wins,
 )
 from ocdnet.tree.nodes import MISSING
@@ -23,8 +24,6 @@ from ocdnet.tree.problems import Problem, SpecFieldError
 
 Output = Literal["txt", "result", "pred", "json", "coco", "crops", "overlay", "heatmap"]
 """What inference can write; the first three are TAO's."""
-SHARDS = "shards"
-"""In the folder of results: a folder for each part, by its number."""
 
 
 @dataclass(config=STRICT, kw_only=True)

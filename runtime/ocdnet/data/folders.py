@@ -67,7 +67,7 @@ def scan(folder: Path, documents: bool = False, wanted: Callable[[str], bool] = 
     Args:
         folder: it.
         documents: PDF files are images.
-        wanted: which images to take, by their names.
+        wanted: which images to take, and which other files to note, by their names.
     """
     found, read = Scan(), IMAGE_SUFFIXES | {PDF} if documents else IMAGE_SUFFIXES
     out = _left_out(read)
@@ -79,15 +79,15 @@ def scan(folder: Path, documents: bool = False, wanted: Callable[[str], bool] = 
             suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a tenth of Path's time)
             if is_directory(entry):
                 found.folders.append(name)
+            elif is_beside(name) or not wanted(name):
+                continue
             elif suffix in out:
                 findings.note(*out[suffix], file=folder / name)
             elif suffix in read:
-                if not wanted(name):
-                    continue
                 found.images.append(name)
                 if not _is_file(entry):
                     found.no_files.append(name)
-            elif not is_beside(name):
+            else:
                 note_other(folder / name)
     found.images.sort(key=natural_key)
     found.folders.sort(key=natural_key)
@@ -132,7 +132,8 @@ def list_images(
         key: spec key that lets sub-folders be searched.
         documents: PDF files are images.
         is_own: whether a sub-folder holds results of ours, which are no input.
-        wanted: which images to take, by their paths below the folder.
+        wanted: which images to take, and which other files and folders to note, by their paths
+            below the folder.
     """
     images, waiting = [], [folder]
     while waiting:
@@ -142,11 +143,11 @@ def list_images(
         images += [here / name for name in found.images]
         inner = [name for name in found.folders if not is_own(here / name)]
         if recursive:
-            links = [name for name in inner if (here / name).is_symlink()]
-            note_folders(here, links)
-            waiting += [here / name for name in reversed(inner) if name not in set(links)]
-        else:
-            note_folders(here, inner, key)
+            links = {name for name in inner if (here / name).is_symlink()}
+            waiting += [here / name for name in reversed(inner) if name not in links]
+            inner = [name for name in inner if name in links]
+        noted = [name for name in inner if wanted(below + name)]
+        note_folders(here, noted, "" if recursive else key)
     return images
 
 
@@ -168,6 +169,10 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def natural_key(name: str) -> list[str | int]:
-    """What puts `img_10` behind `img_9`: every second part of the split is a run of digits."""
-    return [int(part) if i % 2 else part for i, part in enumerate(_DIGITS.split(name))]
+NaturalKey = tuple[list[str | int], str]
+
+
+def natural_key(name: str) -> NaturalKey:
+    """What puts `img_10` behind `img_9`; no two names are alike: `img_01` is before `img_1`."""
+    # Every second part of the split is a run of digits.
+    return [int(part) if i % 2 else part for i, part in enumerate(_DIGITS.split(name))], name

@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ocdnet.errors import UsageError
+from ocdnet.errors import Exit, UsageError
 from ocdnet.launch.job import Launch, PlannedJob, gpu_overrides, part_overrides
 from ocdnet.launch.mounts import absolute, check_place, has_relative, mounts, paths
 from ocdnet.launch.template import fill
@@ -71,6 +71,7 @@ def _common(job: PlannedJob, volumes: list[dict[str, Any]], claimed: bool) -> di
         "image": job.image,
         "spec": yaml_io.dump(yaml_io.styled(dict(job.spec))),
         "spec_file": _SPEC,
+        "at_fault": [int(code) for code in (Exit.USAGE, Exit.SPEC, Exit.DATA)],
         "user": user,
         "group": group,
         "claims": claimed,

@@ -55,7 +55,7 @@ def batch(job: PlannedJob, program: str, notes: Notes) -> Launch:
         files[merging] = _merging(job, program, results)
         submit = (
             f"JOB=$({submit.replace('sbatch', 'sbatch --parsable', 1)}) && sbatch"
-            f" --dependency=afterok:$JOB {quote(str(job.written.parent / merging))}"
+            f' --dependency="afterok:${{JOB%;*}}" {quote(str(job.written.parent / merging))}'
         )
     # Slurm makes no folder for its log.
     return Launch([f"mkdir -p {quote(results)}", submit], files)

@@ -45,7 +45,15 @@ from ocdnet.policy.starting import long_search, training_seconds
 from ocdnet.policy.summary import promised_files, summary
 from ocdnet.runs.files import EXPERIMENT, PREDICTIONS
 from ocdnet.runs.names import DEFAULT_METRIC
-from ocdnet.spec_keys import NUM_GPUS, SECRETS, TRAIN_DATA, masked
+from ocdnet.spec_keys import (
+    INFERENCE_SHARD,
+    INFERENCE_SHARDS,
+    NUM_GPUS,
+    SECRETS,
+    SHARDS,
+    TRAIN_DATA,
+    masked,
+)
 from ocdnet.tree import keys, yaml_io
 from ocdnet.tree.unread import unread
 
@@ -132,7 +140,7 @@ def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
         platform=case.request.platform,
         image=case.request.image,
         claims=case.request.claims,
-        shards=_shards(case),
+        shards=_shards(case, tree),
         search=_search_flags(case, route, tree),
         tao_image=_tao_image(case),
     )
@@ -203,14 +211,38 @@ def _search_flags(
     return tuple(flags)
 
 
-def _shards(case: Case) -> int:
-    """Tasks that share the images."""
-    shards = case.request.shards or 1
-    if shards == 1 or shared(case):
-        return shards
+def _shards(case: Case, tree: dict[str, Any]) -> int:
+    """Tasks that share the images.
+
+    Raises:
+        UsageError: the spec says another number.
+    """
+    shards, part = case.request.shards or 1, _part(case, tree)
     clusters = " or ".join(name for name, platform in PLATFORMS.items() if platform.cluster)
-    case.notes.warn(f"--shards is not used: it is for inference on {clusters}.", "--shards")
+    if shared(case):
+        if part and part[0] != shards:
+            raise UsageError(
+                "contradiction",
+                f"--shards and {INFERENCE_SHARDS} say different things",
+                got=f"{shards} and {part[0]}",
+                expected="one of them",
+            )
+        return shards
+    if part:
+        case.notes.warn(
+            f"{INFERENCE_SHARDS} is {part[0]}, and this finds part {part[1]} alone "
+            f"({INFERENCE_SHARD}): --shards {part[0]} on {clusters} plans all, and their merge.",
+            INFERENCE_SHARDS,
+        )
+    elif shards > 1:
+        case.notes.warn(f"--shards is not used: it is for inference on {clusters}.", "--shards")
     return 1
+
+
+def _part(case: Case, tree: dict[str, Any]) -> tuple[int, int] | None:
+    """Number of parts, and the part, where the spec itself asks for one of several."""
+    shards = keys.get(tree, INFERENCE_SHARDS, 1) if case.entry.section == "inference" else 1
+    return (int(shards), int(keys.get(tree, INFERENCE_SHARD, 0))) if shards > 1 else None
 
 
 def _launched(case: Case, job: PlannedJob) -> Launch:
@@ -255,8 +287,12 @@ def _commands(case: Case, how: Launch, folder: Path) -> tuple[str, ...]:
 
 
 def _outputs(case: Case, tree: dict[str, Any]) -> Outputs:
-    files = [PREDICTIONS] if shared(case) else promised_files(case.run, tree)
-    return Outputs(folder=str(folder_of(case.run, tree)), files=tuple(files))
+    files, folder = promised_files(case.run, tree), folder_of(case.run, tree)
+    if shared(case):
+        files = [PREDICTIONS]
+    elif part := _part(case, tree):
+        folder /= f"{SHARDS}/{part[1]}"
+    return Outputs(folder=str(folder), files=tuple(files))
 
 
 def _said(case: Case) -> dict[str, Any]:

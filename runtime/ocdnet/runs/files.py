@@ -14,6 +14,8 @@ from ocdnet.catalogue_entry import Model
 STATUS, EXPERIMENT, RESULTS = "status.json", "experiment.yaml", "results.json"
 SAMPLES, REPORT = "samples.json", "report.html"
 EXPLAINED, PREDICTIONS = "explained.jsonl", "predictions.jsonl"
+PART = ".ocdnet_part.json"
+"""What a part of an inference has read, by which all parts are known to be of one."""
 BEST, LATEST = "model_best.pth", "ocd_model_latest.pth"
 EPOCHS = "model_epoch_*_step_*.pth"
 """Glob pattern of the epochs' checkpoints."""

@@ -26,6 +26,7 @@ from ocdnet.runs.files import (
 )
 from ocdnet.runs.progress import Best, Progress, progress
 from ocdnet.runs.status import StatusLines, read_status
+from ocdnet.spec_keys import SHARDS
 from ocdnet.tree import keys
 
 if TYPE_CHECKING:
@@ -189,12 +190,15 @@ def run_folders(root: Path) -> list[RunFolder]:
     if jobs and jobs[0].folder == root and jobs[0].action == SEARCH:
         del jobs[1:]  # its trials, of which it tells
     if not jobs:
+        parts = next((str(path) for folder in folders if (path := folder / SHARDS).is_dir()), None)
         raise DataError(
             "no-job",
             f"No job of this skill is in {root}",
             got=[entry.name for entry in entries[:5]] or "an empty folder",
             expected=f"{_UNKNOWN}, here or one level below",
-            hint="Give the results_dir of a run, or the folder of one of its actions.",
+            hint=f"An inference in parts is one job when it is merged; of its parts tells {parts}."
+            if parts
+            else "Give the results_dir of a run, or the folder of one of its actions.",
         )
     order = [*RUNS, None]
     return sorted(jobs, key=lambda job: (order.index(job.action), job.silent_for or 0))

@@ -167,9 +167,13 @@ class Outputs:
     def _remove_earlier(self) -> None:
         """Remove what an earlier run of this action left, as it left it; say so."""
         removed: list[Path] = []
+        gone: set[str] = set()  # or changed: ours no more
         for name, digests in list(self._known.items()):
             path = self.folder / name
-            if name in _KEPT or path.is_symlink() or not path.is_file():
+            if name in _KEPT:
+                continue
+            gone.add(name)
+            if path.is_symlink() or not path.is_file():
                 continue
             if digest_of(path) not in digests:
                 note(
@@ -190,7 +194,6 @@ class Outputs:
                 key=self._key,
                 file=path,
             )
-        gone = {path.relative_to(self.folder).as_posix() for path in removed}
         if gone:
             lines = [line for line in _lines(self.folder) if _file_of(line) not in gone]
             write_text(self.folder / RECORD, "".join(f"{line}\n" for line in lines))
@@ -214,11 +217,13 @@ def without_own(paths: Iterable[Path], root: Path) -> Iterator[Path]:
             yield path
 
 
-def files_on_record(folder: Path) -> Iterator[str]:
-    """Names of the files that runs have made in a folder, relative to it, and that are there."""
-    for name in dict.fromkeys(name for _, name, _ in _rows(folder)):
-        if (folder / name).is_file():
-            yield name
+def files_on_record(folder: Path) -> dict[str, bool]:
+    """Of the files that runs have made in a folder whether each is there as it was made.
+
+    Their names are relative to the folder. What each run writes anew by itself is left out.
+    """
+    known = _digests_in(folder, {})
+    return {name: _made_in(folder, folder / name, known) for name in known if name not in _KEPT}
 
 
 def _digests_in(folder: Path, known: dict[Path, dict[str, set[str]]]) -> dict[str, set[str]]:

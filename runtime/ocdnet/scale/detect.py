@@ -32,7 +32,12 @@ from ocdnet.scale.pieces import pieces
 from ocdnet.scale.plan import prepared
 from ocdnet.scale.storage import absolute
 from ocdnet.scale.work import Open, Runner, model_files
-from ocdnet.spec_keys import INFERENCE_RECURSIVE, INFERENCE_RESIZE, results_folder
+from ocdnet.spec_keys import (
+    INFERENCE_RECURSIVE,
+    INFERENCE_RESIZE,
+    INFERENCE_SHARDS,
+    results_folder,
+)
 from ocdnet.zoo.registry import STARTER
 
 LOG = logging.getLogger("ocdnet")
@@ -108,6 +113,12 @@ def of_inference(loaded: Loaded, **values: Any) -> Request:
             "outputs-by-ray",
             "Ray's results are rows: files of single pictures are not written",
             key="inference.outputs",
+        )
+    if config.shards > 1:
+        findings.note(
+            "shards-by-ray",
+            "Ray shares out the pictures itself: all of them were looked at, not one part",
+            key=INFERENCE_SHARDS,
         )
     target = config.results_dir
     if not target and "://" in experiment.results_dir:
