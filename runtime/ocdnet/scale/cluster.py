@@ -21,6 +21,7 @@ from ray.exceptions import RayError
 import ocdnet
 from ocdnet import errors
 from ocdnet.errors import EnvironmentFault, RunError, UserError
+from ocdnet.heap import share_freed_memory
 from ocdnet.scale.plan import Partition
 from ocdnet.scale.work import Work
 
@@ -143,6 +144,7 @@ class _Actor:
     """Work in a process of Ray's: its model is opened once."""
 
     def __init__(self, work: Any, tries: Any) -> None:
+        share_freed_memory()
         self._work: Work = ray.get(work)
         self._tries = tries
 
