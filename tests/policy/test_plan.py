@@ -469,6 +469,16 @@ class TestPlatforms:
         assert there["image"] == "nvcr.io/nvidia/tao/tao-toolkit:7.1.0-deploy"
         assert any("ocdnet gen_trt_engine -e" in command for command in there["commands"])
 
+    def test_results_at_a_uri_are_rays(self, run):
+        given = {"action": "inference", "parent": str(run), "inference_dataset": "s3://b/photos"}
+        document = plan(**given, results_dir="s3://b/out/", write="there")
+        assert document["commands"] == ["ocdnet inference -e there/inference.yaml --runner ray"]
+        assert document["spec_overrides"]["inference.input_folder"] == "s3://b/photos"
+        assert document["outputs"]["folder"] == "s3://b/out/inference"
+        for other in ({"platform": "slurm"}, {"action": "export"}):
+            with pytest.raises(UsageError, match="not to a URI"):
+                plan(**given | {"results_dir": "s3://b/out"} | other)
+
     def test_a_network_is_pruned_and_retrained_here(self, run, split):
         pruning = plan(action="prune", parent=str(run), write="p")
         assert pruning["commands"] == ["ocdnet prune -e p/prune.yaml"]

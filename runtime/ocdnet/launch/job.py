@@ -29,6 +29,7 @@ class PlannedJob:
         claims: kubernetes volumes, `NAME:/mount/path`.
         search: flags of `ocdnet automl`, where that runs the job; empty: its command does.
         shards: tasks of a cluster that share the images, each a part; 1: one does all.
+        on_ray: whether Ray runs it.
         tao_image: NVIDIA's image for the action; empty where it is not used.
     """
 
@@ -41,6 +42,7 @@ class PlannedJob:
     claims: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     shards: int = 1
+    on_ray: bool = False
     tao_image: str
 
     @property
@@ -61,7 +63,8 @@ class PlannedJob:
     @property
     def flags(self) -> str:
         """What follows the spec on its command line, with a space before."""
-        return "".join(f" {quote(flag)}" for flag in self.search)
+        ray = " --runner ray" if self.on_ray else ""
+        return "".join(f" {quote(flag)}" for flag in self.search) + ray
 
     @property
     def results(self) -> str:

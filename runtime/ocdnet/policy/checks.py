@@ -34,7 +34,13 @@ _SHOWN = 100
 
 
 def choice(
-    name: str, value: str, known: Sequence[str], *, code: str = "bad-choice", also: str = ""
+    name: str,
+    value: str,
+    known: Sequence[str],
+    *,
+    code: str = "bad-choice",
+    also: str = "",
+    hint: str | None = None,
 ) -> None:
     """Refuse a value that is not one of those known.
 
@@ -44,9 +50,10 @@ def choice(
         known: the choices.
         code: the error's.
         also: what else would do, in words.
+        hint: what to do; None: the closest choice.
 
     Raises:
-        UsageError: `code`, with the closest choice.
+        UsageError: `code`.
     """
     if value in known:
         return
@@ -56,7 +63,7 @@ def choice(
         f"Unknown {name}",
         got=short(value),
         expected=f"one of {', '.join(known)}" + (f" or {also}" if also else ""),
-        hint=f"Did you mean {near!r}?" if near else None,
+        hint=hint or (f"Did you mean {near!r}?" if near else None),
     )
 
 

@@ -25,6 +25,7 @@ from ocdnet.data.layout import (
     tars_of,
 )
 from ocdnet.data.look import doubts
+from ocdnet.data.remote import is_url
 from ocdnet.data.text_files import not_utf8
 from ocdnet.errors import DataError
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
@@ -61,6 +62,7 @@ class Finder:
         notes: told what is chosen.
         extract: archives to unpack, and URIs to fetch, first.
         recursive: inference searches sub-folders, too.
+        by_ray: inference reads URIs where they are.
     """
 
     platform: str
@@ -68,6 +70,7 @@ class Finder:
     notes: Notes
     extract: list[Extraction] = field(default_factory=list)
     recursive: bool = False
+    by_ray: bool = False
 
     @property
     def _elsewhere(self) -> bool:
@@ -99,6 +102,13 @@ class Finder:
 
     def inputs(self, text: str) -> Found:
         """What inference reads: a folder of images or PDF files, or the img/ in it."""
+        if _URI.match(text) and not is_url(text):
+            if self.by_ray:
+                return Found(text)
+            if self.platform == LOCAL:
+                self.notes.because(
+                    "With results_dir at a URI, too, Ray would read the images where they are."
+                )
         return self._find(text, _tree if self.recursive else _images_or_pdf, "")
 
     def doubts(self, found: Found) -> list[str]:

@@ -22,6 +22,7 @@ from ocdnet.policy.case import Case
 from ocdnet.policy.datapaths import Finder, Found
 from ocdnet.policy.draft import Draft
 from ocdnet.policy.plan_record import Extraction
+from ocdnet.policy.settings import on_ray
 from ocdnet.spec_keys import INFERENCE_DATA, INFERENCE_RECURSIVE, TRAIN_DATA, VALIDATE_DATA
 from ocdnet.tree.nodes import MISSING
 
@@ -63,6 +64,13 @@ def find_datasets(case: Case, draft: Draft) -> Datasets:
     named = {source: _texts(getattr(request, source.request)) for source in SOURCES}
     finder = Finder(request.platform, case.program, notes)
     finder.recursive = draft.known(INFERENCE_RECURSIVE) is True
+    finder.by_ray = on_ray(case, draft.tree)
+    if finder.by_ray:
+        notes.because(
+            "Results at a URI are parts of a row a picture, which Ray writes; it reads URIs where "
+            "they are (references/predict.md).",
+            "results_dir",
+        )
     result = Datasets(extract=finder.extract)
     read = set()
     held_out: tuple[str, ...] = ()

@@ -22,6 +22,15 @@ def folder_of(entry: Action, tree: Mapping[str, Any]) -> Path:
     return results_folder(tree.get("results_dir") or RESULTS_DIR, own or "", entry.section)
 
 
+def target_of(entry: Action, tree: Mapping[str, Any]) -> str:
+    """Where the results of what runs go, as people read it: a folder, or a URI."""
+    own = keys.get(tree, f"{entry.section}.results_dir")
+    root = tree.get("results_dir") or RESULTS_DIR
+    if "://" not in (own or root):
+        return str(folder_of(entry, tree))
+    return own or f"{root.rstrip('/')}/{entry.section}"
+
+
 def free_results_dir(base: str, section: str, notes: Notes) -> str:
     """The folder itself, or the first of `<base>-2`, `-3` ... in which the section has no results.
 

@@ -27,7 +27,7 @@ from ocdnet.policy.case import BY_SKILL, SEARCH_HERE, Case
 from ocdnet.policy.datasets import Datasets, find_datasets
 from ocdnet.policy.draft import Draft, check, check_values, draft, key_of
 from ocdnet.policy.inherit import from_parent, placed
-from ocdnet.policy.placing import folder_of
+from ocdnet.policy.placing import target_of
 from ocdnet.policy.plan_record import (
     AutomlRoute,
     DirectRoute,
@@ -39,7 +39,7 @@ from ocdnet.policy.plan_record import (
 from ocdnet.policy.precision import precision_override
 from ocdnet.policy.public_weights import better_start, check_name
 from ocdnet.policy.request import Policy, Request, no_action
-from ocdnet.policy.settings import settled, shared
+from ocdnet.policy.settings import on_ray, settled, shared
 from ocdnet.policy.speed import tell_of_runtimes
 from ocdnet.policy.starting import long_search, training_seconds
 from ocdnet.policy.summary import promised_files, summary
@@ -142,6 +142,7 @@ def _plan(case: Case, spec: Draft, extract: list[Extraction]) -> Plan:
         claims=case.request.claims,
         shards=_shards(case, tree),
         search=_search_flags(case, route, tree),
+        on_ray=on_ray(case, tree),
         tao_image=_tao_image(case),
     )
     how = _launched(case, job)
@@ -287,12 +288,14 @@ def _commands(case: Case, how: Launch, folder: Path) -> tuple[str, ...]:
 
 
 def _outputs(case: Case, tree: dict[str, Any]) -> Outputs:
-    files, folder = promised_files(case.run, tree), folder_of(case.run, tree)
+    files, folder = promised_files(case.run, tree), target_of(case.run, tree)
     if shared(case):
         files = [PREDICTIONS]
+    elif on_ray(case, tree):
+        files = ["part-<number>.parquet"]
     elif part := _part(case, tree):
-        folder /= f"{SHARDS}/{part[1]}"
-    return Outputs(folder=str(folder), files=tuple(files))
+        folder += f"/{SHARDS}/{part[1]}"
+    return Outputs(folder=folder, files=tuple(files))
 
 
 def _said(case: Case) -> dict[str, Any]:

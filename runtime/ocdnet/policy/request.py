@@ -44,6 +44,7 @@ _FLAGS = {
 }
 """Of fields whose flag has another name."""
 _DEEPEST = 50
+_FILE = re.compile(r"[./]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,11 @@ class Request:
             if count is not None and not 1 <= count <= most:
                 raise UsageError("bad-choice", f"{name} is out of range", count, f"1 to {most}")
         if self.checkpoint is not None and not re.fullmatch(r"[0-9]{1,6}", self.checkpoint):
-            choice("checkpoint", self.checkpoint, ("best", "latest"), also="an epoch's number")
+            key = PLANNED[self.action].model if self.action else None
+            is_file = key and _FILE.search(self.checkpoint)
+            hint = f"Of a file: --set {key}={self.checkpoint}" if is_file else None
+            known = ("best", "latest")
+            choice("checkpoint", self.checkpoint, known, also="an epoch's number", hint=hint)
         for name in _LINES:
             if getattr(self, name) is not None:
                 one_line(name, getattr(self, name))

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ocdnet.errors import SpecError
+from ocdnet.errors import SpecError, UsageError
 from ocdnet.launch.platforms import LOCAL, PLATFORMS
 from ocdnet.notes import Notes
 from ocdnet.policy import starting
-from ocdnet.policy.case import Case
+from ocdnet.policy.case import BY_SKILL, Case
 from ocdnet.policy.draft import Draft
+from ocdnet.policy.placing import target_of
 from ocdnet.policy.starting import Step
 from ocdnet.policy.summary import epochs as in_words
 from ocdnet.runs.files import epoch_of
@@ -103,6 +104,26 @@ def shared(case: Case) -> bool:
     several = (case.request.shards or 1) > 1
     return (
         several and case.entry.section == "inference" and PLATFORMS[case.request.platform].cluster
+    )
+
+
+def on_ray(case: Case, tree: Mapping[str, Any]) -> bool:
+    """Whether the results of what runs go to a URI, which Ray alone writes to.
+
+    Raises:
+        UsageError: it, or the platform, writes into folders alone.
+    """
+    target = target_of(case.run, tree)
+    if "://" not in target or case.runner == BY_SKILL:
+        return False
+    if case.entry.parts and case.request.platform == LOCAL:
+        return True
+    raise UsageError(
+        "uri-as-folder",
+        f"{case.entry.name} on {case.request.platform} writes into a folder, not to a URI",
+        got=target,
+        expected="a path",
+        hint="Give another --results-dir, and copy the results from there.",
     )
 
 

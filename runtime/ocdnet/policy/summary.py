@@ -9,7 +9,7 @@ from typing import Any
 from ocdnet.catalogue_entry import Action
 from ocdnet.launch.platforms import LOCAL
 from ocdnet.policy.case import BY_SKILL, Case
-from ocdnet.policy.placing import folder_of
+from ocdnet.policy.placing import target_of
 from ocdnet.spec_keys import NUM_EPOCHS, VALIDATE_DATA
 from ocdnet.tree import keys
 
@@ -42,7 +42,7 @@ def summary(case: Case, tree: Mapping[str, Any], trials: int | None) -> str:
     if case.runner == BY_SKILL:
         return f"{sentence}."  # where, that skill decides
     where = "" if case.request.platform == LOCAL else f", on {case.request.platform}"
-    return f"{sentence}; results in {folder_of(case.run, tree)}{where}."
+    return f"{sentence}; results in {target_of(case.run, tree)}{where}."
 
 
 def epochs(number: Any) -> str:
