@@ -91,7 +91,7 @@ class PictureSources:
             f"There is no file, folder or match of {missing[0]}{more}",
             got=missing,
             expected=f"files, folders, patterns in quotes, http(s) addresses, or {STDIN} for stdin",
-            hint="Of addresses only http and https are read." if web else None,
+            hint="Here http and https are read, others with --runner ray." if web else None,
         )
 
     def _is_there(self, source: str) -> bool:

@@ -320,6 +320,8 @@ def results_dir(experiment: Experiment, action: str) -> Path:
             f"{action} writes into a folder of this machine, not to a URI",
             got=own or experiment.results_dir,
             expected="a path",
-            hint="Set results_dir to one, and copy the results from there.",
+            hint="--runner ray writes there."
+            if ACTIONS[action].parts
+            else "Set results_dir to one, and copy the results from there.",
         )
     return results_folder(experiment.results_dir, own, section) / getattr(config, "part", "")
