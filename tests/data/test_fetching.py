@@ -170,6 +170,7 @@ def test_a_folder_is_fetched_and_checked_by_its_list(tmp_path):
     filled(tmp_path / "new.part/whole", {"gt/gt_2.txt": b"old", "stray": b""})
     filled(source)
     os.utime(source / "gt/gt_2.txt", (1, 1))
+    assert refused(source.as_uri(), tmp_path / "new") == "other-transfer"  # it has %20
     fetch(f"file://{source}", tmp_path / "new")
     assert tree(tmp_path / "new") == tree(source)
 

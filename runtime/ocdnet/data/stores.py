@@ -9,6 +9,7 @@ import base64
 import binascii
 import html
 import logging
+import os
 import re
 import string
 from collections.abc import Iterator, Mapping
@@ -199,6 +200,8 @@ class _Fsspec:
     def __init__(self, uri: str) -> None:
         name, _, path = uri.partition("://")
         protocol = name.lower()
+        if protocol == "file" and not os.path.lexists(path):  # as browsers and Path.as_uri write it
+            path = unquote(path)
         self.endless: list[str] = []
         for name in ("fsspec", "gcsfs", "s3fs"):  # what they log with tracebacks, they raise, too
             logging.getLogger(name).setLevel(logging.CRITICAL)
