@@ -39,8 +39,9 @@ def watching(watch: Watch) -> Iterator[None]:
         _watches.remove(watch)
 
 
-_MEMBER = re.compile(r"(.+)/([0-9]{1,18})\+([0-9]{1,12})/[^/]+", re.DOTALL)
+_MEMBER = re.compile(r"(.+)/([0-9]{1,18})\+([0-9]{1,12})/([^/]+)", re.DOTALL)
 _LARGEST_MEMBER = 1 << 30
+_TAR_BLOCK = 512
 _OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -90,13 +91,27 @@ def _open_member(member: re.Match[str]) -> FileIO:
     if size > _LARGEST_MEMBER:
         raise OSError(errno.EFBIG, f"{size:,} bytes are too many", member[0])
     with open_regular(member[1]) as file:
+        header = os.pread(file.fileno(), _TAR_BLOCK, max(0, offset - _TAR_BLOCK))
         content = os.pread(file.fileno(), size, offset)
     if len(content) < size:
         raise OSError(errno.EIO, "its tar file has become shorter", member[0])
+    if not _is_header_of(header, size, os.fsencode(member[4])):
+        raise OSError(errno.EIO, "its tar file is another one than when it was listed", member[0])
     copy = FileIO(os.memfd_create("ocdnet"), "r+b")
     copy.write(content)
     copy.seek(0)
     return copy
+
+
+def _is_header_of(header: bytes, size: int, name: bytes) -> bool:
+    """Whether a tar's block stands before a member; a name that may be shortened is not looked at.
+
+    Long names, and those that are not ASCII, stand in blocks of their own.
+    """
+    told = header[:100].rstrip(b"\0")
+    whole = len(told) < 99 and len(name) < 60 and name.isascii()
+    named = not whole or told.rpartition(b"/")[2] == name
+    return named and re.fullmatch(rb"[ 0]*%o[ \0]*" % size, header[124:136]) is not None
 
 
 def read_regular(path: str | Path, most: int) -> bytes:

@@ -8,11 +8,12 @@ import os
 import re
 import tarfile
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ocdnet.data import transfer
+from ocdnet.data import stores, transfer
 from ocdnet.data.fetching import fetch
 from ocdnet.errors import UserError
 
@@ -35,21 +36,22 @@ def sums(files):
     return "".join(f"{hashlib.sha256(data).hexdigest()} {name}\n" for name, data in files.items())
 
 
-def refused(*arguments):
+def refused(*arguments, **options):
     with pytest.raises(UserError) as caught:
-        fetch(*arguments)
+        fetch(*arguments, **options)
     return caught.value.code
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    cuts, has_parts, sums = False, True, "<html>"
+    cuts, has_parts, sums, careless, after = False, True, "<html>", False, b""
 
     def do_GET(self):
         content = self.sums.encode() if self.path.endswith(".sha256") else self.content
         tag = hashlib.md5(content).hexdigest()
         asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         begin, end = 0, len(content)
-        if asked and self.has_parts and self.headers.get("If-Range", f'"{tag}"') == f'"{tag}"':
+        same = self.careless or self.headers.get("If-Range", f'"{tag}"') == f'"{tag}"'
+        if asked and self.has_parts and same:
             begin, end = int(asked[1]), min(end, int(asked[2] or end) + 1)
         self.send_response(206 if end - begin < len(content) else 200)
         self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{len(content)}")
@@ -59,6 +61,8 @@ class Server(http.server.BaseHTTPRequestHandler):
         if not (asked and asked[2]):  # what only asks for a first byte is answered
             self.asked.append(begin)
             end -= self.cuts * (end - begin + 1) // 2
+            if self.after:
+                type(self).content, type(self).cuts = self.after, False
         self.wfile.write(content[begin:end])
 
     def log_message(self, *_):
@@ -106,6 +110,51 @@ def test_a_file_that_changed_or_has_no_parts_begins_anew_and_is_checked(server, 
     assert tree(tmp_path / "out")["img/1.jpg"][:1] == b"2"
 
 
+def test_a_file_that_changes_between_two_parts_is_not_mixed(server, tmp_path):
+    server.cuts = server.careless = True
+    server.after = server.content.replace(b"1" * 9000, b"2" * 9000)
+    fetch(f"{server.url}?key", tmp_path / "out")
+    assert server.asked == [0, len(server.content) // 2, 0]
+    assert tree(tmp_path / "out") == SET | {"img/1.jpg": b"2" * 9000}
+
+
+def test_what_is_no_whole_archive_is_not_kept(server, tmp_path):
+    whole, out = server.content, tmp_path / "out"
+    for server.content, code in ((whole[:-9999], "damaged-archive"), (b"<html>", "web-page")):
+        assert refused(server.url, out) == code
+        assert not any((tmp_path / "out.part/whole").iterdir())
+    for address, code in (("http://a:b@x/y/", "login-in-uri"), ("http://[x/y", "not-a-uri")):
+        assert refused(address, out) == code
+
+
+def test_the_files_of_a_page_come_under_their_names_and_once(tmp_path, monkeypatch):
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(stores, "_PIECE", 1000)  # this server knows no parts
+    own = {"img/ü 1.jpg": b"1" * 5000, "gt/ü 1.txt": b""}
+    listed = {"md5": f"MD5 (img/ü 1.jpg) = {hashlib.md5(b'1' * 5000).hexdigest()}".encode()}
+    source = filled(tmp_path / "a", own | listed)
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=source)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        told = fetch(f"http://127.0.0.1:{listening.server_port}/", tmp_path / "out")
+        listening.shutdown()
+    assert (tree(tmp_path / "out"), told["checked"]) == (tree(source), 1)
+
+
+def test_what_can_not_be_fetched_is_not_passed_over(tmp_path):
+    pytest.importorskip("fsspec")
+    source = filled(tmp_path / "a", {"s.tar": b""})
+    assert fetch(f"file://{source}", tmp_path / "tars")["data_path"] == str(tmp_path / "tars")
+    (source / "img").symlink_to("nothing")
+    assert refused(f"file://{source}", tmp_path / "out") == "unsafe-name"
+    (source / "img").unlink()
+    os.mkfifo(source / "img")
+    assert refused(f"file://{source}", tmp_path / "out") == "unsafe-name"
+    filled(tmp_path / "b.part", {"thesis": b""})
+    assert refused(f"file://{source}/s.tar", tmp_path / "b") == "output-exists"
+    assert (tmp_path / "b.part/thesis").exists()
+
+
 def test_a_folder_is_fetched_and_checked_by_its_list(tmp_path):
     pytest.importorskip("fsspec")
     listed = sums(SET | {"gone.jpg": b""}).encode()
@@ -115,10 +164,13 @@ def test_a_folder_is_fetched_and_checked_by_its_list(tmp_path):
     assert (told["files"], told["checked"], told["images"]) == (5, 4, 2)
     assert "gone.jpg" in told["warnings"][0]
     filled(source, {"img/1.jpg": b"0" * 9000})
+    assert refused(f"file://{source}", tmp_path / "new", workers=1) == "checksum-differs"
+    filled(tmp_path / "new.part/whole", {"gt/gt_1.txt": b"spoiled"})
     assert refused(f"file://{source}", tmp_path / "new") == "checksum-differs"
     filled(tmp_path / "new.part/whole", {"gt/gt_2.txt": b"old", "stray": b""})
     filled(source)
     os.utime(source / "gt/gt_2.txt", (1, 1))
+    assert refused(source.as_uri(), tmp_path / "new") == "other-transfer"  # it has %20
     fetch(f"file://{source}", tmp_path / "new")
     assert tree(tmp_path / "new") == tree(source)
 

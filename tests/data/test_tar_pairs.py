@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ocdnet import findings
 from ocdnet.data.annotations import index_dataset
 from ocdnet.data.listing import list_pairs
 from ocdnet.data.reading import read_image
@@ -50,7 +51,7 @@ def test_samples_are_those_of_a_folder_in_the_same_order(words, tmp_path):
 def test_what_is_wrong_is_told(words, tmp_path):
     tar = tmp_path / "tars/a.tar"
     packed(words, tar, [1, 2, 1])
-    with pytest.raises(DataError, match="Two images of one key"):
+    with pytest.raises(DataError, match="two labels of one key"):
         list_pairs(tmp_path / "tars", "key")
     packed(words, tar, [1, 2], ".json")
     with pytest.raises(DataError, match=r"no label file \(2 of 2"):
@@ -62,3 +63,30 @@ def test_what_is_wrong_is_told(words, tmp_path):
         list_pairs(tmp_path / "tars", "key")
     with pytest.raises(OSError, match="shorter"):
         read_regular(image.replace("+", "+9"), 1 << 30)
+
+
+def test_other_fields_of_a_key_and_other_files_are_not_taken_for_its_own(words, tmp_path):
+    folder, label = tmp_path / "tars", words / "gt/gt_img_1.txt"
+    folder.mkdir()
+    for name in ("b.tar.gz", "._a.tar", "x.jpg"):
+        (folder / name).touch()
+    members = ["k.png", "k.txt", "k.note.txt", "k.mask.png", "o.v1.png", "o.v1.txt"]
+    for again in ([], ["k.txt"]):
+        with tarfile.open(folder / "a.tar", "w") as bundle:
+            for name in members + again:
+                bundle.add(label if name[-1] == "t" else words / "img/img_1.png", name)
+        if again:
+            with pytest.raises(DataError, match="two labels of one key"):
+                list_pairs(folder, "key")
+            continue
+        with findings.collecting() as seen:
+            listed = list_pairs(folder, "k")
+        pairs = [[path.rpartition("/")[2] for path in pair] for pair in listed]
+        assert pairs == [["k.png", "k.txt"], ["o.v1.png", "o.v1.txt"]]
+        assert [(row.code, row.count) for row in seen.rows()] == [("beside-tars", 2)]
+    for spoiled in (b"another name of it", b"k.png\0" + b"0" * 130):
+        with (folder / "a.tar").open("r+b") as file:
+            file.seek(int(listed[0][0].split("/")[-2].partition("+")[0]) - 512)
+            file.write(spoiled)
+        with pytest.raises(OSError, match="another one"):
+            read_regular(listed[0][0], 1 << 30)

@@ -342,6 +342,14 @@ def test_what_a_uri_names_is_fetched_first(platform, data, tmp_path, monkeypatch
     assert found.overrides == {INPUT: f"{root}test/img"}
 
 
+@pytest.mark.parametrize("uri", ["s3://b/.", "https://x.org/..", f"s3://b/{'a' * 300}"])
+def test_a_uri_whose_last_name_is_none_for_a_folder(uri, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert plan("train", {"train_datasets": (uri,)})[0].overrides == {TRAIN: ["data"]}
+    with pytest.raises(DataError, match="unpacked here"):
+        plan("train", {"train_datasets": ("https://x.org/a.tar.zst",)})
+
+
 def test_what_is_fetched_already_is_used(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found, notes = plan("evaluate", {"eval_datasets": (Path(data["test"]).as_uri(),)})

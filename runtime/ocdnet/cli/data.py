@@ -151,8 +151,8 @@ def extract(archive: Path, out: Path, max_gb: int | None, max_files: int | None)
 
     OUT is whole or absent. A folder that is alone at the top is left out, so that OUT holds img/
     and gt/, or the images, directly. Refused: links, devices, paths that lead out of OUT, equal
-    names, passwords. Prints JSON: out, files, bytes, data_path (OUT where it holds img/ and gt/,
-    else null), images.
+    names, passwords. Prints JSON: out, files, bytes, data_path (OUT where it holds img/ and gt/ or
+    .tar files, else null), images.
     """
     from ocdnet.data.archives import extract as unpack
 

@@ -32,10 +32,11 @@ def fetch(uri: str, out: Path, workers: int) -> None:
 
     URI begins with s3://, gs:// (extra `uri`), https:// or file://. OUT is whole or absent: files
     wait in OUT.part, and the same command goes on there after a cut. Checked are sizes, lists of
-    SHA-256 sums (SHA256SUMS in the folder, FILE.sha256 beside a file), and the MD5 that S3 and
-    Google's store keep. Archives within a folder stay as they are. Prints JSON: uri, fetched (bytes
-    that came), kept (bytes that an earlier try had brought), checked (files with a checksum), out,
-    files, bytes, data_path (OUT where it holds img/ and gt/, else null), images, warnings.
+    checksums (SHA256SUMS, md5sums.txt in the folder, FILE.sha256 beside a file), and the MD5 that
+    S3 and Google's store keep. Archives within a folder stay as they are. Prints JSON: uri, fetched
+    (bytes that came), kept (bytes that an earlier try had brought), checked (files with a
+    checksum), out, files, bytes, data_path (OUT where it holds img/ and gt/ or .tar files, else
+    null), images, warnings.
 
     Credentials are found as AWS's and Google's own tools find them; AWS_ENDPOINT_URL names another
     server that speaks S3.

@@ -201,8 +201,8 @@ class _Skipping(_Source):
 
     def seek(self, position: int) -> int:
         """Go to a position further on."""
-        if position < self._position:
-            raise damaged(self._archive, "a header points backwards")
+        if not self._position <= position <= self._limits.size:
+            raise damaged(self._archive, "a header points beyond its end")
         with reading(self._archive):
             self._position = self._stream.seek(position)
         return self._position

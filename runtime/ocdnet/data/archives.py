@@ -29,7 +29,7 @@ from ocdnet.data.archive_members import (
     refused,
     too_large,
 )
-from ocdnet.data.layout import count_images, is_split
+from ocdnet.data.layout import count_images, is_data_path, is_split
 from ocdnet.data.new_folder import new_folder
 from ocdnet.data.safe_names import safe_parts
 from ocdnet.errors import DataError
@@ -68,8 +68,8 @@ def extract(
         progress: called with (per cent done, 100).
 
     Returns:
-        JSON-ready: `out`, `files`, `bytes`, `data_path` (`out` where it holds img/ and gt/, else
-        None) and `images`, the number of them in `out`, or in `out/img` of a data path.
+        JSON-ready: `out`, `files`, `bytes`, `data_path` (`out` where it holds img/ and gt/, or tar
+        files, else None) and `images`, the number of them in `out`, or in `out/img` beside gt/.
 
     Raises:
         UsageError: `out` is not absent or empty.
@@ -86,13 +86,13 @@ def extract(
             raise DataError("empty-archive", f"{archive} holds no file", expected="images")
         new.take(_below_common_folders(writer.root))
     target = new.target
-    data_path = str(out) if is_split(target) else None
+    data_path = str(out) if is_data_path(target) else None
     return {
         "out": str(out),
         "files": writer.files,
         "bytes": writer.size,
         "data_path": data_path,
-        "images": count_images(target / "img" if data_path else target),
+        "images": count_images(target / "img" if is_split(target) else target),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 
 from ocdnet.data.archives import extract
-from ocdnet.data.layout import HEAD_BYTES, count_images, is_archive, is_split
+from ocdnet.data.layout import HEAD_BYTES, count_images, is_archive, is_data_path, is_split
 from ocdnet.data.new_folder import free_place
 from ocdnet.data.remote import is_url
 from ocdnet.data.stores import Changed, nothing_there, open_store
@@ -25,6 +25,9 @@ from ocdnet.install import called
 from ocdnet.progress_bar import counter
 
 _GIB = 1 << 30
+_OURS = {"lock", "transfer.json", "whole", "cut"}
+"""What OUT.part holds."""
+_PAGE = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 
 
 def fetch(uri: str, out: Path, *, workers: int = 8) -> dict[str, Any]:
@@ -56,13 +59,13 @@ def fetch(uri: str, out: Path, *, workers: int = 8) -> dict[str, Any]:
         listing = store.listing()
     if not listing.files:
         raise nothing_there(said)
+    transfer = Transfer(store, listing, said, part)
     make_folder(part)
     with _locked(part):
-        with counter("fetching (MiB)") as progress:
-            transfer = Transfer(store, listing, said, part, progress)
-            _check_room(transfer, out)
-            with _explained(said, out):
-                transfer.run(workers)
+        transfer.begin()
+        _check_room(transfer, out)
+        with _explained(said, out), counter("fetching (MiB)") as progress:
+            transfer.run(workers, progress)
         document = _placed(transfer, listing.single, target, out)
         shutil.rmtree(part, ignore_errors=True)
     return {
@@ -78,27 +81,38 @@ def fetch(uri: str, out: Path, *, workers: int = 8) -> dict[str, Any]:
 def _placed(transfer: Transfer, single: bool, target: Path, out: Path) -> dict[str, Any]:
     """Unpack an archive into its place, or put all files there; tell what is there."""
     only = transfer.whole / transfer.names[0]
-    if single and _is_archive(only):
-        return _unpacked(only, out)
+    if single:
+        head = _head(only)
+        if _PAGE.match(head) and not only.name.lower().endswith((".html", ".htm")):
+            only.unlink()
+            raise DataError(
+                "web-page",
+                "What the address leads to is a web page",
+                got=only.name,
+                expected="a file or an archive",
+                hint="Open it in a browser: it may ask for a login, or link to the file itself.",
+            )
+        if is_archive(only.name, head):
+            return _unpacked(only, out)
     try:
         if target.exists():
             target.rmdir()
         transfer.whole.rename(target)
     except OSError as error:
         raise os_fault(error, out) from error
-    data_path = str(out) if is_split(target) else None
+    data_path = str(out) if is_data_path(target) else None
     return {
         "out": str(out),
         "files": len(transfer.names),
         "bytes": sum((target / name).stat().st_size for name in transfer.names),
         "data_path": data_path,
-        "images": count_images(target / "img" if data_path else target),
+        "images": count_images(target / "img" if is_split(target) else target),
     }
 
 
-def _is_archive(file: Path) -> bool:
+def _head(file: Path) -> bytes:
     with file.open("rb") as opened:
-        return is_archive(file.name, opened.read(HEAD_BYTES))
+        return opened.read(HEAD_BYTES)
 
 
 def _unpacked(archive: Path, out: Path) -> dict[str, Any]:
@@ -106,6 +120,16 @@ def _unpacked(archive: Path, out: Path) -> dict[str, Any]:
         with counter("unpacking") as progress:
             return extract(archive, out, progress=progress)
     except UserError as error:
+        if error.code in ("damaged-archive", "not-an-archive"):
+            archive.unlink()  # else the same command would unpack the same again
+            error.hint = (
+                "Run the same command again, which fetches it anew. If it is so again, it is "
+                "damaged at its source, or no archive."
+            )
+            raise
+        if error.code == "unsupported-archive":
+            error.hint = f"It is fetched: {archive}. {error.hint}"
+            raise
         by_hand = f"{called()} data extract {quote(str(archive))} --out {quote(str(out))}"
         error.hint = f"{error.hint or ''} It is fetched; to unpack it alone: {by_hand}".strip()
         raise
@@ -126,7 +150,19 @@ def _check_room(transfer: Transfer, out: Path) -> None:
 @contextmanager
 def _locked(part: Path) -> Iterator[None]:
     """One transfer at a time: two would write into the same files."""
-    with (part / "lock").open("w") as file:
+    try:
+        if {entry.name for entry in part.iterdir() if entry.suffix != ".tmp"} - _OURS:
+            raise UsageError(
+                "output-exists",
+                f"{part} is where the transfer waits, and holds other things",
+                hint="Name another --out, or move that folder away.",
+            )
+        lock = (part / "lock").open("w")
+    except OSError as error:
+        fault = os_fault(error, part)
+        fault.hint = "Name another --out, or remove that folder."
+        raise fault from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -161,8 +197,9 @@ def _explained(uri: str, out: Path) -> Iterator[None]:
 
 
 def _forbids(error: Exception) -> bool:
-    if isinstance(error, HTTPError):
-        return error.code in (401, 403)
+    status = getattr(error, "code", None) or getattr(error, "status", None)  # aiohttp's
+    if status in (401, 403):
+        return True
     return isinstance(error, PermissionError) or "Credential" in type(error).__name__
 
 
@@ -203,5 +240,6 @@ def _forbidden(uri: str, error: Exception) -> DataError:
 
 
 def _without_query(uri: str) -> str:
-    """A URI as it may be printed and kept: of a signed one not the signature."""
-    return uri if not is_url(uri) else urlsplit(uri)._replace(query="", fragment="").geturl()
+    """A URI as it may be printed and kept: without a signature or a password."""
+    uri = re.sub(r"^([^/]*://[^/:@]*):[^/@]*@", r"\1@", uri)
+    return re.split("[?#]", uri, maxsplit=1)[0] if is_url(uri) else uri

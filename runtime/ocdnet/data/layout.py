@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 
 from ocdnet.files import ARCHIVES
 
@@ -141,13 +142,38 @@ def is_split(folder: Path) -> bool:
     return (folder / "img").is_dir() and (folder / "gt").is_dir()
 
 
+def is_data_path(folder: Path) -> bool:
+    """Whether a folder can be a data path by its form: a split folder, or one of tar files."""
+    return is_split(folder) or bool(tars_of(folder))
+
+
 def tars_of(folder: Path) -> list[str]:
     """Names of the plain tar files that a data path of tars holds; none of a split folder."""
-    return [] if is_split(folder) else [n for n in file_names(folder) if n.lower().endswith(".tar")]
+    names = () if is_split(folder) else file_names(folder)
+    return [name for name in names if name.lower().endswith(".tar") and not name.startswith(".")]
+
+
+def inside_hint(folder: Path) -> str | None:
+    """What to do with a folder that is no data path by what lies in it; None: nothing helps."""
+    try:
+        with os.scandir(folder) as entries:
+            folders = [Path(entry.path) for entry in islice(entries, _MOST) if is_directory(entry)]
+        paths = sorted(str(inner) for inner in folders[:50] if is_data_path(inner))
+    except OSError:
+        return None
+    if paths:
+        return f"Did you mean {' or '.join(paths[:4])}?"
+    packed = next((name for name in file_names(folder) if is_archive(name)), None)
+    return packed and (
+        f"It holds {packed}. Tar files of samples are read where they are not compressed (gunzip"
+        " or unxz them); an archive of img/ and gt/ is to be unpacked: `ocdnet data extract`."
+    )
 
 
 def fetch_hint(given: object) -> str | None:
     """What to do with a URI in place of a path; None where it is none."""
     return (
-        f"Fetch it first: ocdnet data fetch {given} --out FOLDER" if "://" in str(given) else None
+        f"Fetch it first: ocdnet data fetch {quote(str(given))} --out FOLDER"
+        if "://" in str(given)
+        else None
     )

@@ -13,13 +13,23 @@ from ocdnet.data.faults import collect
 from ocdnet.data.folders import note_folders, scan
 from ocdnet.data.formats.recognise import convert_line
 from ocdnet.data.label_files import LabelFiles
-from ocdnet.data.layout import HEAD_BYTES, fetch_hint, is_archive, tars_of
+from ocdnet.data.layout import (
+    HEAD_BYTES,
+    fetch_hint,
+    file_names,
+    inside_hint,
+    is_archive,
+    is_image,
+    tars_of,
+)
 from ocdnet.data.tar_pairs import pairs_of_tars
 from ocdnet.errors import DataError, printable
 from ocdnet.files import is_folder, open_regular
+from ocdnet.findings import note
 
 LAYOUT = "a split folder with img/ and gt/, a folder of .tar files, or a UTF-8 datalist file"
 _SHOWN = 10
+_OF_TARS = "Of tar files with KEY.jpg and KEY.txt in each, give the folder in which they lie."
 
 
 class Pairs(Protocol):
@@ -47,6 +57,7 @@ def list_pairs(entry: str | Path, key: str, errors: list[DataError] | None = Non
     if is_folder(path):
         if tars := tars_of(path):
             _refuse_names(path, tars)
+            _note_beside(path, key)
             return pairs_of_tars(path, tars, key, errors)
         return _Folder(path, key, errors)
     if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
@@ -54,7 +65,7 @@ def list_pairs(entry: str | Path, key: str, errors: list[DataError] | None = Non
             "missing-data-path",
             f"The data path {entry} does not exist",
             expected=LAYOUT,
-            hint=fetch_hint(entry),
+            hint=fetch_hint(entry) or (_OF_TARS if path.suffix.lower() == ".tar" else None),
         )
     _refuse_archive(path)
     return list_datalist(path, errors=errors)
@@ -76,8 +87,18 @@ def _refuse_archive(path: Path) -> None:
             f"The data path {path} is an archive",
             got=path.name,
             expected=LAYOUT,
-            hint="Extract it first and give the folder that holds img/ and gt/.",
+            hint="Extract it first and give the folder that holds img/ and gt/."
+            + (f" {_OF_TARS}" if path.suffix.lower() == ".tar" else ""),
         )
+
+
+def _note_beside(folder: Path, key: str) -> None:
+    """Note what lies beside tar files and may have been meant, but is not read."""
+    found = [name for name in file_names(folder) if not name.lower().endswith((".tar", ".txt"))]
+    for name in sorted(name for name in found if is_archive(name) or is_image(name)):
+        message = "Beside tar files neither images nor compressed archives are read"
+        note("beside-tars", message, file=folder / name, key=key)
+    note_folders(folder, sorted(entry.name for entry in folder.iterdir() if entry.is_dir()), key)
 
 
 def _refuse_names(folder: Path, names: Iterable[str]) -> None:
@@ -109,7 +130,7 @@ class _Folder:
                     f"{root} has no folder {name}/",
                     got=sorted(item.name for item in root.iterdir())[:8],
                     expected=LAYOUT,
-                    hint=convert_line(root),
+                    hint=convert_line(root) or inside_hint(root),
                 )
         files, found = LabelFiles(root), scan(root / "img")
         _refuse_names(root / "img", found.images)

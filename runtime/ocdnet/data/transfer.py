@@ -35,7 +35,6 @@ class Transfer:
         listing: which these are.
         uri: as it is kept and printed.
         part: folder of the transfer; `whole` in it holds the files that are there.
-        progress: called with (MiB done, MiB in all).
 
     Attributes:
         names: of the files, relative.
@@ -46,37 +45,54 @@ class Transfer:
         warnings: sentences for the user.
 
     Raises:
-        UsageError: `part` is of another URI.
         DataError: a name is unsafe, or two are the same.
     """
 
-    def __init__(
-        self, store: Store, listing: Listing, uri: str, part: Path, progress: Progress
-    ) -> None:
+    def __init__(self, store: Store, listing: Listing, uri: str, part: Path) -> None:
         self._store, self._listing, self._uri, self.part = store, listing, uri, part
         self.whole, self._cut = part / "whole", part / "cut"
-        self._progress, self._lock, self._stop = progress, threading.Lock(), threading.Event()
+        self._progress: Progress = lambda *_: None
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self._sums: dict[str, str] = {}
         self.warnings: list[str] = []
-        self.fetched = self.checked = 0
+        self.fetched = self.checked = self.kept = self.lacking = 0
         self._places = self._placed(listing.files)
         self.names = list(self._places)
+
+    def begin(self) -> None:
+        """Look at what an earlier transfer left; raises UsageError where that is of another URI."""
         self._forget_changed()
         self.kept = sum(map(self._there, self.names))
-        self.lacking = max(0, sum(file.size or 0 for file in listing.files) - self.kept)
+        self.lacking = max(0, sum(file.size or 0 for file in self._listing.files) - self.kept)
 
-    def run(self, workers: int) -> None:
-        """Fetch all files; raises what a store raises, and UserError."""
+    def run(self, workers: int, progress: Progress) -> None:
+        """Fetch all files; raises what a store raises, and UserError.
+
+        Args:
+            workers: files that are fetched at a time.
+            progress: called with (MiB done, MiB in all).
+        """
+        self._progress = progress
         lists = [name for name in self.names if is_list(name) and not self._listing.single]
         self._fetch(lists, workers)
         for name in lists:
-            self._sums |= sums_of(self.whole / name, name)
+            found = sums_of(self.whole / name, name)
+            if not found:
+                self.warnings.append(f"{name} holds no checksum that is known here.")
+            for path, digest in found.items():  # of two lists the one of the longer sums
+                self._sums[path] = max(self._sums.get(path, ""), digest, key=len)
         if self._listing.single:
             name = self.names[0]
-            found = self._store.checksum(self._places[name])
-            self._sums = dict(sums(found, f"{name}.sha256"))
+            self._sums = dict(sums(self._store.checksum(self._places[name]), f"{name}.sha256"))
+            if self._sums and name not in self._sums:
+                self.warnings.append(f"{name}.sha256 holds no checksum of {name}: not compared.")
         known = set(lists)
         self._fetch([name for name in self.names if name not in known], workers)
+        if unsure := [name for name in self._store.endless if name not in self._sums]:
+            self.warnings.append(
+                f"The server tells no size of {len(unsure)} files, which may have been cut: "
+                f"{', '.join(sorted(unsure)[:_SHOWN])}."
+            )
         absent = [name for name in self._sums if name not in self._places]
         if absent and not self._listing.single:
             self.warnings.append(
@@ -171,10 +187,10 @@ class Transfer:
         self._stop.clear()
 
     def _bring(self, name: str) -> None:
-        """Make one file whole; one that is there already was checked when it came."""
+        """Make one file whole; one that is there already is only checked."""
         place, cut, file = self.whole / name, self._cut / name, self._places[name]
         if place.is_file():
-            self.checked += name in self._sums or bool(file.md5)
+            self._check(name, file, place)
             return
         with _writing(place):
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -230,10 +246,10 @@ class Transfer:
 
     def _check(self, name: str, file: Stored, cut: Path) -> None:
         expected = self._sums.get(name)
-        found = differs(cut, "sha256", expected) if expected else ""
+        found = differs(cut, expected) if expected else ""
         if not expected and file.md5:
             expected = file.md5
-            found = differs(cut, "md5", expected)
+            found = differs(cut, expected)
             if found and not self._store.plain_md5(file):
                 return
         if found:

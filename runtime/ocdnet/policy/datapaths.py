@@ -18,6 +18,7 @@ from ocdnet.data.layout import (
     IMAGE_SUFFIXES,
     archive_stem,
     count_images,
+    inside_hint,
     is_archive,
     is_foreign_archive,
     is_split,
@@ -36,8 +37,11 @@ from ocdnet.spec_keys import INFERENCE_RECURSIVE
 _MOST = 200_000
 """Files of a folder, and lines of a list, that are looked at."""
 _FEW = 1000
+_LONGEST = 200
+"""Bytes of a folder's name."""
 _LISTS = (".txt", ".json", ".jsonl", ".csv", ".xml")
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_WEB = re.compile("https?://", re.IGNORECASE)
 _LABELLED = "a folder with img/ and gt/ or of .tar files, or a UTF-8 datalist file"
 _IMAGES = f"a folder of images ({' '.join(sorted(IMAGE_SUFFIXES))})"
 
@@ -151,7 +155,7 @@ class Finder:
 
     def _uri(self, uri: str, check: Callable[[Path], Found], below: str) -> Found:
         """What a URI names, in the folder where its fetch step puts it."""
-        path = uri.partition("?")[0]
+        path = re.split("[?#]", uri)[0] if _WEB.match(uri) else uri
         name = path.rstrip("/").rpartition("/")[2]
         if name.lower().endswith(_LISTS):
             raise _problem(
@@ -160,7 +164,10 @@ class Finder:
                 "the URI of a folder or an archive that holds both",
                 f"Fetch both ({self.program} data fetch URI --out NEW_FOLDER); then give the list.",
             )
-        here = Path(archive_stem(name) if is_archive(name) else name or "data")
+        if is_foreign_archive(name):
+            raise _foreign(path)
+        stem = archive_stem(name) if is_archive(name) else name
+        here = Path(stem if stem.strip(".") and len(os.fsencode(stem)) <= _LONGEST else "data")
         place = here if self.platform == LOCAL else here.absolute()
         folder = self._placed(uri, place, check)
         if any(step.to == str(folder) for step in self.extract):
@@ -185,8 +192,7 @@ class Finder:
     def _unpacked(self, archive: Path, head: bytes, check: Callable[[Path], Found]) -> Path:
         """The folder that holds an archive's data, or will when its extract step has run."""
         if is_foreign_archive(archive.name, head):
-            hint = "Unpack it with its own tool, and give the folder."
-            raise _problem("unsupported-archive", f"{archive} can't be unpacked here", "", hint)
+            raise _foreign(archive)
         place = archive.with_name(archive_stem(archive.name))
         return self._placed(str(archive), place, check)
 
@@ -241,6 +247,11 @@ def _quoted(path: Path | str) -> str:
 
 def _problem(code: str, message: str, expected: str, hint: str | None = None) -> DataError:
     return DataError(code, message, expected=expected or None, hint=hint)
+
+
+def _foreign(archive: Path | str) -> DataError:
+    hint = "Unpack it with its own tool, and give the folder."
+    return _problem("unsupported-archive", f"{archive} can't be unpacked here", "", hint)
 
 
 def _passes(check: Callable[[Path], Found], path: Path) -> bool:
@@ -301,10 +312,7 @@ def _no_split(path: Path) -> DataError:
         hint = "Put the labels of img/NAME.jpg into gt/gt_NAME.txt, or list the pairs in a file."
     else:
         code, fault, hint = "bad-split-folder", "has no img/ and gt/", None
-        splits = [str(path / name) for name in names[:50] if is_split(path / name)]
-        if splits:
-            hint = f"Did you mean {' or '.join(splits[:4])}?"
-    hint = convert_line(path) or hint
+    hint = convert_line(path) or hint or inside_hint(path)
     return DataError(code, f"{path} {fault}", got=names[:8], expected=_LABELLED, hint=hint)
 
 
