@@ -87,7 +87,7 @@ def test_evaluation_forward_equals_the_reference(reference):
     )
     out = network(reference.image)
     assert out.shape == (2, 1, *reference.image.shape[2:])
-    np.testing.assert_allclose(out[..., ::3, ::3], expected["eval_out"], rtol=0, atol=out_atol)
+    np.testing.assert_allclose(out[..., ::5, ::5], expected["eval_out"], rtol=0, atol=out_atol)
 
 
 def test_training_forward_equals_the_reference(trained):
@@ -103,7 +103,7 @@ def test_training_forward_equals_the_reference(trained):
     scale = 20 if trained.name == "deformable_resnet50" else 1
     for channel, atol in enumerate((5e-4, 2e-4, 1e-3)):
         np.testing.assert_allclose(
-            out[:, channel, ::3, ::3],
+            out[:, channel, ::5, ::5],
             trained.expected["train_out"][:, channel],
             rtol=0,
             atol=scale * atol,

@@ -30,7 +30,7 @@ def test_terms_and_gradient_equal_the_reference(case):
     assert found == pytest.approx(
         [float(expected[name]) for name in ("loss", *(f"loss_{m}" for m in MAPS))], rel=1e-6
     )
-    np.testing.assert_allclose(prediction.grad[..., ::3, ::3], expected["grad"], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(prediction.grad[..., ::5, ::5], expected["grad"], rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize(
