@@ -41,7 +41,6 @@ _LONGEST = 200
 """Bytes of a folder's name."""
 _LISTS = (".txt", ".json", ".jsonl", ".csv", ".xml")
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_WEB = re.compile("https?://", re.IGNORECASE)
 _LABELLED = "a folder with img/ and gt/ or of .tar files, or a UTF-8 datalist file"
 _IMAGES = f"a folder of images ({' '.join(sorted(IMAGE_SUFFIXES))})"
 
@@ -155,7 +154,7 @@ class Finder:
 
     def _uri(self, uri: str, check: Callable[[Path], Found], below: str) -> Found:
         """What a URI names, in the folder where its fetch step puts it."""
-        path = re.split("[?#]", uri)[0] if _WEB.match(uri) else uri
+        path = re.split("[?#]", uri)[0] if is_url(uri) else uri
         name = path.rstrip("/").rpartition("/")[2]
         if name.lower().endswith(_LISTS):
             raise _problem(
