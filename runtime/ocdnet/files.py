@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ocdnet.errors import DataError, EnvironmentFault, RunError, UserError
 
@@ -101,6 +102,14 @@ def _open_member(member: re.Match[str]) -> FileIO:
     copy.write(content)
     copy.seek(0)
     return copy
+
+
+def path_of_uri(path: str) -> str:
+    """A path as a file:// URI has it, with `%20` for a space, as browsers and Path.as_uri write.
+
+    A file of just that name goes first.
+    """
+    return path if os.path.lexists(path) else unquote(path)
 
 
 def _is_header_of(header: bytes, size: int, name: bytes) -> bool:

@@ -208,7 +208,9 @@ def test_sources_are_listed_once_and_results_are_none(model, folder, tmp_path):
     run(model, folder / "found", folder)
     (folder / "deep").mkdir()
     (folder / "deep" / "a.png").write_bytes(rendered.picture(1))
-    more = run(model, tmp_path / "all", folder, folder / "000001.png", recursive=True)
+    spaced = folder.rename(tmp_path / "the set")
+    uri = f"FILE://{spaced.as_uri()[7:]}"
+    more = run(model, tmp_path / "all", uri, spaced / "000001.png", recursive=True)
     assert (more.images, more.skipped_images) == (10, 1)
     with pytest.raises(DataError) as error:
         run(model, tmp_path / "none", tmp_path / "absent")

@@ -9,7 +9,6 @@ import base64
 import binascii
 import html
 import logging
-import os
 import re
 import string
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ocdnet.data.remote import SILENCE_SECONDS, file_name, is_url, web_opener, web_request
 from ocdnet.errors import DataError, EnvironmentFault, UsageError
+from ocdnet.files import path_of_uri
 from ocdnet.install import command
 
 _PIECE = 1 << 23
@@ -200,8 +200,8 @@ class _Fsspec:
     def __init__(self, uri: str) -> None:
         name, _, path = uri.partition("://")
         protocol = name.lower()
-        if protocol == "file" and not os.path.lexists(path):  # as browsers and Path.as_uri write it
-            path = unquote(path)
+        if protocol == "file":
+            path = path_of_uri(path)
         self.endless: list[str] = []
         for name in ("fsspec", "gcsfs", "s3fs"):  # what they log with tracebacks, they raise, too
             logging.getLogger(name).setLevel(logging.CRITICAL)

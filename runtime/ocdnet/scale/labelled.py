@@ -14,7 +14,7 @@ from ocdnet.data.annotations import Annotation, Annotations, index_dataset
 from ocdnet.data.layout import fetch_hint
 from ocdnet.data.safe_names import safe_parts
 from ocdnet.errors import DataError, UserError
-from ocdnet.scale.storage import entries_of, is_local, opened, reaching
+from ocdnet.scale.storage import absolute, entries_of, is_local, opened, reaching
 
 _THREADS = 16
 
@@ -70,7 +70,7 @@ def index_sources(
         folders: list[tuple[str, str]] = []
         for path in data_paths:
             if is_local(path):
-                places.append(str(opened(path)[1]) if "://" in path else path)
+                places.append(absolute(path) if "://" in path else path)
                 continue
             folder = Path(scratch) / str(len(folders))
             _stand_in(path.rstrip("/"), folder)

@@ -17,8 +17,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ocdnet import findings
 from ocdnet.errors import EnvironmentFault, UsageError
-from ocdnet.files import replacing
+from ocdnet.files import path_of_uri, replacing
 
+_LOCAL = "file://"
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "memory"}
 """Where a file is there when all of it was sent, and never in part."""
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs"}
@@ -38,9 +39,13 @@ def opened(uri: str) -> tuple[Any, str]:
         UsageError: no such scheme.
         EnvironmentFault: its package is not installed.
     """
-    scheme, _, rest = uri.partition("://") if "://" in uri else ("file", "", "/")
+    if is_local(uri):
+        path = path_of_uri(uri[len(_LOCAL) :]) if "://" in uri else uri
+        return _file_system("file", ""), str(LocalFileSystem._strip_protocol(path))
+    scheme, _, rest = uri.partition("://")
+    scheme = scheme.lower()
     fs = _file_system(scheme, rest.partition("/")[0])
-    return fs, str(fs._strip_protocol(uri))
+    return fs, str(fs._strip_protocol(f"{scheme}://{rest}"))
 
 
 @cache
@@ -65,7 +70,7 @@ def _file_system(scheme: str, host: str) -> Any:
 
 def is_local(uri: str) -> bool:
     """Whether a path or URI leads to this machine's files."""
-    return "://" not in uri or uri.startswith("file://")
+    return "://" not in uri or uri.lower().startswith(_LOCAL)
 
 
 def absolute(source: str) -> str:
