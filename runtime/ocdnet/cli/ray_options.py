@@ -124,7 +124,8 @@ def run_on_ray(options: dict[str, Any], run: Callable[[Runner, dict[str, Any]], 
     address, actors = options.pop("address"), options.pop("actors")
     parts = "partition_size" in options
     given = {name: options.pop(name, None) for name in ("kind", "partition_size")}
-    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # 20 take a wrong address 14 minutes
+    if address or os.environ.get("RAY_ADDRESS"):  # of one that is wrong 20 tries take 14 minutes
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     with contextlib.redirect_stdout(sys.stderr), collecting() as findings:
         from ocdnet.scale import cluster
 

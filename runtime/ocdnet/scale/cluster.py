@@ -20,7 +20,9 @@ from ray.exceptions import RayError
 
 import ocdnet
 from ocdnet import errors
+from ocdnet.actions.session import remedied
 from ocdnet.errors import EnvironmentFault, RunError, UserError
+from ocdnet.install import missing_package
 from ocdnet.scale.plan import Partition
 from ocdnet.scale.work import Work
 
@@ -159,11 +161,15 @@ class _Actor:
         if ray.get(self._tries.begun.remote(partition.number)) > _TRIES:
             return {"lost": partition}
         try:
-            return self._work.run(partition)
-        except UserError as error:
-            return {"raised": type(error).__name__, "error": error.to_dict()}
-        except Exception:  # noqa: BLE001 - raised where the run was asked for
-            return {"bug": traceback.format_exc()}
+            with remedied("inference"):
+                return self._work.run(partition)
+        except Exception as error:  # noqa: BLE001 - raised where the run was asked for
+            fault = error if isinstance(error, UserError) else None
+            if isinstance(error, ModuleNotFoundError):
+                fault = missing_package(error, "Each node")
+            if fault is None:
+                return {"bug": traceback.format_exc()}
+            return {"raised": type(fault).__name__, "error": fault.to_dict()}
 
 
 @contextmanager

@@ -21,6 +21,9 @@ from ocdnet.scale.reading import pictures_of
 from ocdnet.scale.storage import opened, reaching
 from ocdnet.scale.work import Work
 
+_OUTAGE = 20
+"""Pictures that a store did not give, and no other came: it will not give the next ones either."""
+
 
 @dataclass(kw_only=True)
 class Job(Work):
@@ -70,10 +73,10 @@ class Job(Work):
             for record in self._records(piece, scratch, fetched):
                 write(record)
                 counts.add(to_json(record))
-            if counts.unreached and counts.unreached == counts.images + counts.skipped_images:
+            if counts.unreached >= _OUTAGE and not counts.images:
                 raise EnvironmentFault(
                     UNREACHED,
-                    f"None of {counts.unreached} pictures can be read: {piece.shown}",
+                    f"A store gave none of {counts.unreached} pictures: {piece.shown}",
                     got=next(iter(counts.skipped.values()))["message"],
                     expected="a store that can be reached, and the right to read",
                     hint=self.again,
