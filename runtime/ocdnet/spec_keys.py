@@ -43,8 +43,8 @@ INFERENCE_RECURSIVE = "inference.recursive"
 INFERENCE_OUTPUTS = "inference.outputs"
 INFERENCE_SHARD = "inference.shard"
 INFERENCE_SHARDS = "inference.shards"
-SHARDS = "shards"
-"""In the folder of an inference in parts: a folder for each, by its number."""
+SHARDS = Path("shards")
+"""In the folder of an inference in parts: holds a folder for each, by its number."""
 SKIP_UNREADABLE = "inference.skip_unreadable"
 MAX_MEGAPIXELS = "max_megapixels"
 MEGAPIXELS = 200
