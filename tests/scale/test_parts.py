@@ -1,5 +1,6 @@
 """Detection in parts without a cluster: what Ray's actors do, done in this process."""
 
+import errno
 import io
 import json
 import re
@@ -168,6 +169,17 @@ def test_what_a_store_did_not_give_is_asked_for_again(model, folder, store, monk
     closed = re.compile("")
     last = run(model, *asked)
     assert (last.images, last.skipped_images, last.partitions_before) == (18, 2, 2)
+
+
+def test_full_disk_ends_the_run(model, folder, store, monkeypatch):
+    store.put(f"{folder}/", "/bucket/set/", recursive=True)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", full)
+    with pytest.raises(RunError, match="No space left"):
+        run(model, "memory://bucket/found", "memory://bucket/set")
 
 
 def test_run_goes_on_where_it_was_ended(model, folder, tmp_path):

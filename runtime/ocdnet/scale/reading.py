@@ -20,6 +20,7 @@ from ocdnet.data.layout import is_picture
 from ocdnet.data.reading import most_bytes, pages_of
 from ocdnet.data.remote import download, is_url
 from ocdnet.errors import DataError, printable
+from ocdnet.files import disk_full
 from ocdnet.scale.parts import UNREACHED
 from ocdnet.scale.pieces import Piece, note_empty
 from ocdnet.scale.storage import faults, is_local, opened
@@ -103,7 +104,12 @@ def _may_come_back(error: Exception) -> bool:
     """Whether it is a matter of the store or the way to it, not of the file.
 
     Those have a number of the system, or are a client's own; damaged files give OSErrors without.
+
+    Raises:
+        UserError: this machine's disk is full.
     """
+    if fault := disk_full(error):
+        raise fault from error
     if isinstance(error, OSError):
         return error.errno is not None and not isinstance(error, FileNotFoundError)
     return isinstance(error, faults())
