@@ -174,6 +174,8 @@ class TestChoices:
     def test_platform_and_checkpoint(self):
         assert "'tao-docker'" in refused(Request, platform="tao_docker").hint
         assert refused(Request, checkpoint="results/model_best.pth").code == "bad-choice"
+        hint = refused(Request, action="evaluate", checkpoint="best.onnx").hint
+        assert hint == "Of a file: --set evaluate.checkpoint=best.onnx"
         for checkpoint in ("best", "latest", "0", "012"):
             assert Request(checkpoint=checkpoint).checkpoint == checkpoint
         for platform in PLATFORMS:

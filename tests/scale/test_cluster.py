@@ -15,8 +15,10 @@ import pytest
 
 import rendered
 import tiny_onnx
-from ocdnet.errors import RunError
+from ocdnet.errors import EnvironmentFault, RunError
+from ocdnet.findings import collecting
 from ocdnet.scale.parts import rows_of
+from ocdnet.scale.pieces import pieces
 from ocdnet.scale.plan import Partition
 from ocdnet.scale.work import Work
 
@@ -112,7 +114,9 @@ def test_error_of_a_node_is_the_users_and_can_be_mended(bucket, cluster, tmp_pat
     run = start(model, *on)
     printed, log = run.communicate()
     assert run.returncode == 4, log[-3000:]
-    assert "model.onnx" in json.loads(printed)["error"]["message"]
+    message = json.loads(printed)["error"]["message"]
+    assert "model.onnx" in message
+    assert "/ocdnet-" not in message
     again = start(tiny_onnx.write_detector(model), *on, "--format", "jsonl")
     _, log = again.communicate()
     assert again.returncode == 0, log[-3000:]
@@ -169,6 +173,35 @@ def test_picture_that_no_process_survives_is_named_when_the_others_are_done(clus
             done.append(one["number"])
     assert sorted(done) == [0, 1, 3, 4, 5]
     assert told.value.got == ["picture 2"]
+
+
+class Faulty(Work):
+    """Has a bug, and then lacks a package."""
+
+    def run(self, partition: Partition) -> dict[str, int]:
+        raise [TypeError("a bug"), ModuleNotFoundError("no", name="onnxruntime")][partition.number]
+
+
+def test_bug_of_a_node_is_a_bug_and_a_missing_package_is_not(cluster) -> None:
+    from ocdnet.scale import cluster as on_ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    for number, fault, said in ((0, RuntimeError, "a bug"), (1, EnvironmentFault, "onnxruntime")):
+        work, where = Faulty(model={}, open_detector=print), on_ray.Cluster(cluster.address)
+        with pytest.raises(fault, match=said):
+            list(on_ray.run(work, [Partition(number, 0, 0)], where))
+
+
+def test_nameless_folder_of_a_bucket_is_told(bucket) -> None:
+    from s3fs import S3FileSystem
+
+    for name in ("slashes/a.png", "slashes//b.png"):
+        S3FileSystem().pipe(f"{bucket}/{name}", b"x")
+    with collecting() as seen:
+        assert [piece.uris for piece in pieces([f"{bucket}/slashes"], True, 9)] == [
+            (f"{bucket}/slashes/a.png",)
+        ]
+    assert [row.code for row in seen.rows()] == ["nameless-folder"]
 
 
 def test_evaluation_of_two_nodes_is_that_of_one_process(bucket, cluster, tmp_path) -> None:

@@ -286,10 +286,14 @@ def test_parquet_gives_a_row_for_each_of_its_own(model, folder, tmp_path):
         "bytes": {"content": pa.array(data, pa.binary())},
         "struct": {"image": [{"bytes": one, "path": "same"} for one in data]},
         "named": {"URL": pa.array(paths).dictionary_encode(), "text": paths},
+        "several": {"content": pa.array(data), "thumbnail": pa.array([b""] * len(data))},
     }
     for name, columns in tables.items():
         pq.write_table(pa.table(columns), folder / f"{name}.parquet", row_group_size=6)
-        found = rows(run(model, tmp_path / name, folder / f"{name}.parquet"))
+        result = run(model, tmp_path / name, folder / f"{name}.parquet")
+        found = rows(result)
+        told = {warning.code for warning in result.warnings}
+        assert ("other-columns" in told) == (name == "several")
         assert [row["regions"] for row in found] == [row["regions"] for row in plain]
         assert [row.get("error") is None for row in found] == [True] * 9 + [False]
         assert len({row["image"] for row in found}) == 10

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from ocdnet import findings
 from ocdnet.data.reading import pixel_limit
 from ocdnet.detector import Detector
-from ocdnet.errors import DataError
+from ocdnet.errors import DataError, UserError
 from ocdnet.findings import Findings
 from ocdnet.hardware import limited
 from ocdnet.scale.plan import Partition
@@ -95,7 +95,11 @@ class Work:
                 for name, content in self.model.items():
                     (Path(folder) / name).write_bytes(content)
                 model = Path(folder) / next(iter(self.model))
-                self._detector = self.open_detector(model, self.device, self.threads)
+                try:
+                    self._detector = self.open_detector(model, self.device, self.threads)
+                except UserError as error:
+                    error.message = error.message.replace(f"{folder}/", "")
+                    raise
         return self._detector
 
 
